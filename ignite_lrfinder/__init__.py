@@ -1,0 +1,17 @@
+"""Find a learning rate with an exact, trace-free range test inside an Ignite trainer."""
+
+from ignite_lrfinder.divergence import StopReason
+from ignite_lrfinder.errors import LRFinderError, NoSuggestionError
+from ignite_lrfinder.finder import FastaiLRFinder
+from ignite_lrfinder.result import LRFinderResult, SweepSettings
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "FastaiLRFinder",
+    "LRFinderError",
+    "LRFinderResult",
+    "NoSuggestionError",
+    "StopReason",
+    "SweepSettings",
+]

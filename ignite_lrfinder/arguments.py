@@ -1,0 +1,175 @@
+"""What `attach` was given, checked before anything is touched.
+
+Each message says "NAME must be REQUIREMENT, got VALUE. REMEDY"; where Ignite has words of its own
+for the same mistake they stand in the remedy, for code that looks for them.
+"""
+
+import dataclasses
+import numbers
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+from ignite.engine import Engine
+
+from ignite_lrfinder.errors import wrong_type, wrong_value
+from ignite_lrfinder.muting import handlers_of, is_named
+from ignite_lrfinder.sweep import OptimizerLike, group_lrs, number
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Arguments:
+    """The checked arguments of `attach`, with one learning rate for each parameter group."""
+
+    optimizer: OptimizerLike
+    output_transform: Callable[..., object]
+    num_iter: int | None
+    start_lr: tuple[float, ...]
+    end_lr: tuple[float, ...]
+    step_mode: str
+    smooth_f: float
+    diverge_th: float
+
+
+def check_attach(
+    trainer: object,
+    to_save: object,
+    *,
+    output_transform: object,
+    num_iter: object,
+    start_lr: object,
+    end_lr: object,
+    step_mode: object,
+    smooth_f: object,
+    diverge_th: object,
+    keep_handlers: object,
+    snapshot: object,
+) -> Arguments:
+    """Check all arguments of `attach`.
+
+    Raises:
+        TypeError: for an argument of the wrong kind.
+        ValueError: for one of the wrong value.
+    """
+    if not isinstance(trainer, Engine):
+        raise wrong_type("trainer", "an ignite Engine", trainer, "Pass the trainer itself.")
+    optimizer = _check_to_save(to_save)
+    if not callable(output_transform):
+        raise wrong_type(
+            "output_transform",
+            "callable",
+            output_transform,
+            "Pass a function from the trainer's output to the loss.",
+        )
+    if step_mode not in ("exp", "linear"):
+        raise wrong_value(
+            "step_mode", "'exp' or 'linear'", step_mode, "step_mode should be 'exp' or 'linear'."
+        )
+    _check_choice("snapshot", snapshot, ("cpu", "device"))
+    _check_keep_handlers(trainer, keep_handlers)
+    starts, ends = group_lrs(optimizer, start_lr, end_lr, is_exp=step_mode == "exp")
+    return Arguments(
+        optimizer=optimizer,
+        output_transform=output_transform,
+        num_iter=_check_num_iter(num_iter),
+        start_lr=starts,
+        end_lr=ends,
+        step_mode=str(step_mode),
+        smooth_f=_check_smooth_f(smooth_f),
+        diverge_th=_check_diverge_th(diverge_th),
+    )
+
+
+def _check_to_save(to_save: object) -> OptimizerLike:
+    """Check `to_save` and return its optimizer."""
+    example = '{"model": model, "optimizer": optimizer}'
+    if not isinstance(to_save, Mapping):
+        remedy = f"Argument to_save should be a mapping such as {example}."
+        raise wrong_type("to_save", "a mapping from names to objects", to_save, remedy)
+    for name, obj in to_save.items():
+        for method in ("state_dict", "load_state_dict"):
+            if not callable(getattr(obj, method, None)):
+                raise wrong_type(
+                    f"to_save[{name!r}]",
+                    "an object with state_dict and load_state_dict",
+                    obj,
+                    f"Object {type(obj)} should have `{method}` method.",
+                )
+    if "optimizer" not in to_save:
+        remedy = f"Mapping to_save should contain 'optimizer' key, as in {example}."
+        raise wrong_value("to_save", "a mapping with the key 'optimizer'", list(to_save), remedy)
+    optimizer = to_save["optimizer"]
+    groups = getattr(optimizer, "param_groups", None)
+    is_optimizer = callable(getattr(optimizer, "step", None)) and isinstance(groups, Sequence)
+    if not is_optimizer or not all(isinstance(g, dict) and "lr" in g for g in groups or ()):
+        raise wrong_type(
+            "to_save['optimizer']",
+            "an optimizer: an object with step, and param_groups that have the key 'lr'",
+            optimizer,
+            f"Object to_save['optimizer'] should be torch optimizer, but given {type(optimizer)}.",
+        )
+    if not groups:
+        raise wrong_value(
+            "to_save['optimizer']",
+            "an optimizer with at least one parameter group",
+            groups,
+            "Give it the parameters of the model.",
+        )
+    return optimizer
+
+
+def _check_num_iter(num_iter: object) -> int | None:
+    """Check the number of points."""
+    if num_iter is None:
+        return None
+    if not isinstance(num_iter, numbers.Integral) or isinstance(num_iter, bool):
+        remedy = f"if provided, num_iter should be an integer, but give {num_iter}."
+        raise wrong_type("num_iter", "an integer or None", num_iter, remedy)
+    if num_iter < 1:
+        remedy = f"if provided, num_iter should be positive, but give {num_iter}."
+        raise wrong_value("num_iter", "at least 1", num_iter, remedy)
+    return int(num_iter)
+
+
+def _check_smooth_f(smooth_f: object) -> float:
+    """Check the smoothing factor."""
+    value = number("smooth_f", smooth_f)
+    if not 0 <= value < 1:
+        remedy = "smooth_f is outside the range [0, 1]; 0 turns smoothing off."
+        raise wrong_value("smooth_f", "in [0, 1)", smooth_f, remedy)
+    return value
+
+
+def _check_diverge_th(diverge_th: object) -> float:
+    """Check the divergence threshold."""
+    value = number("diverge_th", diverge_th)
+    if not value >= 1:
+        remedy = "diverge_th should be larger than 1; infinity never stops the sweep."
+        raise wrong_value("diverge_th", "at least 1", diverge_th, remedy)
+    return value
+
+
+def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+    """Check an argument that is one of a few words."""
+    if not isinstance(value, str):
+        raise wrong_type(name, f"one of {choices}", value, "Pass one of these words.")
+    if value not in choices:
+        raise wrong_value(name, f"one of {choices}", value, "Pass one of these words.")
+
+
+def _check_keep_handlers(trainer: Engine, keep: object) -> None:
+    """Check that every handler that is named is a handler of the trainer."""
+    if isinstance(keep, str):
+        _check_choice("keep_handlers", keep, ("auto", "all", "none"))
+        return
+    if not isinstance(keep, Collection):
+        remedy = "Name handlers as in keep_handlers=[handler]."
+        kinds = "'auto', 'all', 'none' or a collection of handlers"
+        raise wrong_type("keep_handlers", kinds, keep, remedy)
+    attached = handlers_of(trainer)
+    for name in keep:
+        if not any(is_named(handler, [name]) for handler in attached):
+            raise wrong_value(
+                "keep_handlers",
+                "a collection of handlers of the trainer",
+                name,
+                "Attach it to the trainer before the finder, or leave it out.",
+            )

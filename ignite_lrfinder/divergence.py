@@ -1,0 +1,83 @@
+"""Stop or go on, and why: the causal side of a sweep, decided one loss at a time."""
+
+import enum
+import math
+
+
+class StopReason(enum.Enum):
+    """Say why a sweep ended: `message` in words, `remedy` what to change if it was too early."""
+
+    COMPLETED = "completed"
+    DIVERGED = "diverged"
+    NON_FINITE = "non-finite"
+    OUT_OF_DATA = "out of data"
+    TERMINATED = "terminated"
+
+    @property
+    def message(self) -> str:
+        """Tell in words what ended the sweep."""
+        return _MESSAGES[self]
+
+    @property
+    def remedy(self) -> str:
+        """Tell what to change if the sweep ought to have ended otherwise."""
+        return _REMEDIES[self]
+
+    @property
+    def is_divergence(self) -> bool:
+        """Tell whether the sweep went on until the loss broke down, as a range test should."""
+        return self in (StopReason.DIVERGED, StopReason.NON_FINITE)
+
+
+_MESSAGES = {
+    StopReason.COMPLETED: "every point up to end_lr was tested",
+    StopReason.DIVERGED: "the smoothed loss rose beyond diverge_th",
+    StopReason.NON_FINITE: "the loss became NaN or infinite",
+    StopReason.OUT_OF_DATA: "the data ended and could not be started again",
+    StopReason.TERMINATED: "the run was ended by something else than the finder",
+}
+_REMEDIES = {
+    StopReason.COMPLETED: "increase end_lr, decrease diverge_th or look at lr_finder.plot()",
+    StopReason.DIVERGED: "lower start_lr or raise diverge_th if the loss had not fallen yet",
+    StopReason.NON_FINITE: "lower start_lr if the loss had not fallen yet",
+    StopReason.OUT_OF_DATA: "pass a loader that can be iterated again, or lower num_iter",
+    StopReason.TERMINATED: "look for a call of terminate() or an exception during the sweep",
+}
+
+
+class DivergenceMonitor:
+    """Smooth the losses as they come and tell the first at which the sweep must stop.
+
+    The smoothed loss is Ignite's moving average, `s = smooth_f * loss + (1 - smooth_f) * s`. The
+    sweep stops where `s > best + (diverge_th - 1) * max(|best|, first - best)`: for a positive
+    loss that has fallen little this is Ignite's `s > diverge_th * best`; unlike it, it is right
+    for negative losses and for losses near zero, and unmoved where the loss is scaled.
+
+    Args:
+        smooth_f: the weight of the newest loss, in [0, 1); 0 turns smoothing off.
+        diverge_th: how far the loss may rise, in [1, inf].
+    """
+
+    def __init__(self, smooth_f: float, diverge_th: float) -> None:
+        self.smoothed: list[float] = []
+        self._smooth_f = smooth_f
+        self._diverge_th = diverge_th
+        self._best = math.inf
+
+    def update(self, loss: float) -> StopReason | None:
+        """Take one more loss and return the reason to stop at it, or None to go on."""
+        if not math.isfinite(loss):
+            self.smoothed.append(loss)
+            return StopReason.NON_FINITE
+        if self.smoothed and self._smooth_f > 0:
+            loss = self._smooth_f * loss + (1 - self._smooth_f) * self.smoothed[-1]
+        self.smoothed.append(loss)
+        self._best = min(self._best, loss)
+        return StopReason.DIVERGED if loss > self._threshold() else None
+
+    def _threshold(self) -> float:
+        """Return the smoothed loss above which the sweep has diverged."""
+        if math.isinf(self._diverge_th):
+            return math.inf
+        scale = max(abs(self._best), self.smoothed[0] - self._best)
+        return self._best + (self._diverge_th - 1) * scale

@@ -1,0 +1,342 @@
+"""`FastaiLRFinder`: attach a range test to a trainer, and hand on what it found."""
+
+import contextlib
+import logging
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ignite.engine import Engine
+from torch.optim.lr_scheduler import LRScheduler
+
+from ignite_lrfinder import apply, plotting, suggestion
+from ignite_lrfinder.arguments import check_attach
+from ignite_lrfinder.engine import end_run, event_list, handler_table, pending_run, start_afresh
+from ignite_lrfinder.errors import LRFinderError
+from ignite_lrfinder.hooks import SweepHooks
+from ignite_lrfinder.muting import KeepHandlers, Muting, kept_reporters
+from ignite_lrfinder.result import LRFinderResult
+from ignite_lrfinder.snapshot import Saveable, Snapshot, SnapshotPlace, interrupts_deferred
+from ignite_lrfinder.stepping import StepWatch, scalers_among
+from ignite_lrfinder.sweep import OptimizerLike
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_swept_trainers: "weakref.WeakSet[Engine]" = weakref.WeakSet()
+
+
+class FastaiLRFinder:
+    """Find a learning rate with a range test inside a trainer you already have.
+
+    Inside the block of `attach`, the trainer's run raises the learning rate from `start_lr` to
+    `end_lr` and records the loss, until the loss diverges. When the block ends, everything is as
+    it was.
+
+    Example:
+        >>> import torch
+        >>> from ignite.engine import create_supervised_trainer
+        >>> from ignite_lrfinder import FastaiLRFinder
+        >>> _ = torch.manual_seed(0)
+        >>> model = torch.nn.Linear(4, 1)
+        >>> optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+        >>> trainer = create_supervised_trainer(model, optimizer, torch.nn.MSELoss())
+        >>> x = torch.randn(64, 4)
+        >>> batches = [(x, x.sum(1, keepdim=True))]
+        >>> lr_finder = FastaiLRFinder()
+        >>> with lr_finder.attach(
+        ...     trainer, {"model": model, "optimizer": optimizer}, num_iter=100
+        ... ) as t:
+        ...     _ = t.run(batches)
+        >>> 0.01 < lr_finder.lr_suggestion() < 1
+        True
+        >>> lr_finder.apply_suggested_lr(optimizer)
+
+    References:
+        Smith, "Cyclical Learning Rates for Training Neural Networks", arXiv 1506.01186; fastai's
+        `lr_find`; `ignite.handlers.FastaiLRFinder`, whose interface this is.
+    """
+
+    def __init__(self) -> None:
+        self.logger = logging.getLogger(f"{__name__}.{type(self).__name__}")
+        self._result: LRFinderResult | None = None
+        self._is_attached = False
+
+    @contextlib.contextmanager
+    def attach(
+        self,
+        trainer: Engine,
+        to_save: Mapping[str, Saveable],
+        output_transform: Callable[..., object] = lambda output: output,
+        num_iter: int | None = None,
+        start_lr: float | Sequence[float] | None = None,
+        end_lr: float | Sequence[float] = 10.0,
+        step_mode: str = "exp",
+        smooth_f: float = 0.05,
+        diverge_th: float = 5.0,
+        *,
+        keep_handlers: KeepHandlers = "auto",
+        snapshot: SnapshotPlace = "cpu",
+    ) -> Iterator[Engine]:
+        """Attach the range test to a trainer for the length of a `with` block.
+
+        The block runs the trainer once, as it is always run. A point is one optimizer step. When
+        the block ends, by whatever exception, the trainer, the objects in `to_save`, all random
+        state and the data loader are as they were, bit for bit. What cannot be undone is what a
+        kept handler does to the outside world, and the items taken from a one-shot iterator.
+
+        Args:
+            trainer: the engine that trains.
+            to_save: names to the objects that a training changes, each with `state_dict` and
+                `load_state_dict`, among them the optimizer under "optimizer".
+            output_transform: a function from the trainer's output to the loss. A loss is a number,
+                a tensor of one element, or a mapping that has one under the key "loss".
+            num_iter: the number of points, at least 1; default, as many as the run has iterations,
+                and 100 for a run of unknown length. The loader starts again as often as needed.
+            start_lr: the first learning rate, in (0, inf), from 0 on for a linear sweep; one
+                number, or one for each parameter group; default, the optimizer's own.
+            end_lr: the last learning rate, in (start_lr, inf), likewise. Parameter groups keep the
+                ratio of their learning rates, the largest being the number given, unless a list
+                gives them apart.
+            step_mode: "exp" for points evenly spaced in log learning rate, or "linear".
+            smooth_f: the weight of the newest loss in the moving average that decides on stopping,
+                in [0, 1); 0 turns smoothing off.
+            diverge_th: stop where the smoothed loss exceeds
+                `best + (diverge_th - 1) * max(|best|, first - best)`, in [1, inf].
+            keep_handlers: which of the trainer's handlers run during the sweep. "auto", those of
+                the user that prepare training (on STARTED, EPOCH_STARTED, GET_BATCH_*,
+                ITERATION_STARTED and custom events); "all"; "none"; or a collection of handlers
+                that run besides those of "auto". Handlers added inside the block run, and stay.
+            snapshot: where the copy of all state is held: "cpu", in host memory, or "device",
+                beside the original.
+
+        Yields:
+            The trainer, to be run.
+
+        Raises:
+            TypeError: for an argument of the wrong kind; nothing has been touched then.
+            ValueError: for an argument of the wrong value; nothing has been touched then.
+            LRFinderError: if a sweep is under way already, if the optimizer takes no step, or if
+                something could not be put back afterwards.
+        """
+        arguments = check_attach(
+            trainer,
+            to_save,
+            output_transform=output_transform,
+            num_iter=num_iter,
+            start_lr=start_lr,
+            end_lr=end_lr,
+            step_mode=step_mode,
+            smooth_f=smooth_f,
+            diverge_th=diverge_th,
+            keep_handlers=keep_handlers,
+            snapshot=snapshot,
+        )
+        self._refuse_second_attach(trainer)
+        before = Snapshot(
+            trainer,
+            to_save,
+            snapshot,
+            others=kept_reporters(trainer, keep_handlers),
+            opaque=(handler_table(trainer), event_list(trainer)),
+        )
+        scalers = scalers_among(
+            *to_save.values(), *vars(trainer).values(), *vars(trainer.state).values()
+        )
+        steps = StepWatch(arguments.optimizer, scalers)
+        hooks = SweepHooks(trainer, arguments, steps, before.add_data, self._keep_result)
+        muting = Muting(trainer, keep_handlers, steps.check)
+        interrupted_run = pending_run(trainer)
+        try:
+            self._begin_block(trainer)
+            muting.mute()
+            hooks.add()
+            steps.add()
+            start_afresh(trainer)
+            yield trainer
+        finally:
+            with interrupts_deferred(), contextlib.ExitStack() as undo:
+                # Last comes first, and a step that fails does not keep back the others.
+                undo.callback(before.restore)
+                undo.callback(self._end_block, trainer)
+                undo.callback(muting.undo)
+                undo.callback(steps.remove)
+                undo.callback(hooks.remove)
+                undo.callback(end_run, trainer, interrupted_run)
+
+    @property
+    def result(self) -> LRFinderResult:
+        """The result of the last sweep.
+
+        Raises:
+            LRFinderError: if no sweep has run yet.
+        """
+        return self._result_for("result can't be returned")
+
+    def get_results(self) -> dict[str, list[Any]]:
+        """Return the learning rates and the smoothed losses of the last sweep, as Ignite does.
+
+        Returns:
+            {"lr": [...], "loss": [...]}, with a float for each point, or a list of floats in "lr"
+            where there are several parameter groups; empty before the first sweep.
+        """
+        if self._result is None:
+            return {}
+        lr = self._result.lr
+        return {
+            "lr": (lr[:, 0] if lr.shape[1] == 1 else lr).tolist(),
+            "loss": self._result.smoothed_losses.tolist(),
+        }
+
+    def lr_suggestion(self, method: str = "auto") -> float | list[float]:
+        """Suggest a learning rate.
+
+        Args:
+            method: "auto", "steepest", "valley" or "minimum"; see `ignite_lrfinder.suggestion`.
+
+        Returns:
+            The learning rate; with several parameter groups a list, one for each.
+
+        Raises:
+            ValueError: for an unknown method.
+            LRFinderError: if no sweep has run yet.
+            NoSuggestionError: an LRFinderError, if the curve supports no learning rate.
+        """
+        result = self._result_for("lr_suggestion can't be returned")
+        return _float_or_list(suggestion.suggest(result, method))
+
+    def suggestions(self) -> dict[str, float | list[float]]:
+        """Return what each method suggests, of those that the curve supports.
+
+        Raises:
+            LRFinderError: if no sweep has run yet.
+            NoSuggestionError: if the curve supports no learning rate.
+        """
+        result = self._result_for("suggestions can't be returned")
+        return {name: _float_or_list(lrs) for name, lrs in suggestion.suggest_all(result).items()}
+
+    def lr_bounds(self) -> tuple[float | list[float], float | list[float]]:
+        """Return the range for a cyclical or one-cycle policy.
+
+        Returns:
+            `(min_lr, max_lr)`: where the loss starts to fall, and where it stops falling or becomes
+            ragged; lists with several parameter groups.
+
+        Raises:
+            LRFinderError: if no sweep has run yet.
+            NoSuggestionError: if the curve supports no range.
+
+        References:
+            Smith, arXiv 1506.01186, section 3.3.
+        """
+        low, high = suggestion.suggest_bounds(self._result_for("lr_bounds can't be returned"))
+        return _float_or_list(low), _float_or_list(high)
+
+    def plot(
+        self,
+        skip_start: int = 10,
+        skip_end: int = 5,
+        log_lr: bool = True,
+        display_suggestion: bool = True,
+        ax: "Axes | None" = None,
+        **kwargs: object,
+    ) -> "Axes":
+        """Plot the loss over the learning rate; no window is opened.
+
+        Args:
+            skip_start: points to leave out at the start, at least 0.
+            skip_end: points to leave out at the end, at least 0.
+            log_lr: whether the learning rate has a logarithmic axis.
+            display_suggestion: whether to mark the suggestion and write it in the legend.
+            ax: the Axes to draw on; default, those of a new figure.
+            kwargs: passed to `matplotlib.pyplot.subplots` where `ax` is not given.
+
+        Returns:
+            The Axes drawn on.
+
+        Raises:
+            ModuleNotFoundError: if matplotlib is not installed.
+            LRFinderError: if no sweep has run yet.
+            ValueError: if skip_start or skip_end is negative, or together they leave nothing.
+
+        Example:
+            >>> ax = lr_finder.plot(skip_end=0)  # doctest: +SKIP
+            >>> ax.figure.savefig("lr_finder.png")  # doctest: +SKIP
+        """
+        plotting.require_matplotlib()
+        return plotting.plot_result(
+            self._result_for("results can't be plotted"),
+            skip_start=skip_start,
+            skip_end=skip_end,
+            log_lr=log_lr,
+            display_suggestion=display_suggestion,
+            ax=ax,
+            **kwargs,
+        )
+
+    def apply_suggested_lr(
+        self, optimizer: OptimizerLike, lr_scheduler: LRScheduler | None = None
+    ) -> None:
+        """Set the suggested learning rate on an optimizer, in place.
+
+        Args:
+            optimizer: the optimizer that was swept, or one with as many parameter groups. A tensor
+                `lr` stays the same tensor; `initial_lr` and `max_lr` follow where a group has them.
+            lr_scheduler: a torch scheduler of the optimizer, whose base learning rates follow as
+                well.
+
+        Raises:
+            TypeError: if `lr_scheduler` is no torch scheduler.
+            ValueError: if it belongs to another optimizer.
+            LRFinderError: inside the block of `attach`, whose end would undo it; before the first
+                sweep; or for an optimizer with another number of parameter groups.
+            NoSuggestionError: if the curve supports no learning rate.
+        """
+        if self._is_attached:
+            raise LRFinderError(
+                "apply_suggested_lr must be called after the block of attach, got a call inside "
+                "it. The end of the block would undo it; call it after the block."
+            )
+        result = self._result_for("apply_suggested_lr can't be called")
+        apply.apply_lr(optimizer, suggestion.suggest(result), lr_scheduler)
+
+    def _result_for(self, purpose: str) -> LRFinderResult:
+        """Return the result of the last sweep, or say what cannot be done without one."""
+        if self._result is None:
+            raise LRFinderError(
+                f"learning rate finder didn't run yet so {purpose}. Run the trainer inside the "
+                "block of attach first."
+            )
+        return self._result
+
+    def _keep_result(self, result: LRFinderResult) -> None:
+        """Take the result of a sweep."""
+        self._result = result
+        self.logger.info(
+            "LR range test: %d points, ended because %s", len(result), result.stop_reason.message
+        )
+
+    def _refuse_second_attach(self, trainer: Engine) -> None:
+        """Refuse to sweep where a sweep is under way."""
+        if self._is_attached or trainer in _swept_trainers:
+            owner = "lr_finder" if self._is_attached else "trainer"
+            raise LRFinderError(
+                f"{owner} must have no sweep under way, got a second attach. Leave the first block "
+                "before attaching again."
+            )
+
+    def _begin_block(self, trainer: Engine) -> None:
+        """Note that a sweep is under way."""
+        self._result = None
+        self._is_attached = True
+        _swept_trainers.add(trainer)
+
+    def _end_block(self, trainer: Engine) -> None:
+        """Note that the sweep is over."""
+        self._is_attached = False
+        _swept_trainers.discard(trainer)
+
+
+def _float_or_list(lrs: tuple[float, ...]) -> float | list[float]:
+    """Return one learning rate as a float, several as a list, as Ignite does."""
+    return lrs[0] if len(lrs) == 1 else list(lrs)

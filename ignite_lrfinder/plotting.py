@@ -1,0 +1,182 @@
+"""A result drawn on matplotlib Axes; matplotlib is imported when a plot is asked for."""
+
+import importlib
+import warnings
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ignite_lrfinder import suggestion
+from ignite_lrfinder.curve import Curve, curve_of, reference_group
+from ignite_lrfinder.errors import NoSuggestionError, wrong_value
+from ignite_lrfinder.result import LRFinderResult
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Okabe and Ito's blue and vermilion: told apart by the colour-blind, and dark and light in grey.
+_CURVE_COLOR = "#0072B2"
+_SUGGESTION_COLOR = "#D55E00"
+_MAX_GROUPS_IN_LEGEND = 6
+
+
+def require_matplotlib() -> None:
+    """Import matplotlib, or say how to get it."""
+    try:
+        importlib.import_module("matplotlib")
+    except ImportError as error:
+        raise ModuleNotFoundError(
+            "This method requires matplotlib to be installed. Install it with "
+            "`pip install matplotlib`."
+        ) from error
+
+
+def plot_result(
+    result: LRFinderResult,
+    *,
+    skip_start: int = 10,
+    skip_end: int = 5,
+    log_lr: bool = True,
+    display_suggestion: bool = True,
+    ax: "Axes | None" = None,
+    **kwargs: object,
+) -> "Axes":
+    """Draw the loss of a sweep over the learning rate of its first trained parameter group.
+
+    Args:
+        result: what to draw.
+        skip_start: points to leave out at the start, at least 0.
+        skip_end: points to leave out at the end, at least 0.
+        log_lr: whether the learning rate has a logarithmic axis.
+        display_suggestion: whether to mark the suggestion; it is shown even among points left out.
+        ax: the Axes to draw on; default, those of a new figure.
+        kwargs: passed to `matplotlib.pyplot.subplots` where `ax` is not given.
+
+    Returns:
+        The Axes drawn on.
+
+    Raises:
+        ValueError: if skip_start or skip_end is negative.
+        NoSuggestionError: if there is no point to draw.
+    """
+    for name, skip in (("skip_start", skip_start), ("skip_end", skip_end)):
+        if skip < 0:
+            raise wrong_value(
+                name, "at least 0", skip, f"{name} cannot be negative; 0 leaves out nothing."
+            )
+    if len(result) == 0:
+        raise NoSuggestionError("The curve has too few points to be drawn: none. Raise num_iter.")
+    shown = _shown_points(len(result), skip_start, skip_end)
+    ax = _new_axes(kwargs) if ax is None else ax
+    is_new = not ax.has_data()
+    if log_lr:
+        ax.set_xscale("log")
+    _draw_losses(ax, result, shown)
+    if is_new:
+        _limit_losses(ax, result.losses[shown])
+    if display_suggestion:
+        _draw_suggestion(ax, result)
+    ax.set_xlabel("Learning rate")
+    ax.set_ylabel("Loss")
+    ax.legend()
+    return ax
+
+
+def _new_axes(kwargs: Mapping[str, Any]) -> "Axes":
+    """Make a figure with one Axes."""
+    from matplotlib import pyplot as plt
+
+    return plt.subplots(**kwargs)[1]
+
+
+def _shown_points(num_points: int, skip_start: int, skip_end: int) -> slice:
+    """Return the points to draw; all of them where the trimming would leave no curve."""
+    if num_points - skip_start - skip_end >= 2:
+        return slice(skip_start, num_points - skip_end)
+    warnings.warn(
+        f"skip_start={skip_start} and skip_end={skip_end} leave no curve of {num_points} points, "
+        "so all are shown. Lower them.",
+        UserWarning,
+        stacklevel=4,
+    )
+    return slice(0, num_points)
+
+
+def _draw_losses(ax: "Axes", result: LRFinderResult, shown: slice) -> None:
+    """Draw raw losses as faint points, the smoothed ones as a line."""
+    lr = result.lr[:, reference_group(result)]
+    ax.plot(
+        lr[shown],
+        result.losses[shown],
+        linestyle="none",
+        marker=".",
+        color=_CURVE_COLOR,
+        alpha=0.35,
+        label="loss of each point",
+    )
+    smoothed = _smoothed(result)
+    if smoothed is not None:
+        is_shown = (smoothed.lr >= lr[shown][0]) & (smoothed.lr <= lr[shown][-1])
+        ax.plot(
+            smoothed.lr[is_shown],
+            smoothed.smoothed[is_shown],
+            color=_CURVE_COLOR,
+            linewidth=2,
+            label="smoothed loss",
+        )
+
+
+def _smoothed(result: LRFinderResult) -> Curve | None:
+    """Return the zero-phase curve, or None where there are too few points for one."""
+    try:
+        return curve_of(result)
+    except NoSuggestionError:
+        return None
+
+
+def _limit_losses(ax: "Axes", losses: np.ndarray) -> None:
+    """Keep losses beyond the cliff from flattening the valley: they leave at the top."""
+    finite = losses[np.isfinite(losses)]
+    if len(finite) == 0:
+        return
+    start, lowest = np.median(finite[: max(3, len(finite) // 10)]), finite.min()
+    ceiling = start + (start - lowest)
+    if finite.max() > ceiling > lowest:
+        margin = 0.05 * (ceiling - lowest)
+        ax.set_ylim(lowest - margin, ceiling + margin)
+
+
+def _draw_suggestion(ax: "Axes", result: LRFinderResult) -> None:
+    """Mark the suggestion on the curve, with one line in the legend for each parameter group."""
+    try:
+        lrs = suggestion.suggest(result)
+    except NoSuggestionError as error:
+        warnings.warn(f"No suggestion is shown. {error}", UserWarning, stacklevel=4)
+        ax.plot([], [], linestyle="none", label="no suggestion")
+        return
+    curve = curve_of(result)
+    lr = lrs[reference_group(result)]
+    loss = float(np.interp(np.log(lr), np.log(curve.lr), curve.smoothed))
+    ax.axvline(lr, color=_SUGGESTION_COLOR, linestyle="--", linewidth=1)
+    ax.plot(
+        [lr],
+        [loss],
+        linestyle="none",
+        marker="o",
+        markersize=9,
+        color=_SUGGESTION_COLOR,
+        zorder=3,
+        label=_suggestion_label(lrs),
+    )
+
+
+def _suggestion_label(lrs: tuple[float, ...]) -> str:
+    """Write the suggestion in three digits."""
+    if len(lrs) == 1:
+        return f"suggested lr: {lrs[0]:.2e}"
+    lines = [f"suggested lr, group {index}: {lr:.2e}" for index, lr in enumerate(lrs)]
+    if len(lines) > _MAX_GROUPS_IN_LEGEND:
+        num_left = len(lines) - _MAX_GROUPS_IN_LEGEND + 1
+        lines = [*lines[: _MAX_GROUPS_IN_LEGEND - 1], f"and {num_left} groups more"]
+    return "\n".join(lines)

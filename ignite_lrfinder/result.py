@@ -1,0 +1,193 @@
+"""The frozen result of a sweep; save, load."""
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ignite_lrfinder.divergence import StopReason
+from ignite_lrfinder.errors import wrong_value
+
+_FORMAT = "ignite-lrfinder-result"
+_VERSION = 1
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class SweepSettings:
+    """The settings that a sweep ran with, one value for each parameter group where they may differ.
+
+    Attributes:
+        start_lr: the first learning rate of each parameter group.
+        end_lr: the last learning rate of each parameter group.
+        num_iter: how many points were asked for.
+        step_mode: "exp" or "linear".
+        smooth_f: the weight of the newest loss in the causal average, in [0, 1).
+        diverge_th: the divergence threshold, in [1, inf].
+    """
+
+    start_lr: tuple[float, ...]
+    end_lr: tuple[float, ...]
+    num_iter: int
+    step_mode: str
+    smooth_f: float
+    diverge_th: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LRFinderResult:
+    """What a sweep found: T points over G parameter groups.
+
+    Attributes:
+        lr: the learning rate of each point and parameter group, bit for bit as the optimizer used
+            it; float64, shape (T, G), read-only.
+        losses: the loss of each point as the trainer gave it; float64, shape (T,), read-only.
+        smoothed_losses: the causal moving average of `losses` that decided on stopping; float64,
+            shape (T,), read-only. Suggestions do not use it: it lags.
+        stop_reason: why the sweep ended.
+        settings: what the sweep was asked to do.
+
+    Example:
+        >>> result = LRFinderResult(
+        ...     lr=[[0.1], [1.0]],
+        ...     losses=[2.0, 1.0],
+        ...     smoothed_losses=[2.0, 1.95],
+        ...     stop_reason=StopReason.COMPLETED,
+        ...     settings=SweepSettings(
+        ...         start_lr=(0.1,),
+        ...         end_lr=(1.0,),
+        ...         num_iter=2,
+        ...         step_mode="exp",
+        ...         smooth_f=0.05,
+        ...         diverge_th=5.0,
+        ...     ),
+        ... )
+        >>> result.lr.shape, len(result)
+        ((2, 1), 2)
+    """
+
+    lr: NDArray[np.float64]
+    losses: NDArray[np.float64]
+    smoothed_losses: NDArray[np.float64]
+    stop_reason: StopReason
+    settings: SweepSettings
+
+    def __post_init__(self) -> None:
+        """Make the arrays read-only and refuse those whose shapes do not belong together."""
+        for name in ("lr", "losses", "smoothed_losses"):
+            array = np.array(getattr(self, name), dtype=np.float64)
+            array.flags.writeable = False
+            object.__setattr__(self, name, array)
+        num_groups = len(self.settings.start_lr)
+        num_points = len(self.lr)
+        if num_points == 0:
+            object.__setattr__(self, "lr", self.lr.reshape(0, num_groups))
+        _check_shape("lr", self.lr, (num_points, num_groups))
+        _check_shape("losses", self.losses, (num_points,))
+        _check_shape("smoothed_losses", self.smoothed_losses, (num_points,))
+
+    def __len__(self) -> int:
+        """Return the number of points."""
+        return len(self.losses)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the result to `path` as strict JSON; NaN and infinity are kept, as strings.
+
+        Args:
+            path: the file to write; one that exists is replaced.
+
+        Raises:
+            OSError: if the file cannot be written.
+        """
+        content = {
+            "format": _FORMAT,
+            "version": _VERSION,
+            "stop_reason": self.stop_reason.value,
+            "settings": _encode(dataclasses.asdict(self.settings)),
+            "lr": _encode(self.lr.tolist()),
+            "losses": _encode(self.losses.tolist()),
+            "smoothed_losses": _encode(self.smoothed_losses.tolist()),
+        }
+        Path(path).write_text(json.dumps(content, allow_nan=False) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "LRFinderResult":
+        """Read a result that `save` wrote; every number comes back bit for bit.
+
+        Args:
+            path: the file to read.
+
+        Returns:
+            The result.
+
+        Raises:
+            OSError: if the file cannot be read.
+            ValueError: if it holds something else than a result, or one of another version.
+        """
+        try:
+            content = json.loads(Path(path).read_text(encoding="utf-8"))
+        except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+            raise _not_a_result(path, f"no readable JSON ({error})") from error
+        if not isinstance(content, dict) or content.get("format") != _FORMAT:
+            raise _not_a_result(path, "another kind of file")
+        if content.get("version") != _VERSION:
+            raise _not_a_result(path, f"version {content.get('version')!r} of the format")
+        try:
+            return cls(
+                lr=_decode(content["lr"]),
+                losses=_decode(content["losses"]),
+                smoothed_losses=_decode(content["smoothed_losses"]),
+                stop_reason=StopReason(content["stop_reason"]),
+                settings=_decode_settings(content["settings"]),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise _not_a_result(path, f"a damaged result ({error!r})") from error
+
+
+def _check_shape(name: str, array: NDArray[np.float64], shape: tuple[int, ...]) -> None:
+    """Refuse an array of another shape."""
+    if array.shape != shape:
+        remedy = "Give one row for each point and one column for each parameter group."
+        raise wrong_value(name, f"of shape {shape}", array.shape, remedy)
+
+
+def _encode(value: object) -> object:
+    """Replace the floats that strict JSON has no word for by "nan", "inf" and "-inf"."""
+    if isinstance(value, Mapping):
+        return {key: _encode(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_encode(item) for item in value]
+    if isinstance(value, float) and not np.isfinite(value):
+        return str(value)
+    return value
+
+
+def _decode(numbers: ArrayLike) -> NDArray[np.float64]:
+    """Turn nested lists of numbers, "nan" and "inf" among them, into an array."""
+    return np.array(numbers, dtype=np.float64)
+
+
+def _decode_settings(content: Mapping[str, Any]) -> SweepSettings:
+    """Rebuild the settings from what `dataclasses.asdict` made of them."""
+    return SweepSettings(
+        start_lr=tuple(float(lr) for lr in content["start_lr"]),
+        end_lr=tuple(float(lr) for lr in content["end_lr"]),
+        num_iter=int(content["num_iter"]),
+        step_mode=str(content["step_mode"]),
+        smooth_f=float(content["smooth_f"]),
+        diverge_th=float(content["diverge_th"]),
+    )
+
+
+def _not_a_result(path: str | os.PathLike[str], found: str) -> ValueError:
+    """Make the error for a file that `load` cannot read."""
+    return wrong_value(
+        "path",
+        "a file that LRFinderResult.save wrote",
+        os.fspath(path),
+        f"It holds {found}. Save the result again with this version of ignite-lrfinder.",
+    )

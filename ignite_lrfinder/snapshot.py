@@ -1,0 +1,186 @@
+"""Everything that a sweep may change, as it was before: capture, restore."""
+
+import contextlib
+import copy
+import functools
+import signal
+import threading
+import types
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Literal, Protocol
+
+import torch
+from ignite.engine import Engine
+from torch import nn
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from ignite_lrfinder.data_source import DataSource, is_loader_iterator
+from ignite_lrfinder.errors import LRFinderError
+from ignite_lrfinder.memento import Memento
+from ignite_lrfinder.random_state import global_states
+
+SnapshotPlace = Literal["cpu", "device"]
+
+
+class Saveable(Protocol):
+    """Anything that can stand in `to_save`."""
+
+    def state_dict(self) -> object:
+        """Return the state."""
+        ...
+
+    def load_state_dict(self, state_dict: Any, /) -> object:
+        """Take a state on."""
+        ...
+
+
+class Snapshot:
+    """Remember a trainer, the objects of `to_save` and all random state, and put them back.
+
+    Modules, optimizers and engines are remembered object by object, in place; so are the
+    attributes of other objects, whose `load_state_dict` is called too, for what lies outside
+    Python.
+
+    Args:
+        trainer: the engine that will run the sweep.
+        to_save: names to objects with `state_dict` and `load_state_dict`.
+        place: where copies of tensors are held: "cpu", in host memory, or "device", beside the
+            originals.
+        others: further objects to remember, such as Ignite's own handlers that will run.
+        opaque: objects to leave alone, such as the trainer's table of handlers.
+    """
+
+    def __init__(
+        self,
+        trainer: Engine,
+        to_save: Mapping[str, Saveable],
+        place: SnapshotPlace,
+        *,
+        others: tuple[object, ...] = (),
+        opaque: tuple[object, ...] = (),
+    ) -> None:
+        self._trainer = trainer
+        self._attributes = dict(vars(trainer))
+        self._sources: list[DataSource] = []
+        self._state_dicts: dict[str, tuple[Saveable, object]] = {}
+        self._memento = Memento(
+            keep=torch.clone if place == "device" else _to_host,
+            is_opaque=lambda obj: any(obj is one for one in opaque) or _is_elsewhere(obj),
+        )
+        self._remember(to_save)
+        self._memento.remember("trainer", *self._attributes.values())
+        self._memento.remember("handlers", *others)
+        self._random_states = global_states()
+
+    def add_data(self, data: object) -> None:
+        """Remember what the sweep is about to draw batches from."""
+        self._sources.append(DataSource(data))
+
+    def restore(self) -> None:
+        """Put everything back, each object on its own.
+
+        Raises:
+            LRFinderError: naming the objects of which something could not be put back.
+        """
+        failures: dict[str, BaseException] = {}
+        vars(self._trainer).clear()
+        vars(self._trainer).update(self._attributes)
+        self._memento.restore(self._state_dicts)
+        for name, (obj, state_dict) in self._state_dicts.items():
+            _attempt(name, failures, functools.partial(obj.load_state_dict, state_dict))
+        failures |= self._memento.restore()
+        for source in self._sources:
+            failures |= source.restore()
+        # Last: what is called above may draw random numbers.
+        for name, put_back in self._random_states:
+            _attempt(name, failures, put_back)
+        # A traceback may keep this object alive; the copies need not be.
+        self._memento.forget()
+        self._sources.clear()
+        if failures:
+            raise _restore_error(failures)
+
+    def _remember(self, to_save: Mapping[str, Saveable]) -> None:
+        """Note the objects of `to_save`; those that only their state dict may know come first."""
+        known = {name: obj for name, obj in to_save.items() if _is_known(obj)}
+        for name, obj in to_save.items():
+            if name not in known:
+                state_dict = _copy_containers(obj.state_dict())
+                self._state_dicts[name] = (obj, state_dict)
+                self._memento.remember(name, state_dict, obj)
+        for name, obj in known.items():
+            self._memento.remember(name, *_parts(obj))
+
+
+@contextlib.contextmanager
+def interrupts_deferred() -> Iterator[None]:
+    """Let Ctrl-C wait until the block is done, so that a second one cannot leave half a restore."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    received: list[tuple[int, types.FrameType | None]] = []
+    handler = signal.getsignal(signal.SIGINT)
+    signal.signal(signal.SIGINT, lambda number, frame: received.append((number, frame)))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_DFL if handler is None else handler)
+        if received and callable(handler):
+            handler(*received[0])
+
+
+def _is_known(obj: object) -> bool:
+    """Tell whether all state of an object is in attributes and tensors that a memento sees."""
+    return isinstance(obj, (nn.Module, torch.optim.Optimizer, Engine))
+
+
+def _is_elsewhere(obj: object) -> bool:
+    """Tell what is put back by a `DataSource`, and which engines are other trainings."""
+    return isinstance(obj, (DataLoader, Dataset, Sampler, Engine)) or is_loader_iterator(obj)
+
+
+def _parts(obj: object) -> tuple[object, ...]:
+    """Return where the state of a known object is."""
+    if isinstance(obj, nn.Module):
+        # A scripted module has its tensors outside Python's attributes.
+        return (obj, *obj.parameters(), *obj.buffers())
+    return (obj.state,) if isinstance(obj, Engine) else (obj,)
+
+
+def _to_host(tensor: torch.Tensor) -> torch.Tensor:
+    """Copy a tensor into host memory."""
+    return tensor.to("cpu", copy=True)
+
+
+def _copy_containers(state: object) -> object:
+    """Copy the dicts and lists of a state dict, as `load_state_dict` may empty the originals."""
+    if isinstance(state, dict):
+        copied = copy.copy(state)
+        for key, value in state.items():
+            copied[key] = _copy_containers(value)
+        return copied
+    if isinstance(state, list):
+        return [_copy_containers(item) for item in state]
+    return state
+
+
+def _attempt(name: str, failures: dict[str, BaseException], put_back: Callable[[], object]) -> None:
+    """Call `put_back`, and note its error under `name`."""
+    try:
+        put_back()
+    except BaseException as error:  # the others must come back, whatever it was
+        failures.setdefault(name, error)
+
+
+def _restore_error(failures: Mapping[str, BaseException]) -> BaseException:
+    """Make one error of all that went wrong in a restore."""
+    for error in failures.values():
+        if not isinstance(error, Exception):
+            return error
+    what = "; ".join(f"{name}: {error!r}" for name, error in failures.items())
+    problem = LRFinderError(
+        f"Not everything could be put back as it was before the sweep: {what}. "
+        "All else is restored; load these objects from your own checkpoint before training on."
+    )
+    problem.__cause__ = next(iter(failures.values()))
+    return problem

@@ -1,0 +1,112 @@
+"""The Agg backend, seeds, and the small trainings that the tests sweep."""
+
+import dataclasses
+import random
+from collections.abc import Callable, Iterable
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+import torch
+from ignite.engine import Engine
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+mpl.use("Agg")
+
+OPTIMIZERS: dict[str, Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]] = {
+    "sgd-momentum": lambda p: torch.optim.SGD(p, lr=1e-3, momentum=0.9, nesterov=True),
+    "adam": lambda p: torch.optim.Adam(p, lr=1e-3),
+    "adamw-amsgrad": lambda p: torch.optim.AdamW(p, lr=1e-3, amsgrad=True),
+    "rmsprop-centred": lambda p: torch.optim.RMSprop(p, lr=1e-4, centered=True, momentum=0.5),
+    "adagrad": lambda p: torch.optim.Adagrad(p, lr=1e-3),
+    "lbfgs": lambda p: torch.optim.LBFGS(p, lr=1e-2, max_iter=3),
+    "adam-tensor-lr": lambda p: torch.optim.Adam(p, lr=torch.tensor(1e-3)),
+}
+
+
+class Net(nn.Module):
+    """A small network with all that leaves traces: dropout, BatchNorm, a counter, a lost buffer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(6, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.3), nn.Linear(16, 3)
+        )
+        self.register_buffer("calls", torch.zeros(()), persistent=False)
+        self.num_calls = 0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return class scores of shape (N, 3)."""
+        self.calls = self.calls + 1
+        self.num_calls += 1
+        return self.layers(x)
+
+
+@dataclasses.dataclass
+class Training:
+    """A training in progress, with what it did so far."""
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    trainer: Engine
+    loader: Iterable
+    losses: list[float]
+
+    @property
+    def to_save(self) -> dict:
+        """What a user hands to the finder."""
+        return {"model": self.model, "optimizer": self.optimizer}
+
+
+def data(num_samples: int = 96) -> TensorDataset:
+    """Make a small classification problem."""
+    generator = torch.Generator().manual_seed(5)
+    x = torch.randn(num_samples, 6, generator=generator)
+    return TensorDataset(x, x[:, :3].argmax(1))
+
+
+@pytest.fixture
+def make_training() -> Callable[..., Training]:
+    """Return a function that makes the same training each time it is called."""
+
+    def make(
+        optimizer: str | Callable[..., torch.optim.Optimizer] = "adam",
+        loader: Callable[[], Iterable] | None = None,
+        model: Callable[[], nn.Module] = Net,
+    ) -> Training:
+        seed_all(0)
+        net = model()
+        make_optimizer = OPTIMIZERS[optimizer] if isinstance(optimizer, str) else optimizer
+        opt = make_optimizer(net.parameters())
+        losses: list[float] = []
+
+        def step(engine: Engine, batch: tuple[torch.Tensor, torch.Tensor]) -> float:
+            net.train()
+
+            def closure() -> float:
+                opt.zero_grad()
+                loss = nn.functional.cross_entropy(net(batch[0]), batch[1])
+                loss.backward()
+                return loss.item()
+
+            losses.append(opt.step(closure))
+            return losses[-1]
+
+        batches = DataLoader(data(), 8, shuffle=True) if loader is None else loader()
+        return Training(net, opt, Engine(step), batches, losses)
+
+    return make
+
+
+@pytest.fixture(autouse=True)
+def seeds() -> None:
+    """Start each test from the same random state."""
+    seed_all(0)
+
+
+def seed_all(seed: int) -> None:
+    """Seed every global random generator."""
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002  # the global one is what user code draws from
+    torch.manual_seed(seed)

@@ -1,0 +1,146 @@
+"""The curve: smoothing without lag, the noise that is left, and which points count."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import result_of, u_shape
+
+from ignite_lrfinder import NoSuggestionError
+from ignite_lrfinder.curve import curve_of, local_line, noise_of, running_median, smooth
+
+SPACINGS = {
+    "exponential": np.log(np.geomspace(1e-6, 1.0, 60)),
+    "linear": np.log(np.linspace(1e-6, 1.0, 60)),
+    "irregular": np.cumsum(np.random.default_rng(1).exponential(size=60)),
+}
+by_spacing = pytest.mark.parametrize("x", SPACINGS.values(), ids=SPACINGS.keys())
+
+
+def noise_like(x: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Return standard normal noise, one value for each x."""
+    return np.random.default_rng(seed).standard_normal(len(x))
+
+
+@by_spacing
+def test_local_line_is_a_weighted_polynomial_fit_at_each_point(x):
+    """Each value is that of NumPy's polynomial fit through the nine nearest, tricube-weighted."""
+    y = noise_like(x)
+    expected = []
+    for centre in x:
+        nearest = np.argsort(np.abs(x - centre), kind="stable")[:9]
+        distance = np.abs(x[nearest] - centre)
+        weight = (1 - (distance / (distance.max() * 10 / 9)) ** 3) ** 3
+        line = np.polynomial.Polynomial.fit(x[nearest], y[nearest], 1, w=np.sqrt(weight))
+        expected.append(line(centre))
+    np.testing.assert_allclose(local_line(x, y), expected, atol=1e-6)
+
+
+def test_local_line_of_a_long_sweep_is_that_at_its_anchors():
+    """Ten thousand points are fitted at some of them, with no visible difference."""
+    x = np.linspace(0, 1, 10_000)
+    np.testing.assert_allclose(local_line(x, np.sin(6 * x)), np.sin(6 * x), atol=0.04)
+    np.testing.assert_allclose(local_line(x, 3 - 2 * x), 3 - 2 * x, atol=1e-9)
+
+
+@by_spacing
+def test_smoothing_has_no_direction(x):
+    """A curve seen in a mirror is smoothed to the mirror image: nothing lags."""
+    y = noise_like(x)
+    np.testing.assert_allclose(smooth(-x[::-1], y[::-1])[::-1], smooth(x, y), atol=1e-9)
+
+
+@pytest.mark.parametrize("num_points", [20, 100, 5000])
+def test_a_step_is_smoothed_where_it_is(num_points):
+    """Half the height is passed in the middle, where the step is."""
+    x = np.linspace(0, 1, num_points)
+    smoothed = smooth(x, np.where(x < 0.5, 1.0, 0.0))
+    assert abs(x[np.argmax(smoothed < 0.5)] - 0.5) <= 1.5 / num_points
+
+
+@pytest.mark.parametrize("num_points", [10, 60, 100, 2000])
+def test_running_median_takes_full_windows(num_points):
+    """Each value is the median of its window; at the ends, of the outermost one."""
+    y = noise_like(np.empty(num_points))
+    reach = {10: 1, 60: 2, 100: 3, 2000: 12}[num_points]
+    inside = [np.clip(i, reach, num_points - 1 - reach) for i in range(num_points)]
+    expected = [np.median(y[i - reach : i + reach + 1]) for i in inside]
+    np.testing.assert_array_equal(running_median(y), expected)
+
+
+def test_a_cliff_does_not_lift_the_curve_before_it():
+    """Whether the loss blows up by a hundred or by a million, the valley looks the same."""
+    x = np.linspace(-7, 1, 100)
+    valley = np.minimum(2.0, np.abs(x + 1.5))
+    steep, steeper = valley.copy(), valley.copy()
+    steep[85:], steeper[85:] = 1e2, 1e6
+    np.testing.assert_allclose(smooth(x, steep)[:82], smooth(x, steeper)[:82])
+    assert smooth(x, steeper)[-1] == 1e6
+
+
+@pytest.mark.parametrize("slope", [0.0, -5.0], ids=["flat", "falling"])
+def test_noise_is_the_scatter_of_single_losses(slope):
+    """Noise of 0.3 is found, on a slope too, within a tenth."""
+    x = np.linspace(0, 1, 4000)
+    assert noise_of(slope * x + 0.3 * noise_like(x)) == pytest.approx(0.3, rel=0.1)
+
+
+def test_losses_without_scatter_have_the_noise_of_rounding():
+    """It is not 0, so that a fall by rounding is none, and grows with the size of the loss."""
+    assert 0 < noise_of(np.linspace(3.0, 4.0, 50)) < 1e-10
+    assert noise_of(np.full(50, -5.0)) == pytest.approx(noise_of(np.full(50, 0.5)) * 10)
+
+
+def test_noise_leaves_out_what_has_diverged():
+    """Scatter beyond the divergence of a sweep is no noise of its valley."""
+    calm = 0.01 * noise_like(np.empty(40)) + np.linspace(2, 1, 40)
+    wild = 50 + 30 * noise_like(np.empty(60), seed=1)
+    assert noise_of(np.concatenate([calm, wild])) == pytest.approx(0.01, rel=0.4)
+
+
+def test_smoothed_noise_is_the_scatter_that_smoothing_leaves():
+    """Over many sweeps of noise, the smoothed loss varies as much as is said, within 15 percent."""
+    lr = np.geomspace(1e-7, 10.0, 100)
+    curves = [curve_of(result_of(lr, noise_like(lr, seed))) for seed in range(300)]
+    scatter = np.std([curve.smoothed[40:60] for curve in curves])
+    assert np.median([curve.smoothed_noise for curve in curves]) == pytest.approx(scatter, rel=0.15)
+
+
+@given(bad=st.sampled_from([np.nan, np.inf, -np.inf]), at=st.integers(10, 59))
+def test_points_end_before_the_first_loss_that_is_not_finite(bad, at):
+    """What comes after is left out, finite or not."""
+    lr = np.geomspace(1e-5, 1.0, 60)
+    losses = u_shape(np.log10(lr), fall_at=-3, cliff_at=-0.5)
+    losses[at] = bad
+    curve = curve_of(result_of(lr, losses))
+    np.testing.assert_array_equal(curve.lr, lr[:at])
+    np.testing.assert_array_equal(curve.losses, losses[:at])
+
+
+def test_reference_is_the_first_group_that_trains():
+    """A group frozen at 0 throughout has no learning rate to read from."""
+    lr = np.geomspace(1e-5, 1.0, 20)
+    result = result_of(np.stack([0 * lr, lr, 3 * lr], axis=1), np.ones(20))
+    np.testing.assert_array_equal(curve_of(result).lr, lr)
+
+
+def test_a_first_learning_rate_of_zero_is_left_out():
+    """A linear sweep that starts at 0 is read from its second point on."""
+    lr = np.linspace(0.0, 1.0, 20)
+    np.testing.assert_array_equal(curve_of(result_of(lr, np.ones(20))).lr, lr[1:])
+
+
+@pytest.mark.parametrize(
+    ("lr", "losses", "message"),
+    [
+        (np.geomspace(1e-5, 1, 9), np.ones(9), "too few points: 9 "),
+        (np.geomspace(1e-5, 1, 50), np.full(50, np.nan), "too few points: 0 .* of 50"),
+        (np.zeros(50), np.ones(50), "too few points: 0 .* of 50"),
+        (np.full(50, 0.1), np.ones(50), "does not rise"),
+    ],
+    ids=["short", "nan", "frozen", "constant-lr"],
+)
+def test_what_is_no_curve_is_refused(lr, losses, message):
+    """The error says what is missing, and begins as Ignite's does."""
+    with pytest.raises(NoSuggestionError, match=f"FastaiLRFinder got unexpected.*{message}"):
+        curve_of(result_of(lr, losses))

@@ -1,0 +1,139 @@
+"""The frozen result: shapes, read-only arrays, a file that brings every number back."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ignite_lrfinder import LRFinderResult, StopReason, SweepSettings
+
+
+def make_result(
+    lr: list[list[float]], losses: list[float], reason: StopReason = StopReason.NON_FINITE
+) -> LRFinderResult:
+    """Make a result of the given points."""
+    num_groups = len(lr[0]) if lr else 1
+    return LRFinderResult(
+        lr=np.array(lr),
+        losses=np.array(losses),
+        smoothed_losses=np.array(losses) / 2,
+        stop_reason=reason,
+        settings=SweepSettings(
+            start_lr=(1e-7,) * num_groups,
+            end_lr=(1.0,) * num_groups,
+            num_iter=100,
+            step_mode="exp",
+            smooth_f=0.05,
+            diverge_th=float("inf"),
+        ),
+    )
+
+
+@given(
+    points=st.lists(st.tuples(st.floats(), st.floats(0, 1e6), st.floats(0, 1e6)), max_size=20),
+    reason=st.sampled_from(StopReason),
+)
+def test_a_saved_result_comes_back_bit_for_bit(
+    tmp_path_factory: pytest.TempPathFactory,
+    points: list[tuple[float, float, float]],
+    reason: StopReason,
+) -> None:
+    """Every number survives the file, NaN and infinity among them, and so does everything else."""
+    path = tmp_path_factory.mktemp("results") / "result.json"
+    result = make_result([[p[1], p[2]] for p in points], [p[0] for p in points], reason)
+    result.save(path)
+    loaded = LRFinderResult.load(path)
+    for name in ("lr", "losses", "smoothed_losses"):
+        # NaN has many bit patterns, of which a text keeps one.
+        np.testing.assert_array_equal(getattr(loaded, name), getattr(result, name))
+        np.testing.assert_array_equal(
+            np.signbit(np.nan_to_num(getattr(loaded, name))),
+            np.signbit(np.nan_to_num(getattr(result, name))),
+        )
+        assert getattr(loaded, name).shape == getattr(result, name).shape
+    assert loaded.stop_reason is reason
+    assert loaded.settings == result.settings
+
+
+def test_the_file_is_strict_json(tmp_path: Path) -> None:
+    """No token stands in the file that the JSON standard does not know."""
+
+    def refuse(token: str) -> None:
+        raise AssertionError(token)
+
+    path = tmp_path / "result.json"
+    make_result([[1.0], [2.0], [3.0]], [np.nan, np.inf, -np.inf]).save(path)
+    content = json.loads(path.read_text(), parse_constant=refuse)
+    assert content["losses"] == ["nan", "inf", "-inf"]
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("", "no readable JSON"),
+        ("[1, 2", "no readable JSON"),
+        ("\x00\xff", "no readable JSON"),
+        ("[]", "another kind of file"),
+        ('{"format": "something"}', "another kind of file"),
+        ('{"format": "ignite-lrfinder-result", "version": 99}', "version 99"),
+        ('{"format": "ignite-lrfinder-result", "version": 1}', "damaged"),
+        ("[" * 100_000, "no readable JSON"),
+    ],
+    ids=["empty", "truncated", "binary", "list", "foreign", "newer", "incomplete", "deep"],
+)
+def test_a_file_that_is_no_result_is_refused(tmp_path: Path, text: str, match: str) -> None:
+    """Loading says that the file is no result and what it is instead."""
+    path = tmp_path / "file"
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(ValueError, match=f"path must be a file that LRFinderResult.save.*{match}"):
+        LRFinderResult.load(path)
+
+
+@pytest.mark.parametrize("field", ["lr", "losses", "stop_reason", "settings"])
+@pytest.mark.parametrize("value", [None, "text", [[1], [2, 3]], {"a": 1}], ids=repr)
+def test_a_result_with_a_damaged_field_is_refused(
+    tmp_path: Path, field: str, value: object
+) -> None:
+    """A field of another kind is an error that says so, not a result that breaks later."""
+    path = tmp_path / "result.json"
+    make_result([[1.0], [2.0]], [0.5, 0.25]).save(path)
+    path.write_text(json.dumps(json.loads(path.read_text()) | {field: value}))
+    with pytest.raises(ValueError, match="damaged"):
+        LRFinderResult.load(path)
+
+
+def test_a_result_cannot_be_changed() -> None:
+    """Neither a field nor an element of an array can be written."""
+    given = np.array([0.5, 0.25])
+    result = dataclasses.replace(make_result([[1.0], [2.0]], [0.0, 0.0]), losses=given)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        result.stop_reason = StopReason.COMPLETED  # type: ignore[misc]  # what the test is about
+    with pytest.raises(ValueError, match="read-only"):
+        result.losses[0] = 1.0
+    given[0] = 9.0
+    assert result.losses.tolist() == [0.5, 0.25]
+
+
+@pytest.mark.parametrize(
+    ("lr", "losses"),
+    [([[1.0], [2.0]], [0.5]), ([[1.0, 2.0], [3.0, 4.0]], [0.5, 0.25])],
+    ids=["too-few-losses", "too-many-groups"],
+)
+def test_arrays_that_do_not_belong_together_are_refused(
+    lr: list[list[float]], losses: list[float]
+) -> None:
+    """There is a row of learning rates for each loss and a column for each parameter group."""
+    good = make_result([[1.0], [2.0]], [0.5, 0.25])
+    with pytest.raises(ValueError, match=r"must be of shape .*, got .*\. Give one row"):
+        dataclasses.replace(good, lr=np.array(lr), losses=np.array(losses))
+
+
+def test_a_sweep_without_points_has_a_result() -> None:
+    """No points make arrays of length 0 with a column for each parameter group."""
+    result = make_result([], [])
+    assert len(result) == 0
+    assert result.lr.shape == (0, 1)

@@ -1,0 +1,261 @@
+"""Suggestions: each method against curves whose answer is known, and what must not fool them."""
+
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from strategies import result_of, u_shape, usable_sweeps
+
+from ignite_lrfinder import NoSuggestionError, suggestion
+from ignite_lrfinder.curve import Curve
+from ignite_lrfinder.suggestion import METHODS, auto, bounds, suggest, suggest_all, suggest_bounds
+
+LR = np.geomspace(1e-7, 10.0, 161)  # 20 points for each decade
+X = np.log10(LR)
+by_method = pytest.mark.parametrize("method", METHODS)
+few = settings(max_examples=30, deadline=None)
+
+
+def decades(lr: float, expected: float) -> float:
+    """Return how far a learning rate lies from the expected one, in decades."""
+    return abs(np.log10(lr / expected))
+
+
+def test_steepest_is_where_the_loss_falls_fastest_over_log_lr():
+    """A logistic fall over the logarithm is steepest in its middle; over lr it is left of it."""
+    result = result_of(LR, u_shape(X, fall_at=-3.0, cliff_at=0.5))
+    assert decades(suggest(result, "steepest")[0], 1e-3) <= 2 / 20
+
+
+def test_minimum_is_a_tenth_of_the_lowest_point():
+    """A symmetric valley with its lowest point at 0.1 gives 0.01, however deep it is."""
+    result = result_of(LR, np.minimum(1.5, np.abs(X + 1)) ** 2)
+    assert decades(suggest(result, "minimum")[0], 1e-2) <= 1 / 20
+
+
+def test_valley_is_two_thirds_down_the_fall():
+    """A straight fall from 1e-5 to 1e-2 gives 1e-3."""
+    losses = np.minimum(np.abs(X + 2), 3.0)
+    assert decades(suggest(result_of(LR, losses), "valley")[0], 1e-3) <= 0.2
+
+
+@pytest.mark.parametrize("num_iter", [50, 100, 400])
+def test_auto_is_a_tenth_of_the_edge_less_two_points(num_iter):
+    """A loss that breaks down beyond 0.1 gives 0.01 less two points; smoothed, somewhat less."""
+    lr = np.geomspace(1e-7, 10.0, num_iter)
+    losses = np.where(lr > 0.1, 50.0, 2.0 - (lr > 1e-4))
+    expected = lr[np.argmax(lr > 0.1) - 2] / 10
+    assert auto(Curve(lr=lr, losses=losses, smoothed=losses, noise=0.0)) == pytest.approx(expected)
+    assert 10**-0.4 * expected < suggest(result_of(lr, losses))[0] <= 1.001 * expected
+
+
+@pytest.mark.parametrize("method", ["auto", "minimum"])
+def test_a_tenth_of_an_early_point_is_the_first_one_tested(method):
+    """Nothing below the range of the sweep is suggested."""
+    lr = np.geomspace(1e-3, 1.0, 100)
+    losses = np.abs(np.log10(lr) + 2.5)
+    assert suggest(result_of(lr, losses), method) == (1e-3,)
+
+
+def test_auto_holds_to_the_edge_where_the_minimum_is_an_accident():
+    """Of two equal lows, decades apart in a noisy loss, the one before the cliff counts."""
+    losses = u_shape(X, fall_at=-3.0, cliff_at=-0.5, noise=0.03)
+    lower_left = losses.copy()
+    lower_left[60:75] -= 1.2  # about 1e-4
+    original, fooled = result_of(LR, losses), result_of(LR, lower_left)
+    assert suggest(fooled, "minimum")[0] < suggest(original, "minimum")[0] / 10
+    assert decades(suggest(fooled)[0], suggest(original)[0]) <= 4 / 20
+
+
+def test_bounds_are_the_two_ends_of_the_fall():
+    """A straight fall from 1e-5 to 1e-2 gives about these two."""
+    (low,), (high,) = suggest_bounds(result_of(LR, np.clip(-X, 2.0, 5.0) + 2 * np.maximum(X, 0)))
+    assert decades(low, 1e-5) <= 0.5
+    assert decades(high, 1e-2) <= 0.5
+
+
+def test_noise_before_the_fall_does_not_begin_it():
+    """The lower bound is near the fall, though some earlier points are higher than later ones."""
+    for seed in range(5):
+        losses = u_shape(X, fall_at=-3.0, cliff_at=-0.5, noise=0.5, seed=seed)
+        (low,), _ = suggest_bounds(result_of(LR, losses))
+        assert decades(low, 10**-3.5) <= 1.0
+
+
+def test_bounds_end_where_the_loss_becomes_ragged():
+    """Where the loss jumps up and down before it is lowest, the upper bound comes first."""
+    losses = np.clip(-X, 1.0, 5.0)
+    ragged = losses.copy()
+    ragged[(X > -3) & (X <= -1)] += np.resize([1.5, -1.5], 40)
+    _, (calm_high,) = suggest_bounds(result_of(LR, losses))
+    _, (ragged_high,) = suggest_bounds(result_of(LR, ragged))
+    assert decades(ragged_high, 1e-3) <= 0.3
+    assert calm_high > 10 * ragged_high
+
+
+def test_raggedness_before_the_fall_does_not_end_it():
+    """Only what follows the lower bound can be the upper one."""
+    smoothed = np.clip(-X, 2.0, 5.0)
+    losses = smoothed.copy()
+    losses[:20] += np.resize([2.0, -2.0], 20)
+    low, high = bounds(Curve(lr=LR, losses=losses, smoothed=smoothed, noise=0.01))
+    assert low < 1e-4 < 1e-3 < high
+
+
+@by_method
+@given(result=usable_sweeps())
+@few
+def test_suggestions_lie_within_what_was_tested(method, result):
+    """No method leaves the range of the sweep."""
+    (lr,) = suggest(result, method)
+    assert result.lr[0, 0] <= lr <= result.lr[-1, 0]
+
+
+@given(result=usable_sweeps())
+@few
+def test_bounds_lie_in_order_within_what_was_tested(result):
+    """The lower bound is below the upper one, and both were tested."""
+    (low,), (high,) = suggest_bounds(result)
+    assert low < high
+    assert {low, high} <= set(result.lr[:, 0].tolist())
+
+
+@by_method
+@given(
+    result=usable_sweeps(),
+    scale=st.floats(1e-6, 1e6),
+    shift=st.floats(-100, 100),
+)
+@few
+def test_scale_and_level_of_the_loss_do_not_matter(method, result, scale, shift):
+    """The loss times a factor, or plus a constant that may make it negative, gives the same."""
+    (lr,) = suggest(result, method)
+    for losses in (scale * result.losses, result.losses + shift):
+        assert suggest(result_of(result.lr, losses), method) == pytest.approx((lr,), rel=1e-6)
+
+
+@by_method
+@pytest.mark.parametrize("value", [1e6, -1e6], ids=["high", "low"])
+@pytest.mark.parametrize("at", [0, 1, 60, 90, 105, 130])
+def test_one_wild_point_does_not_move_a_suggestion(method, value, at):
+    """One loss that is far off, anywhere, moves it by a neighbour's width at most."""
+    losses = u_shape(X, fall_at=-3.0, cliff_at=-0.5, noise=0.02)
+    (expected,) = suggest(result_of(LR, losses), method)
+    losses[at] = value
+    (suggested,) = suggest(result_of(LR, losses), method)
+    assert decades(suggested, expected) <= 1.01 / 20
+
+
+@by_method
+def test_spikes_at_the_start_do_not_move_a_suggestion(method):
+    """A loss that settles during the first points is no descent."""
+    losses = u_shape(X, fall_at=-3.0, cliff_at=-0.5, noise=0.02)
+    expected = suggest(result_of(LR, losses), method)
+    losses[:3] = 50.0, 30.0, 10.0
+    assert suggest(result_of(LR, losses), method) == pytest.approx(expected)
+
+
+@by_method
+@pytest.mark.parametrize("bad", [np.nan, np.inf], ids=["nan", "inf"])
+def test_what_follows_a_broken_loss_is_not_read(method, bad):
+    """Losses after the first NaN or infinity change nothing, low as they may be."""
+    losses = u_shape(X, fall_at=-3.0, cliff_at=-0.5, noise=0.02)
+    losses[120:] = bad
+    expected = suggest(result_of(LR, losses), method)
+    losses[121:] = -5.0
+    assert suggest(result_of(LR, losses), method) == expected
+
+
+def noisy(seed: int) -> np.ndarray:
+    """Return noise of a loss, for all of LR."""
+    return 0.1 * np.random.default_rng(seed).standard_normal(len(LR))
+
+
+HOPELESS = {
+    "constant": (0 * X + 0.1, "is flat"),
+    "rounding": (1 + 1e-16 * noisy(0), "is flat"),
+    **{f"noise-{seed}": (2.3 + noisy(seed), "is flat") for seed in range(4)},
+    "rising": (X, "only rises"),
+    "rising-fast": (np.exp(X), "only rises"),
+    "rising-slowly": (np.sqrt(X + 7), "only rises"),
+    "rising-late": (np.maximum(X, -1.0), "only rises"),
+    "rising-and-noise": (X + noisy(0), "only rises"),
+    "step-up": (np.where(X > -2, 3.0, 2.0), "only rises"),
+}
+
+
+@by_method
+@pytest.mark.parametrize(("losses", "shape"), HOPELESS.values(), ids=HOPELESS.keys())
+def test_a_curve_without_a_descent_is_refused(method, losses, shape):
+    """The error says which shape it is and what to change, and never gives a number."""
+    with pytest.raises(NoSuggestionError, match=f"The curve {shape}.*fell by .*(Raise|Lower)"):
+        suggest(result_of(LR, losses), method)
+    with pytest.raises(NoSuggestionError, match=shape):
+        suggest_all(result_of(LR, losses))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_noisy_losses_that_fall_give_a_number(seed):
+    """Noise as large as the fall is no reason to refuse."""
+    losses = u_shape(X, fall_at=-3.0, cliff_at=-0.5, noise=0.7, seed=seed)
+    assert 1e-3 < suggest(result_of(LR, losses))[0] < 0.2
+
+
+def test_a_fall_at_once_gives_a_number():
+    """A loss that falls within the first points, and is noise from there to the cliff, is read."""
+    losses = 1 + np.exp(-np.arange(len(LR)) / 4) + np.exp(6 * (X + 0.5)) + 0.2 * noisy(0)
+    assert 1e-3 < suggest(result_of(LR, losses))[0] < 0.2
+
+
+@pytest.mark.parametrize("num_iter", [10, 50, 500])
+def test_linear_sweeps_give_a_number(num_iter):
+    """Equal steps of the learning rate, of which the valley fills half, are read as well."""
+    lr = np.linspace(1e-4, 10.0, num_iter)
+    losses = 1 + np.exp(-lr) + np.maximum(lr - 6, 0) ** 2
+    for (suggested,) in suggest_all(result_of(lr, losses)).values():
+        assert 1e-4 <= suggested <= 6
+
+
+def test_groups_are_read_at_the_same_moment():
+    """Groups keep their ratio at that moment, and a frozen one stays at 0."""
+    losses = u_shape(X, fall_at=-3.0, cliff_at=-0.5)
+    groups = np.stack([0 * LR, LR, LR / 7, np.sqrt(LR)], axis=1)
+    (lr,) = suggest(result_of(LR, losses), "valley")
+    expected = [0.0, lr, lr / 7, np.sqrt(lr)]
+    assert suggest(result_of(groups, losses), "valley") == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_tested_point_is_returned_bit_for_bit():
+    """Where the suggestion is a point of the sweep, its recorded learning rates come back."""
+    losses = u_shape(X, fall_at=-3.0, cliff_at=-0.5)
+    groups = np.stack([LR, LR / 7, np.linspace(0, 1, len(LR))], axis=1)
+    suggested = suggest(result_of(groups, losses), "steepest")
+    point = int(np.argmax(suggested[0] == LR))
+    assert suggested == tuple(groups[point].tolist())
+
+
+def test_all_methods_are_suggested_by_name():
+    """Each name comes with what `suggest` gives for it, the default first."""
+    result = result_of(LR, u_shape(X, fall_at=-3.0, cliff_at=-0.5))
+    assert suggest_all(result) == {name: suggest(result, name) for name in METHODS}
+    assert list(suggest_all(result)) == ["auto", "steepest", "valley", "minimum"]
+
+
+def test_a_method_that_refuses_is_left_out(monkeypatch: pytest.MonkeyPatch):
+    """What one method cannot read, the others may."""
+
+    def refuse(curve: object) -> float:
+        raise NoSuggestionError("no")
+
+    monkeypatch.setattr(suggestion, "METHODS", {"refuse": refuse, "valley": METHODS["valley"]})
+    result = result_of(LR, u_shape(X, fall_at=-3.0, cliff_at=-0.5))
+    assert list(suggest_all(result)) == ["valley"]
+
+
+def test_an_unknown_method_is_refused():
+    """The error names the methods that there are."""
+    message = "method must be one of 'auto', 'steepest', 'valley', 'minimum', got 'best'. "
+    with pytest.raises(ValueError, match=re.escape(message)):
+        suggest(result_of(LR, X), "best")
