@@ -12,7 +12,8 @@ from ignite.engine import Engine
 
 from ignite_lrfinder.errors import wrong_type, wrong_value
 from ignite_lrfinder.muting import handlers_of, is_named
-from ignite_lrfinder.sweep import OptimizerLike, group_lrs, number
+from ignite_lrfinder.ranges import group_lrs, number
+from ignite_lrfinder.sweep import OptimizerLike
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,11 +60,8 @@ def check_attach(
             output_transform,
             "Pass a function from the trainer's output to the loss.",
         )
-    if step_mode not in ("exp", "linear"):
-        raise wrong_value(
-            "step_mode", "'exp' or 'linear'", step_mode, "step_mode should be 'exp' or 'linear'."
-        )
-    _check_choice("snapshot", snapshot, ("cpu", "device"))
+    _check_choice("step_mode", step_mode, "exp", "linear")
+    _check_choice("snapshot", snapshot, "cpu", "device")
     _check_keep_handlers(trainer, keep_handlers)
     starts, ends = group_lrs(optimizer, start_lr, end_lr, is_exp=step_mode == "exp")
     return Arguments(
@@ -147,18 +145,19 @@ def _check_diverge_th(diverge_th: object) -> float:
     return value
 
 
-def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+def _check_choice(name: str, value: object, *choices: str) -> None:
     """Check an argument that is one of a few words."""
+    words = " or ".join(repr(choice) for choice in choices)
     if not isinstance(value, str):
-        raise wrong_type(name, f"one of {choices}", value, "Pass one of these words.")
+        raise wrong_type(name, words, value, f"{name} should be {words}.")
     if value not in choices:
-        raise wrong_value(name, f"one of {choices}", value, "Pass one of these words.")
+        raise wrong_value(name, words, value, f"{name} should be {words}.")
 
 
 def _check_keep_handlers(trainer: Engine, keep: object) -> None:
     """Check that every handler that is named is a handler of the trainer."""
     if isinstance(keep, str):
-        _check_choice("keep_handlers", keep, ("auto", "all", "none"))
+        _check_choice("keep_handlers", keep, "auto", "all", "none")
         return
     if not isinstance(keep, Collection):
         remedy = "Name handlers as in keep_handlers=[handler]."

@@ -20,6 +20,11 @@ def event_list(trainer: Engine) -> list[Any]:
     return trainer._allowed_events
 
 
+def train_step_of(trainer: Engine) -> Handler:
+    """Return the function that a trainer calls with each batch."""
+    return trainer._process_function
+
+
 def move_first(trainer: Engine, event: Events) -> None:
     """Let the handler that was added last to an event run before the others."""
     entries = handler_table(trainer)[event]

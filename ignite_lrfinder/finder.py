@@ -11,13 +11,20 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from ignite_lrfinder import apply, plotting, suggestion
 from ignite_lrfinder.arguments import check_attach
-from ignite_lrfinder.engine import end_run, event_list, handler_table, pending_run, start_afresh
+from ignite_lrfinder.engine import (
+    end_run,
+    event_list,
+    handler_table,
+    pending_run,
+    start_afresh,
+    train_step_of,
+)
 from ignite_lrfinder.errors import LRFinderError
 from ignite_lrfinder.hooks import SweepHooks
 from ignite_lrfinder.muting import KeepHandlers, Muting, kept_reporters
 from ignite_lrfinder.result import LRFinderResult
 from ignite_lrfinder.snapshot import Saveable, Snapshot, SnapshotPlace, interrupts_deferred
-from ignite_lrfinder.stepping import StepWatch, scalers_among
+from ignite_lrfinder.stepping import StepWatch, objects_of, scalers_among
 from ignite_lrfinder.sweep import OptimizerLike
 
 if TYPE_CHECKING:
@@ -133,25 +140,29 @@ class FastaiLRFinder:
             snapshot=snapshot,
         )
         self._refuse_second_attach(trainer)
+        scalers = scalers_among(
+            *to_save.values(),
+            *vars(trainer).values(),
+            *vars(trainer.state).values(),
+            *objects_of(train_step_of(trainer)),
+        )
         before = Snapshot(
             trainer,
             to_save,
             snapshot,
-            others=kept_reporters(trainer, keep_handlers),
+            others=(*kept_reporters(trainer, keep_handlers), *scalers),
             opaque=(handler_table(trainer), event_list(trainer)),
         )
-        scalers = scalers_among(
-            *to_save.values(), *vars(trainer).values(), *vars(trainer.state).values()
-        )
         steps = StepWatch(arguments.optimizer, scalers)
-        hooks = SweepHooks(trainer, arguments, steps, before.add_data, self._keep_result)
         muting = Muting(trainer, keep_handlers, steps.check)
+        hooks = SweepHooks(
+            trainer, arguments, steps, muting.muted, before.add_data, self._keep_result
+        )
         interrupted_run = pending_run(trainer)
         try:
             self._begin_block(trainer)
             muting.mute()
             hooks.add()
-            steps.add()
             start_afresh(trainer)
             yield trainer
         finally:

@@ -1,7 +1,7 @@
 """What happens at each event of a sweep: begin, take the loss, go on, stop, make the result."""
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from ignite.engine import Engine, Events
@@ -18,8 +18,11 @@ from ignite_lrfinder.sweep import LRSweep, lr_table
 
 # The number that other finders default to, for a trainer that cannot say how long its run is.
 _DEFAULT_NUM_ITER = 100
-# More iterations than people accumulate gradients over: no step in so many will not come any more.
-_MAX_STEPLESS = 100
+# No step in so many iterations will not come any more: few people accumulate gradients for longer.
+# Where no handler is muted that could take the step, hardly anyone does.
+_MAX_STEPLESS_MUTED = 100
+_MAX_STEPLESS = 2000
+_LOOK_EVERY = 10
 
 
 class SweepHooks:
@@ -29,6 +32,7 @@ class SweepHooks:
         trainer: the engine that runs the sweep.
         arguments: the checked arguments of `attach`.
         steps: the watch over the optimizer's steps.
+        muted: the names of the muted handlers that a user wrote, one of which may take the step.
         on_data: called with the trainer's data, before anything is drawn from it.
         on_result: called once with the result.
     """
@@ -38,12 +42,14 @@ class SweepHooks:
         trainer: Engine,
         arguments: Arguments,
         steps: StepWatch,
+        muted: Sequence[str],
         on_data: Callable[[object], None],
         on_result: Callable[[LRFinderResult], None],
     ) -> None:
         self._trainer = trainer
         self._arguments = arguments
         self._steps = steps
+        self._muted = muted
         self._on_data = on_data
         self._on_result = on_result
         self._recorder = LossRecorder()
@@ -61,8 +67,6 @@ class SweepHooks:
         self._add_handler(Events.STARTED, self._take_data)
         move_first(self._trainer, Events.STARTED)
         self._add_handler(Events.STARTED, self._begin)
-        self._add_handler(Events.ITERATION_STARTED, self._begin_iteration)
-        self._add_handler(Events.ITERATION_COMPLETED, self._take_loss)
         self._add_handler(Events.DATALOADER_STOP_ITERATION, self._notice_end_of_data)
         self._add_handler(Events.EPOCH_COMPLETED, self._go_on)
         self._add_handler(Events.TERMINATE, self._finish)
@@ -100,10 +104,8 @@ class SweepHooks:
             state.max_epochs = 1
         self._sweep = LRSweep(arguments.optimizer, table)
         self._steps.follow(self._sweep)
-
-    def _begin_iteration(self, engine: Engine) -> None:
-        """Look at the learning rate before the train step."""
-        self._steps.begin_iteration()
+        # Only now, to come after a handler added inside the block, which may take the step.
+        self._add_handler(Events.ITERATION_COMPLETED, self._take_loss)
 
     def _take_loss(self, engine: Engine) -> None:
         """Take the loss of an iteration; if it took a step, make a point and go on to the next."""
@@ -111,7 +113,7 @@ class SweepHooks:
             return
         self._steps.check(TRAIN_STEP)
         self._recorder.add(loss_of(self._arguments.output_transform(engine.state.output)))
-        if not self._steps.has_stepped:
+        if not self._steps.has_stepped and not self._steps.is_blind:
             self._do_without_step()
             return
         self._steps.has_stepped = self._steps.is_skipped = False
@@ -130,15 +132,17 @@ class SweepHooks:
     def _do_without_step(self) -> None:
         """Decide what an iteration without a step is: a micro-batch, a skipped step, a mistake."""
         self._num_stepless += 1
-        is_hopeless = self._num_stepless >= _MAX_STEPLESS
-        if self._recorder.has_non_finite(is_waiting=self._steps.is_skipped or is_hopeless):
+        # Every so often, since looking at losses waits for the device and for other processes.
+        is_looking = self._steps.is_skipped or self._num_stepless % _LOOK_EVERY == 0
+        if is_looking and self._recorder.has_non_finite():
             self._stop(StopReason.NON_FINITE)
-        elif is_hopeless:
+        elif self._num_stepless >= (_MAX_STEPLESS_MUTED if self._muted else _MAX_STEPLESS):
             raise LRFinderError(
-                f"The optimizer must take a step in each {_MAX_STEPLESS} iterations of a sweep, "
-                "got none. If a handler of the trainer takes the step, name it in "
-                "keep_handlers=[handler]; if a gradient scaler skips it, the loss is too large for "
-                "it already."
+                f"The optimizer must take a step during a sweep, got none in {self._num_stepless} "
+                f"iterations. If a handler takes it, name it in keep_handlers=[handler] (muted: "
+                f"{', '.join(self._muted) or 'none'}); if a gradient scaler skips it, the loss is "
+                "too large for it already; if gradients are accumulated over more iterations, pass "
+                'keep_handlers="all".'
             )
         elif self._steps.is_skipped:
             self._recorder.discard()
@@ -214,8 +218,11 @@ class SweepHooks:
 def _length_of_run(engine: Engine) -> int:
     """Return how many iterations a trainer's run was asked for."""
     state = engine.state
-    if (num_iter := max_iters(engine)) is not None:
-        return num_iter
-    if state.epoch_length is None or state.max_epochs is None:
-        return _DEFAULT_NUM_ITER
-    return state.epoch_length * state.max_epochs
+    num_iter = max_iters(engine)
+    if num_iter is None and state.epoch_length is not None and state.max_epochs is not None:
+        num_iter = state.epoch_length * state.max_epochs
+    if num_iter is not None and num_iter < 1:
+        raise LRFinderError(
+            f"The run must have at least 1 iteration, got {num_iter}. Pass num_iter to attach."
+        )
+    return num_iter or _DEFAULT_NUM_ITER

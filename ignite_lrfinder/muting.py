@@ -45,9 +45,13 @@ class Muting:
         trainer: the engine whose handlers are muted.
         keep_handlers: "auto", "all", "none", or the handlers that run besides those of "auto".
         check: called before and after each handler that runs, with the name of what ran last.
+
+    Attributes:
+        muted: the names of the handlers that are muted, without Ignite's own.
     """
 
     def __init__(self, trainer: Engine, keep_handlers: KeepHandlers, check: Check) -> None:
+        self.muted: list[str] = []
         self._trainer = trainer
         self._keep_handlers: KeepHandlers = keep_handlers
         self._check = check
@@ -65,11 +69,13 @@ class Muting:
             kept = [
                 _is_kept(self._trainer, self._keep_handlers, event, entry[0]) for entry in entries
             ]
+            pairs = list(zip(entries, kept, strict=True))
+            quiet = [entry[0] for entry, is_kept in pairs if not is_kept]
+            self.muted += [name_of(handler) for handler in quiet if not _is_ignites(handler)]
             if event == Events.EXCEPTION_RAISED and not any(kept):
                 # An engine that has this event in its table at all swallows exceptions.
                 self._absent = self._table.pop(event)[:]
             else:
-                pairs = zip(entries, kept, strict=True)
                 entries[:] = [self._stand_in(entry, is_kept) for entry, is_kept in pairs]
 
     def undo(self) -> None:
@@ -136,9 +142,15 @@ def _is_kept(trainer: Engine, keep: KeepHandlers, event: object, registered: Han
         return keep == "all"
     if not isinstance(keep, str) and is_named(_parent(registered), keep):
         return True
-    owner = _owner(_parent(registered))
     # An engine prepares itself: Ignite's DeterministicEngine seeds each epoch with its own methods.
-    return owner is trainer or (event not in _MUTED_EVENTS and not _is_reporter(owner))
+    if _owner(_parent(registered)) is trainer:
+        return True
+    return event not in _MUTED_EVENTS and not _is_ignites(registered)
+
+
+def _is_ignites(registered: Handler) -> bool:
+    """Tell whether a handler is one of Ignite's own."""
+    return _is_reporter(_owner(_parent(registered)))
 
 
 def _is_reporter(obj: object) -> bool:

@@ -1,8 +1,9 @@
 """From the engine's output to a loss, without waiting for the device."""
 
+import itertools
 import math
 import numbers
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import ignite.distributed as idist
 import numpy as np
@@ -32,9 +33,9 @@ def loss_of(output: object) -> Loss:
     if isinstance(value, torch.Tensor):
         if value.numel() != 1 or value.is_complex():
             raise ValueError(_refusal(output))
-        value = value.detach().reshape(())
+        value = value.detach().to_dense().reshape(())
         if value.device.type == "cpu":
-            return float(value.double().numpy())
+            return float(value.double().resolve_neg().numpy())
         # It is read later, and a train step may hand out the same buffer each time.
         return value.clone()
     if isinstance(value, np.ndarray):
@@ -58,7 +59,8 @@ class LossRecorder:
     def __init__(self) -> None:
         self._pending: list[Loss] = []
         self._unread: list[list[Loss]] = []
-        self._read_every = _READ_EVERY if idist.get_world_size() > 1 else 1
+        self._num_processes = idist.get_world_size()
+        self._read_every = _READ_EVERY if self._num_processes > 1 else 1
 
     def add(self, loss: Loss) -> None:
         """Take the loss of one more iteration."""
@@ -68,15 +70,15 @@ class LossRecorder:
         """Drop the losses of iterations that led to no step."""
         self._pending.clear()
 
-    def has_non_finite(self, *, is_waiting: bool) -> bool:
-        """Tell whether a loss that led to no step yet is NaN or infinite.
+    def has_non_finite(self) -> bool:
+        """Tell whether a loss that led to no step yet is NaN or infinite, in any of the processes.
 
-        Args:
-            is_waiting: wait for losses on a device as well; else only those on the host are looked
-                at.
+        This waits for the device and for the other processes, all of which must call it.
         """
-        on_host = [loss for loss in self._pending if is_waiting or isinstance(loss, float)]
-        return any(not math.isfinite(loss) for loss in on_host)
+        has_one = any(not math.isfinite(loss) for loss in self._pending)
+        if self._num_processes == 1:
+            return has_one
+        return bool(idist.all_reduce(float(has_one), op="MAX"))
 
     def close_point(self) -> None:
         """Make one point of the iterations since the last."""
@@ -95,32 +97,27 @@ class LossRecorder:
         Args:
             is_collective: average over the processes, all of which must then call this.
         """
-        lengths = [len(point) for point in self._unread]
-        losses = _to_host([loss for point in self._unread for loss in point])
-        self._unread = []
-        ends = np.cumsum(lengths)
-        means = [
-            float(np.mean(losses[end - length : end])) if length > 1 else float(losses[end - 1])
-            for length, end in zip(lengths, ends, strict=True)
-        ]
-        if is_collective and means and idist.get_world_size() > 1:
+        points, self._unread = _to_host(self._unread), []
+        means = [sum(losses) / len(losses) for losses in points]
+        if is_collective and means and self._num_processes > 1:
             means = _mean_over_processes(means)
         return means
 
 
-def _to_host(losses: list[Loss]) -> list[float]:
-    """Read losses, those on one device with a single transfer."""
-    values = [math.nan if isinstance(loss, torch.Tensor) else loss for loss in losses]
-    by_place: dict[tuple[torch.device, torch.dtype], list[int]] = {}
-    for index, loss in enumerate(losses):
+def _to_host(points: list[list[Loss]]) -> list[list[float]]:
+    """Read the losses of points, those on one device with a single transfer."""
+    tensors: dict[tuple[torch.device, torch.dtype], list[torch.Tensor]] = {}
+    for loss in itertools.chain.from_iterable(points):
         if isinstance(loss, torch.Tensor):
-            by_place.setdefault((loss.device, loss.dtype), []).append(index)
-    for indices in by_place.values():
-        tensors = [loss for index in indices if isinstance(loss := losses[index], torch.Tensor)]
-        read = torch.stack(tensors).tolist()
-        for index, value in zip(indices, read, strict=True):
-            values[index] = float(value)
-    return values
+            tensors.setdefault((loss.device, loss.dtype), []).append(loss)
+    read = {place: iter(torch.stack(losses).tolist()) for place, losses in tensors.items()}
+    return [
+        [
+            float(next(read[loss.device, loss.dtype]) if isinstance(loss, torch.Tensor) else loss)
+            for loss in losses
+        ]
+        for losses in points
+    ]
 
 
 def _mean_over_processes(means: list[float]) -> list[float]:
@@ -158,21 +155,37 @@ def _remedy(output: object) -> str:
     """Suggest an `output_transform`."""
     if output is None:
         return "Let the train step return its loss."
-    if isinstance(output, Mapping):
-        keys = [key for key, value in output.items() if _is_scalar(value)]
-        named = [key for key in keys if "loss" in str(key).lower()]
-        key = next(iter([*named, *keys, *output]), "loss")
-        return f"Pass output_transform=lambda output: output[{key!r}] to attach."
-    if isinstance(output, (tuple, list)):
-        index = next((i for i, value in enumerate(output) if _is_scalar(value)), 0)
-        return f"Pass output_transform=lambda output: output[{index}] to attach."
-    if isinstance(output, (torch.Tensor, np.ndarray)):
-        return "Pass output_transform=lambda output: output.mean() to attach."
+    losses = sorted(_possible_losses(output), key=lambda path_and_rank: path_and_rank[1])
+    if losses:
+        return f"Pass output_transform=lambda output: output{losses[-1][0]} to attach."
     return "Pass an output_transform to attach that picks the loss."
 
 
-def _is_scalar(value: object) -> bool:
-    """Tell whether a value could be a loss."""
-    if isinstance(value, (torch.Tensor, np.ndarray)):
-        return math.prod(value.shape) == 1
-    return isinstance(value, numbers.Real)
+def _possible_losses(value: object, name: str = "") -> Iterator[tuple[str, tuple[bool, ...]]]:
+    """Iterate over the ways to something like a loss in a value, each with how likely it is.
+
+    Likely is what is called so, then a single number, one that can be differentiated, one of no
+    dimensions; of several, the last.
+    """
+    if isinstance(value, Mapping):
+        for key, part in value.items():
+            index = str.__repr__(key) if isinstance(key, str) else repr(key)
+            for path, rank in _possible_losses(part, str(key)):
+                yield f"[{index}]{path}", rank
+    elif isinstance(value, (tuple, list)):
+        for index, part in enumerate(value):
+            for path, rank in _possible_losses(part, name):
+                yield f"[{index}]{path}", rank
+    elif isinstance(value, (torch.Tensor, np.ndarray)):
+        size = math.prod(value.shape)
+        if size == 0 or (isinstance(value, torch.Tensor) and value.is_complex()):
+            return
+        has_grad = isinstance(value, torch.Tensor) and value.requires_grad
+        is_float = isinstance(value, np.ndarray) or value.is_floating_point()
+        mean = "" if size == 1 else ".mean()" if is_float else ".float().mean()"
+        yield mean, ("loss" in name.lower(), size == 1, has_grad, value.ndim == 0)
+    elif isinstance(value, numbers.Real):
+        yield "", ("loss" in name.lower(), True, False, isinstance(value, float))
+    elif (loss := getattr(value, "loss", None)) is not None:
+        for path, rank in _possible_losses(loss, "loss"):
+            yield f".loss{path}", rank

@@ -1,11 +1,13 @@
 """The optimizer's steps in a sweep: the learning rate each is taken with, and which are skipped."""
 
 import functools
+import inspect
 import warnings
-from collections.abc import Callable, Iterable
-from typing import Protocol
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Protocol, cast
 
 import torch
+from torch.utils.hooks import RemovableHandle
 
 from ignite_lrfinder.muting import TRAIN_STEP
 from ignite_lrfinder.sweep import LRSweep, OptimizerLike
@@ -20,8 +22,6 @@ class GradScalerLike(Protocol):
 class StepWatch:
     """Force the learning rate immediately before each step, and notice steps and skipped ones.
 
-    An optimizer without hooks is taken to step once in each iteration.
-
     Args:
         optimizer: the optimizer that is swept.
         scalers: the gradient scalers that may skip its steps.
@@ -29,25 +29,36 @@ class StepWatch:
     Attributes:
         has_stepped: whether a step was taken since this was last set to False.
         is_skipped: whether a scaler skipped the step since this was last set to False.
+        is_blind: whether steps cannot be seen, so that each iteration is taken for one.
     """
 
     def __init__(self, optimizer: OptimizerLike, scalers: Iterable[GradScalerLike]) -> None:
         self.has_stepped = False
         self.is_skipped = False
+        self.is_blind = False
         self._optimizer = optimizer
         self._scalers = list(scalers)
-        self._has_hooks = _has_step_hooks(optimizer)
         self._sweep: LRSweep | None = None
         self._warned_of: set[str] = set()
         self._undo: list[Callable[[], object]] = []
 
-    def add(self) -> None:
-        """Add the hooks to the optimizer and the scalers."""
-        if isinstance(self._optimizer, torch.optim.Optimizer) and self._has_hooks:
-            self._undo.append(self._optimizer.register_step_pre_hook(self._before_step).remove)
+    def follow(self, sweep: LRSweep) -> None:
+        """Hold the learning rate at what a sweep says, until `remove`.
+
+        The hooks are added only now, when the run starts, so that they come after those that the
+        user added inside the block.
+        """
+        self._sweep = sweep
+        sweep.write()
+        handle = _add_step_hook(self._optimizer, self._before_step)
+        if handle is not None:
+            self._undo.append(handle.remove)
+        elif hasattr(self._optimizer, "__dict__"):
+            self._shadow_step(self._optimizer, self._take_step)
+        else:
+            self.is_blind = True
         for scaler in self._scalers:
-            scaler.step = functools.partial(self._scaler_step, scaler.step)
-            self._undo.append(functools.partial(vars(scaler).pop, "step"))
+            self._shadow_step(scaler, self._take_scaler_step)
 
     def remove(self) -> None:
         """Take the hooks away."""
@@ -55,17 +66,6 @@ class StepWatch:
         for undo in reversed(self._undo):
             undo()
         self._undo.clear()
-
-    def follow(self, sweep: LRSweep) -> None:
-        """Hold the learning rate at what a sweep says, from now on."""
-        self._sweep = sweep
-        sweep.write()
-
-    def begin_iteration(self) -> None:
-        """Set the learning rate around the iteration, for an optimizer that has no hooks."""
-        self.check(TRAIN_STEP)
-        if not self._has_hooks:
-            self.has_stepped = True
 
     def check(self, writer: str) -> None:
         """Set the learning rate again if something wrote it since the last look, and warn of it."""
@@ -83,17 +83,34 @@ class StepWatch:
                 stacklevel=2,
             )
 
-    def _before_step(self, optimizer: torch.optim.Optimizer, args: object, kwargs: object) -> None:
+    def _shadow_step(self, obj: Any, take_step: Callable[..., object]) -> None:
+        """Let an object's `step` go through another function, as torch's schedulers do."""
+        attributes = vars(obj)
+        had_own = "step" in attributes
+        step = obj.step
+        attributes["step"] = functools.partial(take_step, step)
+        undo = functools.partial(attributes.__setitem__, "step", step)
+        self._undo.append(undo if had_own else functools.partial(attributes.pop, "step"))
+
+    def _before_step(
+        self, optimizer: torch.optim.Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Force the learning rate; runs twice where a subclass calls its parent's step."""
-        self.check(TRAIN_STEP)
         # A fused optimizer is told here whether to skip. Knowing costs the wait that
         # GradScaler.step has for every other optimizer.
         found_inf = getattr(optimizer, "found_inf", None)
         if found_inf is None or not bool(found_inf):
             self.has_stepped = True
+        return self._force_lr(args, kwargs)
 
-    def _scaler_step(
-        self, step: Callable[..., object], optimizer: object, *args: object, **kwargs: object
+    def _take_step(self, step: Callable[..., object], *args: Any, **kwargs: Any) -> object:
+        """Take the step of an optimizer that has no hooks."""
+        self.has_stepped = True
+        args, kwargs = self._force_lr(args, kwargs)
+        return step(*args, **kwargs)
+
+    def _take_scaler_step(
+        self, step: Callable[..., object], optimizer: object, *args: Any, **kwargs: Any
     ) -> object:
         """Take the step of a scaler, and notice when it skipped the optimizer's."""
         output = step(optimizer, *args, **kwargs)
@@ -101,15 +118,60 @@ class StepWatch:
             self.is_skipped = not self.has_stepped
         return output
 
+    def _force_lr(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Set the learning rate now, and again after each closure among the arguments of a step."""
+        self.check(TRAIN_STEP)
+        if self._sweep is not None:
+            # Even if it looks untouched: a write through `tensor.data` leaves no mark.
+            self._sweep.write()
+        watched = tuple(self._watched(arg) for arg in args)
+        return watched, {name: self._watched(arg) for name, arg in kwargs.items()}
 
-def _has_step_hooks(optimizer: OptimizerLike) -> bool:
-    """Tell whether an optimizer calls hooks at its step: torch marks the `step` methods that do."""
-    is_torch = isinstance(optimizer, torch.optim.Optimizer)
-    return is_torch and getattr(type(optimizer).step, "hooked", False)
+    def _watched(self, argument: Any) -> Any:
+        """Return a closure that is followed by a look at the learning rate; else the argument."""
+        if not inspect.isroutine(argument):
+            return argument
+
+        @functools.wraps(argument)
+        def closure(*args: Any, **kwargs: Any) -> Any:
+            loss = argument(*args, **kwargs)
+            self.check(TRAIN_STEP)
+            return loss
+
+        return closure
 
 
 def scalers_among(*objects: object) -> list[GradScalerLike]:
     """Return the gradient scalers among some objects, each once."""
-    names = ("step", "update", "unscale_")
-    found = {id(obj): obj for obj in objects if all(hasattr(obj, name) for name in names)}
-    return list(found.values())  # type: ignore[arg-type]  # they have the methods of one
+    found = {id(obj): cast(GradScalerLike, obj) for obj in objects if _is_scaler(type(obj))}
+    return list(found.values())
+
+
+def objects_of(function: object) -> Iterator[object]:
+    """Iterate over what a train step refers to outside itself: enclosed variables and globals."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    if inspect.isroutine(function) and hasattr(function, "__code__"):
+        outside = inspect.getclosurevars(function)
+        yield from outside.nonlocals.values()
+        yield from outside.globals.values()
+
+
+def _is_scaler(cls: type) -> bool:
+    """Tell a gradient scaler by what only a gradient scaler can do."""
+    return all(hasattr(cls, name) for name in ("step", "update", "unscale_"))
+
+
+def _add_step_hook(optimizer: OptimizerLike, hook: Callable[..., Any]) -> RemovableHandle | None:
+    """Register a hook before the step, or return None for an optimizer that would not call it.
+
+    Torch marks the `step` methods that call hooks; a wrapper that inherits from `Optimizer` without
+    initialising it has none.
+    """
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        return None
+    if not getattr(type(optimizer).step, "hooked", False):
+        return None
+    return optimizer.register_step_pre_hook(hook)

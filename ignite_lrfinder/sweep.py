@@ -1,7 +1,5 @@
 """The param scheduler of the sweep: point k -> learning rates."""
 
-import math
-import numbers
 from collections.abc import Sequence
 from typing import Any, Protocol, cast
 
@@ -11,7 +9,7 @@ from ignite.engine import Engine
 from ignite.handlers.param_scheduler import ParamScheduler
 from numpy.typing import NDArray
 
-from ignite_lrfinder.errors import wrong_type, wrong_value
+from ignite_lrfinder.errors import LRFinderError
 
 Lrs = NDArray[np.float64]
 
@@ -73,18 +71,19 @@ class LRSweep(ParamScheduler):
         table: the learning rates of T points and G parameter groups, of shape (T, G).
     """
 
-    def __init__(self, optimizer: OptimizerLike, table: NDArray[np.float64]) -> None:
+    def __init__(self, optimizer: OptimizerLike, table: Lrs) -> None:
         super().__init__(cast(torch.optim.Optimizer, optimizer), "lr")  # param_groups are enough
         self.table = np.array(table)
-        for group, column in zip(self.optimizer_param_groups, self.table.T, strict=True):
-            if isinstance(group["lr"], torch.Tensor):
-                column[:] = torch.from_numpy(column).to(group["lr"].dtype).double().numpy()
-        self._rows = self.table.tolist()
-        self._written: list[tuple[object, int]] = []
+        # Whatever is put in the place of a tensor meanwhile, the tensor is what belongs there.
+        self._tensors = [_tensor_or_none(group["lr"]) for group in self.optimizer_param_groups]
+        for tensor, column in zip(self._tensors, self.table.T, strict=True):
+            if tensor is not None:
+                column[:] = torch.from_numpy(column).to(tensor.dtype).double().numpy()
+        self._written: list[tuple[float | torch.Tensor, int]] = []
 
     def get_param(self) -> list[float]:
         """Return the learning rates of the current point, one for each parameter group."""
-        return self._rows[min(self.event_index, len(self._rows) - 1)]
+        return self.table[min(self.event_index, len(self.table) - 1)].tolist()
 
     def __call__(self, engine: Engine | None, name: str | None = None) -> None:
         """Go on to the next point and set its learning rates."""
@@ -92,121 +91,41 @@ class LRSweep(ParamScheduler):
         self.write()
 
     def write(self) -> None:
-        """Set the learning rates of the current point, whatever they are now."""
+        """Set the learning rates of the current point, whatever they are now.
+
+        Raises:
+            LRFinderError: if the optimizer has another number of parameter groups by now.
+        """
         groups = self.optimizer_param_groups
-        for group, lr in zip(groups, self.get_param(), strict=True):
-            if isinstance(group["lr"], torch.Tensor):
+        if len(groups) != len(self._tensors):
+            raise LRFinderError(
+                f"The optimizer must keep its {len(self._tensors)} parameter groups in a sweep, "
+                f"got {len(groups)}. Mute the handler that adds or removes groups (leave it out of "
+                "keep_handlers), or attach the finder after it has run."
+            )
+        for group, tensor, lr in zip(groups, self._tensors, self.get_param(), strict=True):
+            if tensor is not None:
                 with torch.no_grad():
-                    group["lr"].fill_(lr)
-            else:
-                group["lr"] = lr
-        self._written = [_mark(group["lr"]) for group in groups]
+                    tensor.fill_(lr)
+            group["lr"] = lr if tensor is None else tensor
+        self._written = [(group["lr"], _version(group["lr"])) for group in groups]
 
     def is_overwritten(self) -> bool:
         """Tell whether something else set a learning rate since `write`, not reading a device."""
-        return any(
-            mark != _mark(group["lr"])
-            for mark, group in zip(self._written, self.optimizer_param_groups, strict=False)
-        )
+        for (lr, version), group in zip(self._written, self.optimizer.param_groups, strict=False):
+            now = group["lr"]
+            if now is not lr and (isinstance(now, torch.Tensor) or now != lr):
+                return True
+            if version != _version(now):
+                return True
+        return False
 
 
-def _mark(lr: object) -> tuple[object, int]:
-    """Return what changes when a learning rate is set: its value, or a tensor's version."""
-    return (id(lr), lr._version) if isinstance(lr, torch.Tensor) else (lr, 0)
+def _tensor_or_none(lr: object) -> torch.Tensor | None:
+    """Return a learning rate that is a tensor."""
+    return lr if isinstance(lr, torch.Tensor) else None
 
 
-def group_lrs(
-    optimizer: OptimizerLike, start_lr: object, end_lr: object, *, is_exp: bool
-) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return the first and last learning rate of each parameter group.
-
-    Groups keep the ratio they have in the optimizer unless a list gives them apart.
-
-    Args:
-        optimizer: the optimizer to sweep.
-        start_lr: as `attach` takes it: None, one number, or one for each group.
-        end_lr: one number, or one for each group.
-        is_exp: whether the sweep is exponential and so cannot start at 0.
-
-    Returns:
-        Two tuples of G numbers.
-
-    Raises:
-        TypeError: for something else than numbers.
-        ValueError: where a number is out of range, or where their count is not G.
-    """
-    own = np.array([float(group["lr"]) for group in optimizer.param_groups], dtype=np.float64)
-    # A list in end_lr sweeps the groups apart; a single start is then where each of them starts.
-    is_apart = _is_list(end_lr)
-    starts = own if start_lr is None else _lrs("start_lr", start_lr, own, is_apart=is_apart)
-    ends = _lrs("end_lr", end_lr, starts)
-    for start, end in zip(starts, ends, strict=True):
-        _check_range(float(start), float(end), is_exp=is_exp)
-    if not ends.any():
-        remedy = "Give one group a learning rate: start_lr must be less than end_lr."
-        raise wrong_value("end_lr", "greater than 0 in some parameter group", end_lr, remedy)
-    return tuple(starts.tolist()), tuple(ends.tolist())
-
-
-def _lrs(name: str, value: object, weights: Lrs, *, is_apart: bool = False) -> Lrs:
-    """Return one learning rate for each group: those given, or one number spread by weights."""
-    if not isinstance(value, (Sequence, np.ndarray, torch.Tensor)) or not _is_list(value):
-        largest = number(name, value, "a number or one number for each parameter group")
-        return np.full(len(weights), largest) if is_apart else _in_ratio(largest, weights)
-    lrs = np.array([number(name, lr) for lr in value], dtype=np.float64)
-    if len(lrs) != len(weights):
-        raise wrong_value(
-            name,
-            f"one number for each of the {len(weights)} parameter groups",
-            value,
-            f"Number of values of {name} should be equal to optimizer values.",
-        )
-    return lrs
-
-
-def _in_ratio(largest: float, weights: Lrs) -> Lrs:
-    """Return learning rates in the ratio of `weights`, the largest being exactly `largest`."""
-    if not weights.any():
-        return np.full(len(weights), largest)
-    return np.where(weights == weights.max(), largest, largest * (weights / weights.max()))
-
-
-def _check_range(start: float, end: float, *, is_exp: bool) -> None:
-    """Check the first and last learning rate of one group, which may rest at 0."""
-    if start == end == 0:
-        return
-    if not math.isfinite(end):
-        raise wrong_value("end_lr", "finite", end, "Pass the largest learning rate to test.")
-    if not 0 <= start < math.inf or (is_exp and start == 0):
-        remedy = (
-            "Pass start_lr, such as start_lr=1e-7; the default is the optimizer's learning rate."
-        )
-        raise wrong_value(
-            "start_lr", f"{'positive' if is_exp else 'not negative'} and finite", start, remedy
-        )
-    if end <= start:
-        remedy = (
-            "Raise end_lr or lower start_lr: start_lr must be less than end_lr in every parameter "
-            "group."
-        )
-        raise wrong_value("end_lr", f"greater than start_lr={start}", end, remedy)
-
-
-def _is_list(value: object) -> bool:
-    """Tell whether an argument gives the parameter groups apart."""
-    if isinstance(value, (np.ndarray, torch.Tensor)):
-        return value.ndim > 0
-    return isinstance(value, Sequence) and not isinstance(value, str)
-
-
-def number(name: str, value: object, requirement: str = "a number") -> float:
-    """Return an argument as a float: a Python, NumPy or one-element torch number.
-
-    Raises:
-        TypeError: if it is none of these.
-    """
-    if isinstance(value, (torch.Tensor, np.ndarray)) and value.ndim == 0:
-        return float(value)
-    if isinstance(value, numbers.Real) and not isinstance(value, bool):
-        return float(value)
-    raise wrong_type(name, requirement, value, f"{name} should be a float or list of floats.")
+def _version(lr: object) -> int:
+    """Return what counts the writes into a tensor; a number has none."""
+    return lr._version if isinstance(lr, torch.Tensor) else 0

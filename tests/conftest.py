@@ -66,6 +66,19 @@ def data(num_samples: int = 96) -> TensorDataset:
     return TensorDataset(x, x[:, :3].argmax(1))
 
 
+def make_optimizer(*lrs: float, dtype: torch.dtype | None = None) -> torch.optim.SGD:
+    """Make an optimizer with one parameter group for each learning rate."""
+    return torch.optim.SGD(
+        [
+            {
+                "params": [nn.Parameter(torch.zeros(()))],
+                "lr": lr if dtype is None else torch.tensor(lr, dtype=dtype),
+            }
+            for lr in lrs
+        ]
+    )
+
+
 @pytest.fixture
 def make_training() -> Callable[..., Training]:
     """Return a function that makes the same training each time it is called."""

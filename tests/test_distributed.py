@@ -1,0 +1,111 @@
+"""The promise "in step": two real processes over gloo end with one and the same result."""
+
+import datetime
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from ignite.engine import Engine
+from torch import distributed, nn
+from torch.multiprocessing.spawn import spawn
+
+from ignite_lrfinder import FastaiLRFinder, LRFinderResult, StopReason
+
+pytestmark = pytest.mark.skipif(
+    not (distributed.is_available() and distributed.is_gloo_available()),
+    reason="torch has no gloo here",
+)
+NUM_ITER = 25
+
+
+def loss_of(case: str, rank: int, iteration: int) -> float:
+    """Return what a process measures: the same course as the other, at another height."""
+    if case == "nan-on-one" and (rank, iteration) == (1, 13):
+        return float("nan")
+    if case == "diverging-on-one" and rank == 0 and iteration >= 17:
+        return 1000.0
+    return 1 + rank + 0.125 * (iteration % 3)
+
+
+def sweep(rank: int, folder: str) -> None:
+    """Run each sweep in one process of two, and save its result and its last parameter."""
+    distributed.init_process_group(
+        "gloo",
+        init_method=f"file://{folder}/store",
+        rank=rank,
+        world_size=2,
+        timeout=datetime.timedelta(seconds=30),
+    )
+    warnings.filterwarnings("ignore", "Run completed without loss diverging")
+    for case in CASES:
+        parameter = nn.Parameter(torch.zeros((), dtype=torch.float64))
+        optimizer = torch.optim.SGD([parameter], lr=1e-3)
+        every = 2 if case == "accumulating" else 1
+        num_steps = 0
+
+        def train_step(
+            engine: Engine,
+            batch: object,
+            *,
+            case: str = case,
+            every: int = every,
+            parameter: nn.Parameter = parameter,
+            optimizer: torch.optim.Optimizer = optimizer,
+        ) -> float:
+            nonlocal num_steps
+            if engine.state.iteration % every == 0:
+                parameter.grad = torch.ones_like(parameter)
+                optimizer.step()
+                num_steps += 1
+            return loss_of(case, rank, engine.state.iteration)
+
+        finder = FastaiLRFinder()
+        to_save = {"optimizer": optimizer}
+        with finder.attach(Engine(train_step), to_save, num_iter=NUM_ITER, smooth_f=0) as trainer:
+            trainer.run([0] * 7)
+        finder.result.save(Path(folder) / f"{case}-{rank}.json")
+        (Path(folder) / f"{case}-{rank}.steps").write_text(str(num_steps))
+    distributed.destroy_process_group()
+
+
+# What ends each sweep, and after how many points.
+CASES = {
+    "completing": (StopReason.COMPLETED, NUM_ITER),
+    "accumulating": (StopReason.COMPLETED, NUM_ITER),
+    "nan-on-one": (StopReason.NON_FINITE, 13),
+    "diverging-on-one": (StopReason.DIVERGED, 17),
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Run all sweeps in two processes, and return where their results are."""
+    path = tmp_path_factory.mktemp("distributed")
+    spawn(sweep, (str(path),), nprocs=2)
+    return path
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_loss_is_the_mean_over_the_processes(folder: Path, case: str) -> None:
+    """A point's loss is the mean over both processes, and over the iterations of its step."""
+    result = LRFinderResult.load(folder / f"{case}-0.json")
+    every = 2 if case == "accumulating" else 1
+    losses = [
+        np.mean([loss_of(case, rank, every * k + i + 1) for rank in (0, 1) for i in range(every)])
+        for k in range(len(result))
+    ]
+    np.testing.assert_allclose(result.losses, losses, rtol=1e-14)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_process_ends_at_the_same_point_with_the_same_result(folder: Path, case: str) -> None:
+    """What one process measures stops both, after equally many steps, and both say the same."""
+    texts = [(folder / f"{case}-{rank}.json").read_text() for rank in (0, 1)]
+    assert texts[0] == texts[1]
+    result = LRFinderResult.load(folder / f"{case}-0.json")
+    assert (result.stop_reason, len(result)) == CASES[case]
+    steps = {int((folder / f"{case}-{rank}.steps").read_text()) for rank in (0, 1)}
+    assert len(steps) == 1
+    assert len(result) <= steps.pop() <= len(result) + 9

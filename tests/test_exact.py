@@ -1,0 +1,447 @@
+"""The promise "exact": the learning rate recorded for a point is the one its step used."""
+
+import dataclasses
+from collections.abc import Callable, Iterable
+
+import numpy as np
+import pytest
+import torch
+from ignite.engine import Engine, Events, create_supervised_trainer
+from ignite.handlers import LinearCyclicalScheduler
+from torch import nn
+from torch.optim.lr_scheduler import StepLR
+
+from ignite_lrfinder import FastaiLRFinder, LRFinderError, LRFinderResult, StopReason
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Run completed without loss diverging:UserWarning"),
+]
+OVERWRITTEN = "ignore:The learning rate must be left to the finder:UserWarning"
+TOO_EARLY = "ignore:Detected call of `lr_scheduler.step:UserWarning"
+
+
+@dataclasses.dataclass
+class Probe:
+    """A training that shows the learning rates it used.
+
+    A step of plain SGD from 0 along a gradient of 1 ends at exactly minus the learning rate.
+    """
+
+    parameters: list[nn.Parameter]
+    optimizer: torch.optim.Optimizer
+    used: list[list[float]] = dataclasses.field(default_factory=list)
+    losses: list[float] = dataclasses.field(default_factory=list)
+
+    @classmethod
+    def make(
+        cls,
+        *lrs: float,
+        optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.SGD,
+        dtype: torch.dtype | None = None,
+        **kwargs: object,
+    ) -> "Probe":
+        """Make one parameter group for each learning rate."""
+        parameters = [nn.Parameter(torch.zeros((), dtype=torch.float64)) for _ in lrs]
+        groups = [
+            {"params": [parameter], "lr": lr if dtype is None else torch.tensor(lr, dtype=dtype)}
+            for parameter, lr in zip(parameters, lrs, strict=True)
+        ]
+        return cls(parameters, optimizer(groups, **kwargs))
+
+    def step(self) -> None:
+        """Step from 0 along a gradient of 1, and note where that led."""
+
+        def closure() -> float:
+            for parameter in self.parameters:
+                parameter.grad = torch.ones_like(parameter)
+            return 1.0
+
+        for parameter in self.parameters:
+            parameter.data.zero_()
+        closure()
+        self.optimizer.step(closure)
+        self.used.append([0.0 - parameter.item() for parameter in self.parameters])
+
+    def train_step(self, engine: Engine, batch: object) -> float:
+        """Take a step and return a loss that is not the same twice."""
+        self.step()
+        return self.loss(engine)
+
+    def loss(self, engine: Engine) -> float:
+        """Return a loss that is not the same twice."""
+        self.losses.append(1 + 0.001 * engine.state.iteration)
+        return self.losses[-1]
+
+    def sweep(
+        self, trainer: Engine | None = None, to_save: dict | None = None, **kwargs: object
+    ) -> LRFinderResult:
+        """Sweep over an epoch of 7 batches, started again as often as needed."""
+        finder = FastaiLRFinder()
+        to_save = {"optimizer": self.optimizer, **(to_save or {})}
+        engine = Engine(self.train_step) if trainer is None else trainer
+        with finder.attach(engine, to_save, **kwargs) as sweeping:  # type: ignore[arg-type]
+            sweeping.run([0] * 7)
+        return finder.result
+
+    def assert_exact(self, result: LRFinderResult, num_points: int) -> None:
+        """Compare what was recorded with what was used, bit for bit."""
+        assert result.stop_reason is StopReason.COMPLETED
+        assert result.lr.shape == (num_points, len(self.parameters))
+        assert np.array(self.used).tobytes() == result.lr.tobytes()
+
+
+@pytest.mark.parametrize("num_iter", [1, 2, 3, 1000])
+@pytest.mark.parametrize("step_mode", ["exp", "linear"])
+@pytest.mark.parametrize(
+    "dtype",
+    [None, torch.float64, torch.float32, torch.bfloat16],
+    ids=["float", "float64", "float32", "bfloat16"],
+)
+def test_each_step_uses_the_recorded_lr(
+    dtype: torch.dtype | None, step_mode: str, num_iter: int
+) -> None:
+    """Every step uses the recorded learning rate, be it a float or a tensor of any type."""
+    probe = Probe.make(1e-3, 5e-3, dtype=dtype)
+    result = probe.sweep(num_iter=num_iter, step_mode=step_mode, end_lr=3.0)
+    probe.assert_exact(result, num_iter)
+
+
+@pytest.mark.parametrize("step_mode", ["exp", "linear"])
+@pytest.mark.parametrize("num_iter", [2, 7, 100])
+def test_the_sweep_goes_from_start_lr_to_end_lr(num_iter: int, step_mode: str) -> None:
+    """The first step uses exactly `start_lr`, the last exactly `end_lr`, with no step besides."""
+    probe = Probe.make(0.1)
+    probe.sweep(num_iter=num_iter, step_mode=step_mode, start_lr=1.1e-7, end_lr=0.7)
+    assert (probe.used[0], probe.used[-1]) == ([1.1e-7], [0.7])
+    assert len(probe.used) == num_iter
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "first", "last"),
+    [
+        ({"start_lr": 1, "end_lr": 2}, [0.25, 1.0], [0.5, 2.0]),
+        ({"start_lr": np.float64(0.5), "end_lr": np.int64(4)}, [0.125, 0.5], [1.0, 4.0]),
+        ({"start_lr": [0.25, 0.5], "end_lr": 2.0}, [0.25, 0.5], [1.0, 2.0]),
+        ({"start_lr": (0.25, 0.5), "end_lr": np.array([2.0, 1.0])}, [0.25, 0.5], [2.0, 1.0]),
+        ({"start_lr": 0.5, "end_lr": [1, 2]}, [0.5, 0.5], [1.0, 2.0]),
+        ({"start_lr": torch.tensor(0.5), "end_lr": torch.tensor([1.0, 2.0])}, [0.5, 0.5], [1, 2]),
+        ({"end_lr": 4.0}, [0.0625, 0.25], [1.0, 4.0]),
+        ({"start_lr": 0, "step_mode": "linear", "end_lr": [1, 2]}, [0.0, 0.0], [1.0, 2.0]),
+    ],
+    ids=["ints", "numpy", "list-and-float", "tuple-and-array", "float-and-list", "tensors",
+         "end-only", "from-zero"],
+)  # fmt: skip
+def test_any_kind_of_number_sets_the_range(
+    kwargs: dict, first: list[float], last: list[float]
+) -> None:
+    """Numbers of Python, NumPy and torch are welcome, for all groups or for each apart."""
+    probe = Probe.make(0.0625, 0.25)
+    result = probe.sweep(num_iter=5, **kwargs)
+    probe.assert_exact(result, 5)
+    assert (probe.used[0], probe.used[-1]) == (first, last)
+
+
+@pytest.mark.parametrize("step_mode", ["exp", "linear"])
+@pytest.mark.parametrize("lrs", [(0.0, 1e-3), (1e-3, 0.0)], ids=["first", "second"])
+def test_a_frozen_group_stays_frozen(lrs: tuple[float, float], step_mode: str) -> None:
+    """A group with the learning rate 0 keeps it while the others are swept."""
+    probe = Probe.make(*lrs)
+    result = probe.sweep(num_iter=5, step_mode=step_mode)
+    probe.assert_exact(result, 5)
+    assert all(row[lrs.index(0.0)] == 0 for row in probe.used)
+
+
+@pytest.mark.parametrize(
+    "kwargs", [{"fused": True}, {"foreach": True}, {"foreach": False}], ids=str
+)
+@pytest.mark.parametrize("dtype", [None, torch.float64], ids=["float", "tensor"])
+def test_each_way_to_step_uses_the_recorded_lr(dtype: torch.dtype | None, kwargs: dict) -> None:
+    """Fused, foreach and plain loops all read the learning rate that is recorded."""
+    probe = Probe.make(1e-3, 5e-3, dtype=dtype, **kwargs)
+    probe.assert_exact(probe.sweep(num_iter=6), 6)
+
+
+def test_lbfgs_uses_the_recorded_lr() -> None:
+    """A step with a closure, called before the hook and within the step, is one point."""
+    probe = Probe.make(1e-3, optimizer=make_lbfgs)
+
+    def train_step(engine: Engine, batch: object) -> float:
+        probe.optimizer.state.clear()  # from rest its first direction is the gradient
+        return probe.train_step(engine, batch)
+
+    # On its first step LBFGS divides by the sum of gradients, which is 1.
+    probe.assert_exact(probe.sweep(Engine(train_step), num_iter=6, end_lr=1.0), 6)
+
+
+def make_lbfgs(groups: list[dict], **kwargs: float) -> torch.optim.Optimizer:
+    """Make an LBFGS, which wants its one group as a list of parameters."""
+    return torch.optim.LBFGS(groups[0]["params"], lr=groups[0]["lr"], max_iter=1)
+
+
+class ScalesItself(torch.optim.SGD):
+    """An optimizer that writes its learning rate and then calls its parent's step."""
+
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+        self.param_groups[0]["lr"] *= 2
+        return super().step(closure)
+
+
+@pytest.mark.filterwarnings(OVERWRITTEN)
+def test_a_subclass_that_calls_its_parents_step_uses_the_recorded_lr() -> None:
+    """What an optimizer's own `step` writes before its parent's comes too early to matter."""
+    probe = Probe.make(1e-3, optimizer=ScalesItself)
+    probe.assert_exact(probe.sweep(num_iter=6), 6)
+
+
+class HasNoHooks:
+    """An optimizer that is none of torch's."""
+
+    def __init__(self, parameters: Iterable[nn.Parameter], lr: float) -> None:
+        self.param_groups = [{"params": list(parameters), "lr": lr}]
+
+    def step(self, closure: object = None) -> None:
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                parameter.data -= group["lr"] * parameter.grad
+
+    def state_dict(self) -> dict[str, float]:
+        return {"lr": self.param_groups[0]["lr"]}
+
+    def load_state_dict(self, state: dict[str, float]) -> None:
+        self.param_groups[0]["lr"] = state["lr"]
+
+
+def test_an_optimizer_without_hooks_uses_the_recorded_lr() -> None:
+    """An object that only looks like an optimizer is swept as well, and restored."""
+    probe = Probe.make(1e-3)
+    optimizer = HasNoHooks(probe.parameters, 1e-3)
+    probe.optimizer = optimizer  # type: ignore[assignment]
+    probe.assert_exact(probe.sweep(num_iter=6), 6)
+    assert optimizer.param_groups[0]["lr"] == 1e-3
+
+
+@pytest.mark.filterwarnings(TOO_EARLY)
+@pytest.mark.parametrize("is_before", [True, False], ids=["before", "after"])
+@pytest.mark.parametrize("dtype", [None, torch.float32], ids=["float", "tensor"])
+def test_a_scheduler_in_the_train_step_changes_no_point(
+    dtype: torch.dtype | None, is_before: bool
+) -> None:
+    """A scheduler stepped around the optimizer's step is overruled, and named as what it is."""
+    probe = Probe.make(1e-3, dtype=dtype)
+    scheduler = StepLR(probe.optimizer, 1, 0.5)
+
+    def train_step(engine: Engine, batch: object) -> float:
+        if is_before:
+            scheduler.step()
+        probe.step()
+        if not is_before:
+            scheduler.step()
+        return probe.loss(engine)
+
+    with pytest.warns(UserWarning, match="written by the train step"):
+        result = probe.sweep(Engine(train_step), num_iter=9)
+    probe.assert_exact(result, 9)
+
+
+EVENTS = [
+    Events.EPOCH_STARTED,
+    Events.GET_BATCH_STARTED,
+    Events.ITERATION_STARTED,
+    Events.ITERATION_COMPLETED,
+    Events.EPOCH_COMPLETED,
+]
+
+
+@pytest.mark.filterwarnings(TOO_EARLY)
+@pytest.mark.parametrize("event", EVENTS, ids=lambda event: event.name.lower())
+def test_a_scheduler_in_a_kept_handler_changes_no_point(event: Events) -> None:
+    """Whatever event a kept scheduler is stepped on, it is overruled and the handler named."""
+    probe = Probe.make(1e-3)
+    scheduler = StepLR(probe.optimizer, 1, 0.5)
+    trainer = Engine(probe.train_step)
+
+    def decay() -> None:
+        scheduler.step()
+
+    trainer.add_event_handler(event, decay)
+    with pytest.warns(UserWarning, match=r"written by test_a_scheduler.*decay\.") as caught:
+        result = probe.sweep(trainer, num_iter=9, keep_handlers="all")
+    probe.assert_exact(result, 9)
+    assert sum("written by" in str(warning.message) for warning in caught) == 1
+
+
+@pytest.mark.parametrize("dtype", [None, torch.float32], ids=["float", "tensor"])
+def test_a_kept_ignite_scheduler_changes_no_point(dtype: torch.dtype | None) -> None:
+    """With `keep_handlers="all"` an attached Ignite scheduler runs, is overruled and named."""
+    probe = Probe.make(1e-3, 2e-3, dtype=dtype)
+    scheduler = LinearCyclicalScheduler(probe.optimizer, "lr", 1.0, 2.0, 5)
+    trainer = Engine(probe.train_step)
+    trainer.add_event_handler(Events.ITERATION_STARTED, scheduler)
+    with pytest.warns(UserWarning, match=r"written by LinearCyclicalScheduler\."):
+        result = probe.sweep(trainer, num_iter=9, keep_handlers="all")
+    probe.assert_exact(result, 9)
+
+
+def test_an_attached_ignite_scheduler_is_muted() -> None:
+    """By default an attached scheduler writes nothing, so there is nothing to warn of."""
+    probe = Probe.make(1e-3)
+    scheduler = LinearCyclicalScheduler(probe.optimizer, "lr", 1.0, 2.0, 5)
+    trainer = Engine(probe.train_step)
+    trainer.add_event_handler(Events.ITERATION_STARTED, scheduler)
+    probe.assert_exact(probe.sweep(trainer, num_iter=9), 9)
+    assert scheduler.event_index == 0
+
+
+@pytest.mark.parametrize("every", [1, 2, 3, 5, 7, 10])
+def test_micro_batches_of_one_step_are_one_point(every: int) -> None:
+    """A point has the mean loss of its micro-batches, also where epochs do not end with a step."""
+    probe = Probe.make(1e-3)
+
+    def train_step(engine: Engine, batch: object) -> float:
+        if engine.state.iteration % every == 0:
+            probe.step()
+        return probe.loss(engine)
+
+    result = probe.sweep(Engine(train_step), num_iter=4)
+    probe.assert_exact(result, 4)
+    expected = np.array(probe.losses).reshape(4, every).mean(1)
+    np.testing.assert_allclose(result.losses, expected, rtol=1e-14)
+
+
+def test_accumulation_that_ends_with_the_epoch_makes_uneven_points() -> None:
+    """Where a short rest of an epoch makes a step of its own, it is a point of its own."""
+    probe = Probe.make(1e-3)
+
+    def train_step(engine: Engine, batch: object) -> float:
+        in_epoch = (engine.state.iteration - 1) % 7 + 1
+        if in_epoch in (3, 6, 7):
+            probe.step()
+        return probe.loss(engine)
+
+    result = probe.sweep(Engine(train_step), num_iter=5)
+    probe.assert_exact(result, 5)
+    parts = np.split(np.array(probe.losses), [3, 6, 7, 10])
+    np.testing.assert_allclose(result.losses, [part.mean() for part in parts], rtol=1e-14)
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_ignites_own_gradient_accumulation_is_understood(steps: int) -> None:
+    """With `create_supervised_trainer` a point is a step, and its loss the mean of its batches."""
+    model = nn.Linear(2, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+    used = []
+    optimizer.register_step_post_hook(lambda o, args, kwargs: used.append(o.param_groups[0]["lr"]))
+    losses = []
+
+    def loss_fn(y_pred: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        loss = nn.functional.mse_loss(y_pred, y)
+        losses.append(loss.item())
+        return loss
+
+    trainer = create_supervised_trainer(
+        model, optimizer, loss_fn, gradient_accumulation_steps=steps
+    )
+    finder = FastaiLRFinder()
+    x = torch.randn(7, 4, 2)
+    batches = [(part, part.sum(1, keepdim=True)) for part in x]
+    to_save = {"model": model, "optimizer": optimizer}
+    with finder.attach(trainer, to_save, num_iter=5, end_lr=0.1) as sweeping:
+        sweeping.run(batches)
+    assert finder.result.lr[:, 0].tolist() == used
+    expected = np.array(losses).reshape(5, steps).mean(1)
+    np.testing.assert_allclose(finder.result.losses, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("every", [1, 2])
+@pytest.mark.parametrize("is_fused", [False, True], ids=["plain", "fused"])
+@pytest.mark.parametrize("has_attribute", [False, True], ids=["to_save", "trainer.state"])
+def test_a_step_that_the_scaler_skips_is_no_point(
+    has_attribute: bool, is_fused: bool, every: int
+) -> None:
+    """A skipped step uses up no learning rate, and its loss counts nowhere."""
+    parameter = nn.Parameter(torch.zeros(()))
+    optimizer = torch.optim.SGD([parameter], lr=1e-3, fused=is_fused)
+    scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
+    used, taken, pending = [], [], []
+
+    def train_step(engine: Engine, batch: object) -> float:
+        i = engine.state.iteration
+        pending.append(1 + 0.01 * i)
+        if i % every == 0:
+            parameter.data.zero_()
+            scaler.scale(parameter).backward()  # the gradient is the scale
+            is_skipped = i in (2, 8, 10)
+            if is_skipped:
+                assert parameter.grad is not None
+                parameter.grad.fill_(torch.inf)
+            scaler.step(optimizer)
+            scaler.update()
+            optimizer.zero_grad()
+            if not is_skipped:
+                used.append(0.0 - parameter.item())
+                taken.append(np.mean(pending))
+            pending.clear()
+        return 1 + 0.01 * i
+
+    trainer = Engine(train_step)
+    if has_attribute:
+        trainer.state.scaler = scaler  # type: ignore[attr-defined]  # as Ignite itself does
+    probe = Probe([parameter], optimizer)
+    to_save = {} if has_attribute else {"scaler": scaler}
+    result = probe.sweep(trainer, to_save, num_iter=6)
+    np.testing.assert_array_equal(used, result.lr[:, 0].astype(np.float32))
+    np.testing.assert_allclose(result.losses, taken, rtol=1e-14)
+    assert scaler.get_scale() == 4.0
+    assert "step" not in vars(scaler)
+
+
+def test_several_steps_in_one_iteration_share_its_point() -> None:
+    """A train step that steps twice uses the learning rate of its point twice."""
+    probe = Probe.make(1e-3)
+
+    def train_step(engine: Engine, batch: object) -> float:
+        probe.step()
+        return probe.train_step(engine, batch)
+
+    result = probe.sweep(Engine(train_step), num_iter=6)
+    assert probe.used == np.repeat(result.lr, 2, axis=0).tolist()
+
+
+def test_only_the_optimizer_of_to_save_is_swept() -> None:
+    """In a train step with two optimizers, the other keeps its learning rate and makes no point."""
+    probe, other = Probe.make(1e-3), Probe.make(0.25)
+
+    def train_step(engine: Engine, batch: object) -> float:
+        other.step()
+        if engine.state.iteration % 5 == 0:
+            probe.step()
+        return probe.loss(engine)
+
+    probe.assert_exact(probe.sweep(Engine(train_step), num_iter=6), 6)
+    assert other.used == [[0.25]] * 30
+
+
+@pytest.mark.parametrize("every", [1, 2])
+def test_a_step_in_a_kept_handler_uses_the_recorded_lr(every: int) -> None:
+    """A handler of the trainer that takes the step is swept once it is named."""
+    probe = Probe.make(1e-3)
+    trainer = Engine(lambda engine, batch: probe.loss(engine))
+
+    def take_step() -> None:
+        probe.step()
+
+    trainer.add_event_handler(Events.ITERATION_COMPLETED(every=every), take_step)
+    result = probe.sweep(trainer, num_iter=5, keep_handlers=[take_step])
+    probe.assert_exact(result, 5)
+    expected = np.array(probe.losses).reshape(5, every).mean(1)
+    np.testing.assert_allclose(result.losses, expected, rtol=1e-14)
+
+
+def test_a_step_in_a_muted_handler_is_an_error_that_says_what_to_do() -> None:
+    """Without a single step the sweep ends with an error that names `keep_handlers`."""
+    probe = Probe.make(1e-3)
+    trainer = Engine(lambda engine, batch: probe.loss(engine))
+    trainer.add_event_handler(Events.ITERATION_COMPLETED, probe.step)
+    with pytest.raises(LRFinderError, match=r"keep_handlers=\[handler\]"):
+        probe.sweep(trainer, num_iter=5)
+    assert probe.used == []

@@ -1,0 +1,329 @@
+"""A sweep inside a trainer's own run: how long it is, why it ends, what it warns of."""
+
+import dataclasses
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+
+import numpy as np
+import pytest
+import torch
+from ignite.engine import Engine, Events
+from torch import nn
+
+from ignite_lrfinder import FastaiLRFinder, LRFinderError, LRFinderResult, StopReason
+
+NEVER_DIVERGED = "ignore:Run completed without loss diverging:UserWarning"
+
+
+@dataclasses.dataclass
+class Sweep:
+    """A trainer with a loss for each iteration, and what became of its sweep."""
+
+    losses: Callable[[int], float] = lambda iteration: 1.0
+    every: int = 1
+    num_steps: int = 0
+    warnings: list[str] = dataclasses.field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.finder = FastaiLRFinder()
+        self.parameter = nn.Parameter(torch.zeros(()))
+        self.optimizer = torch.optim.SGD([self.parameter], lr=1e-3)
+        self.trainer = Engine(self.train_step)
+
+    def train_step(self, engine: Engine, batch: object) -> float:
+        """Step on every so many iterations and return the loss of this one."""
+        if engine.state.iteration % self.every == 0:
+            self.parameter.grad = torch.ones(())
+            self.optimizer.step()
+            self.num_steps += 1
+        return self.losses(engine.state.iteration)
+
+    def run(
+        self, run: Callable[[Engine], object] = lambda t: t.run([0] * 4), **kwargs: object
+    ) -> LRFinderResult:
+        """Run the trainer inside the block and return the result."""
+        to_save = {"optimizer": self.optimizer}
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            with self.finder.attach(self.trainer, to_save, **kwargs) as trainer:  # type: ignore[arg-type]
+                run(trainer)
+        self.warnings = [str(warning.message) for warning in caught]
+        return self.finder.result
+
+
+class NoLength:
+    """Data that can be iterated again and again, but does not say how long it is."""
+
+    def __init__(self, num_batches: int) -> None:
+        self.num_batches = num_batches
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(self.num_batches))
+
+
+class ComesBackEmpty:
+    """Data that looks iterable, but goes on where it was left, and so ends for good."""
+
+    def __init__(self, num_batches: int) -> None:
+        self.iterator = iter(range(num_batches))
+
+    def __iter__(self) -> Iterator[int]:
+        return self.iterator
+
+
+RUNS: dict[str, tuple[Callable[[Engine], object], int]] = {
+    "one-epoch": (lambda t: t.run([0] * 4), 4),
+    "epochs": (lambda t: t.run([0] * 4, max_epochs=3), 12),
+    "few-max-iters": (lambda t: t.run([0] * 4, max_iters=3), 3),
+    "many-max-iters": (lambda t: t.run([0] * 4, max_iters=50), 50),
+    "short-epochs": (lambda t: t.run([0] * 4, epoch_length=2, max_epochs=3), 6),
+    "long-epochs": (lambda t: t.run([0] * 4, epoch_length=9, max_epochs=2), 18),
+    "one-batch": (lambda t: t.run([0]), 1),
+    "no-data": (lambda t: t.run(epoch_length=3), 3),
+    "no-length": (lambda t: t.run(NoLength(4)), 100),
+    "no-length-max-iters": (lambda t: t.run(NoLength(4), max_iters=6), 6),
+    "endless-iterator": (lambda t: t.run(iter(int, 1), epoch_length=5), 5),
+}
+
+
+@pytest.mark.parametrize("num_iter", [1, 4, 17], ids=lambda n: f"num_iter-{n}")
+@pytest.mark.parametrize("run", [run for run, _ in RUNS.values()], ids=RUNS)
+def test_there_are_num_iter_points_however_the_run_is_set_up(
+    run: Callable[[Engine], object], num_iter: int
+) -> None:
+    """The run goes on over epochs, and stops inside one, for exactly `num_iter` steps."""
+    sweep = Sweep()
+    result = sweep.run(run, num_iter=num_iter)
+    assert len(result) == sweep.num_steps == num_iter
+    assert result.stop_reason is StopReason.COMPLETED
+
+
+@pytest.mark.parametrize(("run", "length"), RUNS.values(), ids=RUNS)
+def test_by_default_there_are_as_many_points_as_iterations(
+    run: Callable[[Engine], object], length: int
+) -> None:
+    """Without `num_iter` the run is as long as it was asked for, or 100 points."""
+    sweep = Sweep()
+    assert len(sweep.run(run)) == sweep.num_steps == length
+
+
+def test_num_iter_counts_steps_where_several_iterations_share_one() -> None:
+    """With gradient accumulation the run has as many more iterations."""
+    sweep = Sweep(every=3)
+    assert len(sweep.run(num_iter=5)) == sweep.num_steps == 5
+
+
+@pytest.mark.parametrize(
+    ("data", "kwargs"),
+    [
+        (lambda: iter(range(5)), {}),
+        (lambda: iter(range(5)), {"epoch_length": 3}),
+        (lambda: iter(range(5)), {"max_iters": 40}),
+        (lambda: ComesBackEmpty(5), {}),
+        (lambda: ComesBackEmpty(5), {"epoch_length": 3}),
+    ],
+    ids=["iterator", "iterator-epoch-length", "iterator-max-iters", "empty", "empty-epoch-length"],
+)
+def test_data_that_ends_for_good_ends_the_sweep(
+    data: Callable[[], Iterable], kwargs: dict[str, int]
+) -> None:
+    """What was tested before the data ended is the result, with a reason of its own."""
+    sweep = Sweep()
+    result = sweep.run(lambda t: t.run(data(), **kwargs), num_iter=12)
+    assert len(result) == sweep.num_steps == 5
+    assert result.stop_reason is StopReason.OUT_OF_DATA
+    assert StopReason.OUT_OF_DATA.remedy in sweep.warnings[-1]
+
+
+@pytest.mark.parametrize("kwargs", [{}, {"epoch_length": 3}, {"max_iters": 40}], ids=str)
+def test_an_iterator_that_ends_is_asked_only_once(kwargs: dict[str, int]) -> None:
+    """The sweep ends where the iterator does, before Ignite starts it again and warns of it."""
+    sweep = Sweep()
+    sweep.run(lambda t: t.run(iter(range(5)), **kwargs), num_iter=12)
+    (message,) = sweep.warnings
+    assert message.startswith("Run completed without loss diverging")
+
+
+def test_an_iterator_that_is_just_long_enough_completes_the_sweep() -> None:
+    """The last batch may be the last point."""
+    result = Sweep().run(lambda t: t.run(iter(range(12)), epoch_length=5), num_iter=12)
+    assert len(result) == 12
+    assert result.stop_reason is StopReason.COMPLETED
+
+
+def spoil(index: int, loss: float) -> Callable[[int], float]:
+    """Return losses of 1 with another at one iteration."""
+    return lambda iteration: loss if iteration == index else 1.0
+
+
+@pytest.mark.parametrize("index", [1, 7, 20], ids=["first", "middle", "last"])
+@pytest.mark.parametrize("loss", [float("nan"), float("inf"), float("-inf")], ids=str)
+def test_the_first_loss_that_is_not_finite_ends_the_sweep(index: int, loss: float) -> None:
+    """No step is taken beyond it, and the result says why."""
+    sweep = Sweep(spoil(index, loss))
+    result = sweep.run(num_iter=20)
+    assert len(result) == sweep.num_steps == index
+    assert result.stop_reason is StopReason.NON_FINITE
+    assert sweep.warnings == []
+
+
+def test_a_micro_batch_that_is_not_finite_ends_the_sweep_at_its_step() -> None:
+    """The point of a micro-batch with the loss NaN has the loss NaN and is the last."""
+    sweep = Sweep(spoil(8, float("nan")), every=3)
+    result = sweep.run(num_iter=20)
+    assert result.stop_reason is StopReason.NON_FINITE
+    np.testing.assert_array_equal(result.losses, [1.0, 1.0, np.nan])
+    assert sweep.num_steps == 3
+
+
+def test_a_loss_that_diverges_ends_the_sweep_without_a_warning() -> None:
+    """With smoothing off the first loss above five times the best is the last."""
+    sweep = Sweep(lambda iteration: 1.0 if iteration < 9 else 5.0 + (iteration > 11))
+    result = sweep.run(num_iter=20, smooth_f=0)
+    assert len(result) == sweep.num_steps == 12
+    assert result.stop_reason is StopReason.DIVERGED
+    assert sweep.warnings == []
+
+
+def test_a_sweep_that_completes_warns_that_the_loss_did_not_diverge() -> None:
+    """The warning is Ignite's, and says once what to change."""
+    sweep = Sweep()
+    sweep.run(num_iter=20)
+    (message,) = sweep.warnings
+    assert message.startswith("Run completed without loss diverging, increase end_lr")
+
+
+def terminate(trainer: Engine) -> None:
+    """End the run after three iterations, as a handler of the user may."""
+    trainer.add_event_handler(Events.ITERATION_COMPLETED(once=3), lambda: trainer.terminate())
+    trainer.run([0] * 4)
+
+
+def interrupt(trainer: Engine) -> None:
+    """Interrupt the run after three iterations, and do not go on."""
+    trainer.add_event_handler(Events.ITERATION_COMPLETED(once=3), lambda: trainer.interrupt())
+    trainer.run([0] * 4)
+
+
+@pytest.mark.parametrize("run", [terminate, interrupt], ids=["terminate", "interrupt"])
+def test_a_run_that_somebody_else_ends_has_a_partial_result(run: Callable[[Engine], None]) -> None:
+    """The points so far are the result, and its reason says that it was not the finder."""
+    result = Sweep().run(run, num_iter=12)
+    assert len(result) == 3
+    assert result.stop_reason is StopReason.TERMINATED
+
+
+def test_an_interrupted_sweep_goes_on_where_it_was() -> None:
+    """A second call of `run` after an interrupt resumes the sweep."""
+    sweep = Sweep()
+
+    def run(trainer: Engine) -> None:
+        interrupt(trainer)
+        trainer.run([0] * 4)
+
+    assert len(sweep.run(run, num_iter=12)) == sweep.num_steps == 12
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ZeroDivisionError])
+def test_an_exception_leaves_a_partial_result(error: type[BaseException]) -> None:
+    """After Ctrl-C or an error in the train step, what was tested can be looked at."""
+
+    def losses(iteration: int) -> float:
+        if iteration == 4:
+            raise error
+        return 1.0
+
+    sweep = Sweep(losses)
+    with pytest.raises(error):
+        sweep.run(num_iter=12)
+    assert sweep.finder.result.losses.tolist() == [1.0] * 3
+    assert sweep.finder.result.stop_reason is StopReason.TERMINATED
+
+
+def test_ending_an_epoch_early_does_not_end_the_sweep() -> None:
+    """`terminate_epoch` in the train step is no reason to stop."""
+    sweep = Sweep()
+
+    def run(trainer: Engine) -> None:
+        event = Events.ITERATION_COMPLETED(every=3)
+        trainer.add_event_handler(event, lambda: trainer.terminate_epoch())
+        trainer.run([0] * 4)
+
+    assert len(sweep.run(run, num_iter=12)) == 12
+
+
+def test_a_second_run_in_the_block_is_refused() -> None:
+    """The block is for one sweep, whose result stays."""
+    sweep = Sweep()
+
+    def run(trainer: Engine) -> None:
+        trainer.run([0] * 4)
+        trainer.run([0] * 4)
+
+    with pytest.raises(LRFinderError, match="must run its trainer once"):
+        sweep.run(run, num_iter=6)
+    assert len(sweep.finder.result) == 6
+
+
+@pytest.mark.filterwarnings(NEVER_DIVERGED)
+@pytest.mark.parametrize("is_same_finder", [True, False], ids=["finder", "trainer"])
+def test_a_second_attach_during_a_sweep_is_refused(is_same_finder: bool) -> None:
+    """Neither a finder nor a trainer can take part in two sweeps; the first one goes on."""
+    sweep, other = Sweep(), Sweep()
+    finder = sweep.finder if is_same_finder else other.finder
+    trainer = other.trainer if is_same_finder else sweep.trainer
+    to_save = {"optimizer": sweep.optimizer}
+    with sweep.finder.attach(sweep.trainer, to_save, num_iter=6) as attached:
+        with (
+            pytest.raises(LRFinderError, match="must have no sweep under way"),
+            finder.attach(trainer, to_save),
+        ):
+            pass
+        attached.run([0] * 4)
+    assert len(sweep.finder.result) == 6
+
+
+BEFORE_A_RUN: dict[str, Callable[[FastaiLRFinder], object]] = {
+    "result": lambda finder: finder.result,
+    "lr_suggestion": lambda finder: finder.lr_suggestion(),
+    "suggestions": lambda finder: finder.suggestions(),
+    "lr_bounds": lambda finder: finder.lr_bounds(),
+    "plot": lambda finder: finder.plot(),
+    "apply": lambda finder: finder.apply_suggested_lr(Sweep().optimizer),
+}
+
+
+@pytest.mark.parametrize("call", BEFORE_A_RUN.values(), ids=BEFORE_A_RUN)
+@pytest.mark.parametrize("has_attached", [False, True], ids=["fresh", "attached"])
+def test_what_needs_a_result_is_refused_before_a_run(
+    has_attached: bool, call: Callable[[FastaiLRFinder], object]
+) -> None:
+    """Before a run there is nothing to look at, not even of an earlier sweep."""
+    sweep = Sweep()
+    if has_attached:
+        sweep.run(num_iter=6)
+        with sweep.finder.attach(sweep.trainer, {"optimizer": sweep.optimizer}):
+            pass
+    with pytest.raises(LRFinderError, match="didn't run yet"):
+        call(sweep.finder)
+
+
+def test_applying_inside_the_block_is_refused() -> None:
+    """The end of the block would undo it."""
+    sweep = Sweep()
+
+    def run(trainer: Engine) -> None:
+        trainer.run([0] * 4)
+        sweep.finder.apply_suggested_lr(sweep.optimizer)
+
+    with pytest.raises(LRFinderError, match="after the block"):
+        sweep.run(run, num_iter=6)
+
+
+def test_an_output_that_is_no_loss_is_an_error_of_the_run() -> None:
+    """The error comes out of the run, and `output_transform` gets the trainer's output."""
+    sweep = Sweep(lambda iteration: (0.5, 2.0))  # type: ignore[arg-type,return-value]
+    with pytest.raises(TypeError, match=r"got tuple of length 2 \(float, float\)"):
+        sweep.run(num_iter=6)
+    result = sweep.run(num_iter=6, output_transform=lambda output: {"loss": output[1]})
+    assert result.losses.tolist() == [2.0] * 6

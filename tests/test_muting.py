@@ -1,0 +1,315 @@
+"""The promise "quiet": who runs during a sweep, and that every handler is given back."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from ignite.engine import Engine, EventEnum, Events
+from ignite.handlers import (
+    Checkpoint,
+    EarlyStopping,
+    EMAHandler,
+    EpochOutputStore,
+    ProgressBar,
+    StepStateScheduler,
+    TerminateOnNan,
+    Timer,
+)
+from ignite.handlers.param_scheduler import LinearCyclicalScheduler
+from ignite.metrics import Average
+from torch import nn, optim
+
+from ignite_lrfinder.engine import start_afresh
+from ignite_lrfinder.muting import Muting, handlers_of, is_named, kept_reporters
+
+PREPARING = [
+    Events.STARTED,
+    Events.EPOCH_STARTED,
+    Events.GET_BATCH_STARTED,
+    Events.GET_BATCH_COMPLETED,
+    Events.ITERATION_STARTED,
+]
+AFTERWARDS = [Events.ITERATION_COMPLETED, Events.EPOCH_COMPLETED, Events.COMPLETED]
+
+
+class Custom(EventEnum):
+    """Events of a user's own."""
+
+    SHARPENED = "sharpened"
+
+
+class Recorder:
+    """A handler that is an object, with a method that is one too."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def __call__(self, engine: Engine) -> None:
+        self.calls.append("call")
+
+    def method(self, engine: Engine) -> None:
+        self.calls.append("method")
+
+
+def make_trainer() -> Engine:
+    """Make a trainer that fires an event of its user's once in each iteration."""
+    trainer = Engine(lambda engine, batch: engine.fire_event(Custom.SHARPENED))
+    trainer.register_events(*Custom)
+    return trainer
+
+
+def mute(trainer: Engine, keep: object = "auto") -> Muting:
+    """Mute the handlers of a trainer."""
+    muting = Muting(trainer, keep, lambda writer: None)  # type: ignore[arg-type]  # tests pass all kinds
+    muting.mute()
+    return muting
+
+
+def table_of(trainer: Engine) -> dict[object, list[object]]:
+    """Copy the table of handlers."""
+    return {event: list(entries) for event, entries in trainer._event_handlers.items()}
+
+
+@pytest.mark.parametrize("keep", ["auto", "all", "none"])
+@pytest.mark.parametrize(
+    "event", [*PREPARING, *AFTERWARDS, Custom.SHARPENED], ids=lambda event: event.name.lower()
+)
+def test_users_handlers_run_where_they_prepare(event: Events, keep: str) -> None:
+    """By default a function runs on the events that prepare a step and on custom ones."""
+    trainer, calls = make_trainer(), []
+    trainer.add_event_handler(event, lambda engine: calls.append(1))
+    muting = mute(trainer, keep)
+    trainer.run([0])
+    is_kept = keep == "all" or (keep == "auto" and event not in AFTERWARDS)
+    assert calls == [1] * is_kept
+    muting.undo()
+    trainer.run([0], max_epochs=2)
+    assert len(calls) == is_kept + 1
+
+
+@pytest.mark.parametrize("keep", ["auto", "all", "none"])
+@pytest.mark.parametrize(
+    "event", [Events.TERMINATE, Events.INTERRUPT], ids=["terminate", "interrupt"]
+)
+def test_handlers_of_an_early_end_are_muted(event: Events, keep: str) -> None:
+    """What runs where a training is cut short runs with "all" only."""
+    trainer, calls = make_trainer(), []
+    trainer.add_event_handler(event, lambda engine: calls.append(1))
+    mute(trainer, keep)
+    stop = Engine.terminate if event == Events.TERMINATE else Engine.interrupt
+    trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda engine: stop(engine))
+    trainer.run([0, 1])
+    assert calls == [1] * (keep == "all")
+
+
+def reporters() -> dict[str, Callable[[Engine], object]]:
+    """Return one way to make each kind of handler that Ignite brings along."""
+    model = nn.Linear(1, 1)
+    optimizer = optim.SGD(model.parameters(), lr=0.1)
+    return {
+        "scheduler": lambda trainer: LinearCyclicalScheduler(optimizer, "lr", 0.1, 1.0, 10),
+        "state-scheduler": lambda trainer: StepStateScheduler(
+            param_name="p", initial_value=1.0, gamma=0.5, step_size=2, create_new=True
+        ),
+        "checkpoint": lambda trainer: Checkpoint({"model": model}, lambda *args: None),
+        "stopper": lambda trainer: EarlyStopping(1, lambda engine: 0.0, trainer),
+        "nan-stopper": lambda trainer: TerminateOnNan(),
+        "ema": lambda trainer: EMAHandler(model)._update_ema_model,
+        "progress-bar": lambda trainer: ProgressBar()._close,
+        "metric": lambda trainer: Average().started,
+        "timer": lambda trainer: Timer().reset,
+        "store": lambda trainer: EpochOutputStore().reset,
+        "engine": lambda trainer: Engine(lambda engine, batch: None).run,
+    }
+
+
+@pytest.mark.parametrize("is_filtered", [False, True], ids=["plain", "filtered"])
+@pytest.mark.parametrize("event", PREPARING, ids=lambda event: event.name.lower())
+@pytest.mark.parametrize("kind", reporters())
+def test_ignites_own_handlers_are_muted_where_users_would_run(
+    kind: str, event: Events, is_filtered: bool
+) -> None:
+    """A scheduler, checkpoint, stopper or bar is muted on any event, behind a filter too."""
+    trainer, looks = make_trainer(), []
+    handler: Any = reporters()[kind](trainer)
+    if is_filtered:
+        handler = trainer._handler_wrapper(handler, event, lambda engine, count: True)
+    trainer._event_handlers[event].append((handler, (), {}))
+    Muting(trainer, "auto", looks.append).mute()
+    trainer.run([0])
+    assert looks == []
+
+
+def test_a_subclass_of_ignites_handler_is_one() -> None:
+    """What derives from one of Ignite's handlers is muted like it."""
+
+    class Mine(TerminateOnNan):
+        def __call__(self, engine: Engine) -> None:
+            raise AssertionError("muted handlers do not run")
+
+    trainer = make_trainer()
+    trainer.add_event_handler(Events.STARTED, Mine())
+    mute(trainer)
+    trainer.run([0])
+
+
+@pytest.mark.parametrize(
+    "filtered", [{}, {"every": 1}, {"once": 1}], ids=["plain", "every", "once"]
+)
+@pytest.mark.parametrize("how", ["object", "method", "owner"])
+def test_a_named_handler_runs_besides_the_automatic_ones(
+    how: str, filtered: dict[str, Any]
+) -> None:
+    """A handler is named by itself or by the object whose method it is, filtered or not."""
+    trainer, recorder, other = make_trainer(), Recorder(), Recorder()
+    event = Events.ITERATION_COMPLETED(**filtered) if filtered else Events.ITERATION_COMPLETED
+    method = recorder.method
+    trainer.add_event_handler(event, recorder if how == "object" else method)
+    trainer.add_event_handler(event, other)
+    trainer.add_event_handler(Events.ITERATION_STARTED, other.method)
+    mute(trainer, [method if how == "method" else recorder])
+    trainer.run([0])
+    assert recorder.calls == ["call" if how == "object" else "method"]
+    assert other.calls == ["method"]
+
+
+def test_undo_gives_back_the_same_entries_in_the_same_lists() -> None:
+    """Handlers, arguments, filters, order and the lists themselves are those of before."""
+    trainer, recorder = make_trainer(), Recorder()
+    both = Events.STARTED | Events.ITERATION_COMPLETED(every=2)
+    trainer.add_event_handler(both, recorder)
+    trainer.add_event_handler(Events.STARTED, recorder)
+    trainer.add_event_handler(Events.STARTED, lambda engine, n: None, 3)
+    trainer.add_event_handler(Events.EXCEPTION_RAISED, lambda engine, error: None)
+    before, lists = table_of(trainer), dict(trainer._event_handlers)
+    muting = mute(trainer)
+    assert table_of(trainer) != before
+    trainer.run([0])
+    muting.undo()
+    assert table_of(trainer) == before
+    assert list(trainer._event_handlers) == list(before)
+    assert all(trainer._event_handlers[event] is entries for event, entries in lists.items())
+    for entries, expected in zip(trainer._event_handlers.values(), before.values(), strict=True):
+        assert all(a is b for a, b in zip(entries, expected, strict=True))
+
+
+def test_handlers_added_while_muted_run_and_stay_behind_the_others() -> None:
+    """What is new is no stand-in: it runs, also on an event that nobody had used."""
+    trainer, calls = make_trainer(), []
+
+    def old(engine: Engine) -> None:
+        calls.append("old")
+
+    def new(engine: Engine) -> None:
+        calls.append("new")
+
+    trainer.add_event_handler(Events.ITERATION_COMPLETED, old)
+    muting = mute(trainer)
+    for event in (Events.ITERATION_COMPLETED, Events.EPOCH_COMPLETED):
+        trainer.add_event_handler(event, new)
+    trainer.run([0])
+    assert calls == ["new", "new"]
+    muting.undo()
+    calls.clear()
+    trainer.run([0])
+    assert calls == ["old", "new", "new"]
+
+
+@pytest.mark.parametrize("filtered", [{}, {"every": 2}], ids=["plain", "filtered"])
+@pytest.mark.parametrize("event", [Events.ITERATION_COMPLETED, Events.ITERATION_STARTED])
+def test_a_handler_removed_while_muted_stays_removed(
+    event: Events, filtered: dict[str, Any]
+) -> None:
+    """Muted or kept, a handler can be found and taken away inside the block, twice attached too."""
+    trainer, recorder, other = make_trainer(), Recorder(), Recorder()
+    for handler in (recorder, other, recorder):
+        trainer.add_event_handler(event(**filtered) if filtered else event, handler)
+    muting = mute(trainer)
+    assert trainer.has_event_handler(recorder, event)
+    trainer.remove_event_handler(recorder, event)
+    assert not trainer.has_event_handler(recorder, event)
+    muting.undo()
+    assert not trainer.has_event_handler(recorder, event)
+    assert trainer.has_event_handler(other, event)
+
+
+def test_a_context_that_removes_its_handler_may_end_while_muted() -> None:
+    """`with trainer.add_event_handler(...)` around the muting can be left inside it."""
+    trainer, recorder = make_trainer(), Recorder()
+    with trainer.add_event_handler(Events.ITERATION_COMPLETED(every=1), recorder):
+        muting = mute(trainer)
+    trainer.run([0])
+    muting.undo()
+    trainer.run([0])
+    assert recorder.calls == []
+
+
+def fail(engine: Engine, batch: object) -> None:
+    """Fail as a train step may."""
+    raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("keep", ["auto", "none"])
+def test_a_handler_that_swallows_exceptions_is_muted(keep: str) -> None:
+    """An error comes out of the run, and afterwards the handler swallows again."""
+    trainer, seen = Engine(fail), []
+    trainer.add_event_handler(Events.EXCEPTION_RAISED, lambda engine, error: seen.append("old"))
+    muting = mute(trainer, keep)
+    with pytest.raises(ZeroDivisionError):
+        trainer.run([0])
+    assert seen == []
+    muting.undo()
+    start_afresh(trainer)
+    trainer.run([0])
+    assert seen == ["old"]
+
+
+def test_a_handler_of_exceptions_that_is_new_or_kept_runs() -> None:
+    """One added while muted takes the error, and stays behind the one that was muted."""
+    trainer, seen = Engine(fail), []
+    trainer.add_event_handler(Events.EXCEPTION_RAISED, lambda engine, error: seen.append("old"))
+    muting = mute(trainer)
+    trainer.add_event_handler(Events.EXCEPTION_RAISED, lambda engine, error: seen.append("new"))
+    trainer.run([0])
+    assert seen == ["new"]
+    muting.undo()
+    trainer.run([0])
+    assert seen == ["new", "old", "new"]
+
+
+def test_kept_handlers_get_their_arguments_and_are_watched() -> None:
+    """A look before each handler blames the train step, a look after it blames the handler."""
+    trainer, seen, writers = make_trainer(), [], []
+
+    def prepare(engine: Engine, *args: object, **kwargs: object) -> None:
+        seen.append((engine, args, kwargs, len(writers)))
+
+    trainer.add_event_handler(Events.ITERATION_STARTED, prepare, 1, key=2)
+    Muting(trainer, "auto", writers.append).mute()
+    trainer.run([0])
+    assert seen == [(trainer, (1,), {"key": 2}, 1)]
+    assert len(writers) == 2
+    assert "train step" in writers[0]
+    assert writers[1].endswith("prepare")
+
+
+@pytest.mark.parametrize("keep", ["auto", "all", "none"])
+def test_ignites_objects_that_run_are_told(keep: str) -> None:
+    """Those that will run, and so change, are listed, without functions and engines."""
+    trainer, stopper, recorder = make_trainer(), TerminateOnNan(), Recorder()
+    trainer.add_event_handler(Events.ITERATION_COMPLETED(every=2), stopper)
+    trainer.add_event_handler(Events.ITERATION_STARTED, recorder)
+    trainer.add_event_handler(Events.COMPLETED, Engine(lambda engine, batch: None).run, [0])
+    expected = (stopper,) if keep == "all" else ()
+    reporting = [o for o in kept_reporters(trainer, keep) if o is not recorder]  # type: ignore[arg-type]
+    assert tuple(reporting) == expected
+
+
+def test_handlers_are_listed_as_the_user_gave_them() -> None:
+    """A filter does not hide the handler behind it."""
+    trainer, recorder = make_trainer(), Recorder()
+    trainer.add_event_handler(Events.ITERATION_COMPLETED(every=2), recorder)
+    trainer.add_event_handler(Events.STARTED, recorder.method)
+    assert handlers_of(trainer) == [recorder, recorder.method]
+    assert is_named(recorder.method, [recorder])
+    assert not is_named(recorder, [recorder.method])

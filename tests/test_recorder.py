@@ -1,0 +1,271 @@
+"""From the engine's output to a loss: what is understood, what is refused, and when it is read."""
+
+import collections
+import fractions
+import re
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+import torch
+from ignite.engine import Engine
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from ignite_lrfinder import FastaiLRFinder, LRFinderResult, hooks
+from ignite_lrfinder.recorder import LossRecorder, loss_of
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Run completed without loss diverging:UserWarning"),
+]
+
+NUMPY_TYPES = [np.float16, np.float32, np.float64, np.longdouble, np.int8, np.int64, np.uint8]
+TORCH_TYPES = [
+    torch.bfloat16,
+    torch.float16,
+    torch.float32,
+    torch.float64,
+    torch.int8,
+    torch.int64,
+    torch.uint8,
+]
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        3,
+        3.0,
+        fractions.Fraction(3),
+        *[dtype(3) for dtype in NUMPY_TYPES],
+        np.array(3),
+        np.array([[3.0]]),
+        *[torch.tensor(3, dtype=dtype) for dtype in TORCH_TYPES],
+        torch.tensor([3.0]),
+        torch.tensor([[[3]]]),
+        torch.tensor(3.0, requires_grad=True),
+        torch.tensor([1.5], requires_grad=True) * 2,
+        nn.Parameter(torch.tensor(3.0)),
+        {"loss": 3},
+        {"loss": torch.tensor([3.0], requires_grad=True), "acc": torch.zeros(5)},
+        collections.OrderedDict(acc=1, loss=np.float32(3)),
+    ],
+    ids=lambda output: f"{type(output).__name__}-{getattr(output, 'dtype', '')}",
+)
+def test_one_number_of_any_kind_is_a_loss(output: object) -> None:
+    """Numbers of Python and NumPy, tensors of one element, and mappings with "loss" are losses."""
+    loss = loss_of(output)
+    assert type(loss) is float
+    assert loss == 3.0
+
+
+@pytest.mark.parametrize("output", [True, np.bool_(True), torch.tensor(True)], ids=repr)
+def test_a_truth_value_is_a_loss(output: object) -> None:
+    """True is 1, as everywhere in Python."""
+    assert loss_of(output) == 1.0
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e-320], ids=str)
+@pytest.mark.parametrize("kind", [float, np.float64, lambda v: torch.tensor(v, dtype=torch.double)])
+def test_a_loss_keeps_its_bits(kind: Callable[[float], object], value: float) -> None:
+    """NaN, infinity and the smallest numbers come through as they are."""
+    assert np.array(loss_of(kind(value))).tobytes() == np.array(value).tobytes()
+
+
+FITTING = {
+    "tuple": (torch.zeros(2), torch.tensor(7.0)),
+    "x-y-y_pred-loss": (torch.zeros(4, 2), torch.zeros(4), torch.zeros(4, 1), torch.tensor(7.0)),
+    "list": [np.zeros(2), 7],
+    "another-key": {"accuracy": 0.5, "total_loss": torch.tensor(7.0)},
+    "number-key": {0: 7.0},
+    "only-one-scalar": {"loss_name": "mse", "value": torch.tensor([7.0])},
+    "several-losses": torch.tensor([6.0, 8.0]),
+    "array": np.array([[6.0, 8.0]]),
+}
+
+
+@pytest.mark.parametrize("output", FITTING.values(), ids=FITTING)
+def test_the_output_transform_of_the_error_fits(output: object) -> None:
+    """Where a loss is in the output, the error gives an `output_transform` that finds it."""
+    with pytest.raises((TypeError, ValueError), match="output_transform") as caught:
+        loss_of(output)
+    found = re.search(r"output_transform=(lambda output: .+) to attach\.", str(caught.value))
+    assert found is not None
+    assert loss_of(eval(found.group(1))(output)) == 7.0
+
+
+@pytest.mark.parametrize(
+    ("output", "error", "shown"),
+    [
+        (None, TypeError, "got None. Let the train step return its loss"),
+        ({"a": 1, "b": 2}, TypeError, r"got dict with the keys \['a', 'b'\]"),
+        ((1, "x"), TypeError, r"got tuple of length 2 \(int, str\)"),
+        ([torch.zeros(2)], TypeError, r"got list of length 1 \(Tensor\)"),
+        (torch.zeros(2, 3), ValueError, r"got Tensor of shape \(2, 3\) and type torch.float32"),
+        (np.zeros(4), ValueError, r"got ndarray of shape \(4,\) and type float64"),
+        ("text", TypeError, "got str 'text'"),
+        (1 + 2j, TypeError, r"got complex \(1\+2j\)"),
+        (torch.tensor(1j), ValueError, r"got Tensor of shape \(\) and type torch.complex64"),
+        (torch.zeros(0), ValueError, r"got Tensor of shape \(0,\)"),
+    ],
+    ids=["none", "dict", "tuple", "list", "tensor", "array", "text", "complex", "complex-tensor",
+         "empty"],
+)  # fmt: skip
+def test_the_error_shows_what_came(output: object, error: type[Exception], shown: str) -> None:
+    """Anything else is refused, with its keys, its length or its shape."""
+    with pytest.raises(error, match=r"The trainer's output must be a loss .*" + shown):
+        loss_of(output)
+
+
+def read_all(points: Sequence[Sequence[float | torch.Tensor]]) -> list[float]:
+    """Record points of several losses each, and read them in one go."""
+    recorder = LossRecorder()
+    for point in points:
+        for loss in point:
+            recorder.add(loss)
+        recorder.close_point()
+    return recorder.read()
+
+
+@pytest.mark.parametrize("kind", [float, torch.tensor], ids=["host", "device"])
+def test_a_point_is_the_mean_of_its_iterations(kind: Callable[[float], float]) -> None:
+    """Each point is the mean of what was added since the one before, and read once."""
+    points = [[1.0], [2.0, 4.0], [5.0, 6.0, 10.0], [0.5]]
+    assert read_all([[kind(loss) for loss in point] for point in points]) == [1.0, 3.0, 7.0, 0.5]
+
+
+def test_losses_of_several_types_and_places_are_read_in_order() -> None:
+    """Losses of different types come back each in its place."""
+    losses = [1.0, torch.tensor(2.0), torch.tensor(3, dtype=torch.int64), 4.0, torch.tensor(5.0)]
+    assert read_all([[loss] for loss in losses]) == [1.0, 2.0, 3.0, 4.0, 5.0]
+
+
+def test_discarded_losses_count_nowhere() -> None:
+    """What led to no step is in no point."""
+    recorder = LossRecorder()
+    recorder.add(100.0)
+    recorder.discard()
+    recorder.add(1.0)
+    recorder.close_point()
+    assert recorder.read() == [1.0]
+    assert recorder.read() == []
+
+
+def test_losses_on_the_host_are_read_at_once_and_others_ten_at_a_time() -> None:
+    """A float is due with its point; tensors that wait on a device are due together."""
+    recorder = LossRecorder()
+    recorder.add(1.0)
+    recorder.close_point()
+    assert recorder.is_due()
+    recorder.read()
+    due = []
+    for _ in range(20):
+        recorder.add(torch.tensor(1.0))
+        recorder.close_point()
+        due.append(recorder.is_due())
+        if due[-1]:
+            recorder.read()
+    assert due == ([False] * 9 + [True]) * 2
+
+
+def test_an_unread_loss_that_is_not_finite_is_found() -> None:
+    """Of the losses that led to no step yet, on the host or a device, one is NaN."""
+    for bad in (torch.tensor(torch.nan), float("inf")):
+        recorder = LossRecorder()
+        recorder.add(1.0)
+        assert not recorder.has_non_finite()
+        recorder.add(bad)
+        assert recorder.has_non_finite()
+
+
+class CountReads(TorchDispatchMode):
+    """Count how often a number is read out of a tensor, for which the host waits on a device."""
+
+    num_reads = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.num_reads += func is torch.ops.aten._local_scalar_dense.default
+        return func(*args, **(kwargs or {}))
+
+
+def sweep_over(losses: Sequence[float], loss_type: Callable[[float], object] = float) -> tuple:
+    """Run a sweep whose train step returns these losses; return the result and the step count."""
+    parameter = nn.Parameter(torch.zeros(()))
+    optimizer = torch.optim.SGD([parameter], lr=1e-3)
+    num_steps = 0
+
+    def train_step(engine: Engine, batch: object) -> object:
+        nonlocal num_steps
+        parameter.grad = torch.ones(())
+        optimizer.step()
+        num_steps += 1
+        return loss_type(losses[engine.state.iteration - 1])
+
+    finder = FastaiLRFinder()
+    with finder.attach(Engine(train_step), {"optimizer": optimizer}, num_iter=len(losses)) as t:
+        t.run([0] * 7)
+    return finder.result, num_steps
+
+
+def test_a_sweep_reads_few_numbers_out_of_tensors() -> None:
+    """Over a sweep of n points at most n / 10 + 5 numbers are read one by one."""
+    with CountReads() as counter:
+        torch.tensor(1.0).item()
+        assert counter.num_reads == 1
+        result, _ = sweep_over([1.0] * 200, torch.tensor)
+    assert len(result) == 200
+    assert counter.num_reads - 1 <= 200 / 10 + 5
+
+
+GRID = np.linspace(-3, 3, 95)
+STREAMS = {
+    "diverging": 2 - np.tanh(GRID) + np.exp(np.minimum(6 * (GRID - 1), 9)),
+    "flat": np.ones(95),
+    "nan": np.where(np.arange(95) == 43, np.nan, 1.0),
+    "nan-in-the-last-batch": np.where(np.arange(95) == 93, np.nan, 1.0),
+    "infinite-first": np.where(np.arange(95) == 0, np.inf, 1.0),
+}
+
+
+@pytest.mark.parametrize("stream", STREAMS)
+def test_reading_in_batches_gives_the_same_result(
+    monkeypatch: pytest.MonkeyPatch, stream: str
+) -> None:
+    """Losses read ten at a time end the sweep at the same point, with up to nine steps more."""
+    losses = STREAMS[stream].tolist()
+    at_once, num_steps = sweep_over(losses)
+    assert num_steps == len(at_once)
+    # A loss as it comes from a device: a tensor that nobody has read yet.
+    monkeypatch.setattr(hooks, "loss_of", lambda loss: torch.tensor(loss, dtype=torch.float64))
+    batched, num_steps = sweep_over(losses)
+    assert len(batched) <= num_steps <= len(batched) + 9
+    assert_same_result(batched, at_once)
+
+
+def assert_same_result(a: LRFinderResult, b: LRFinderResult) -> None:
+    """Compare two results bit for bit."""
+    assert a.stop_reason is b.stop_reason
+    for name in ("lr", "losses", "smoothed_losses"):
+        assert getattr(a, name).tobytes() == getattr(b, name).tobytes()
+
+
+def test_a_buffer_that_the_train_step_reuses_is_copied() -> None:
+    """The loss of a point is what the tensor held then, not what it holds when it is read."""
+    buffer = torch.zeros(())
+
+    def reused(loss: float) -> torch.Tensor:
+        return buffer.fill_(loss)
+
+    losses = [1.0, 0.75, 0.5, 1.25]
+    result, _ = sweep_over(losses, reused)
+    assert result.losses.tolist() == losses
+
+
+def test_a_loss_on_a_device_shares_no_memory_with_the_output() -> None:
+    """What the train step writes into its tensor later does not reach the loss that waits."""
+    buffer = torch.zeros((), device="meta")
+    loss = loss_of(buffer)
+    assert isinstance(loss, torch.Tensor)
+    version = loss._version
+    buffer.fill_(1.0)
+    assert loss._version == version
