@@ -1,15 +1,13 @@
 """What a sweep draws its batches from: a loader's workers, generators and orders."""
 
-import numpy as np
+import functools
+from typing import Any
+
 import torch
 from ignite.engine import Engine
-from torch import nn
 from torch.utils.data import DataLoader
 
 from ignite_lrfinder.memento import Memento
-
-# A list of transforms or of loaders is shorter, a list of samples is longer.
-_MAX_ITEMS = 1000
 
 
 class DataSource:
@@ -25,11 +23,13 @@ class DataSource:
     """
 
     def __init__(self, data: object) -> None:
-        self._memento = Memento(is_opaque=_is_not_data, is_bulk=_is_bulk, max_items=_MAX_ITEMS)
+        self._memento = Memento(is_opaque=_is_not_data, is_data=True)
         self._memento.remember("the data loader", data)
-        self._loaders = [obj for obj in self._memento.seen() if isinstance(obj, DataLoader)]
-        for loader in self._loaders:
-            loader._iterator = None
+        self._iterators: list[object] = []
+        for obj in self._memento.seen():
+            if isinstance(obj, DataLoader):
+                obj._iterator = None
+                vars(obj)["_get_iterator"] = functools.partial(self._note_iterator, obj)
 
     def restore(self) -> dict[str, BaseException]:
         """End the workers that the sweep started and put everything back.
@@ -37,9 +37,16 @@ class DataSource:
         Returns:
             What could not be put back, as `Memento.restore`.
         """
-        for loader in self._loaders:
-            _end_workers(loader._iterator)
+        for iterator in self._iterators:
+            # Now, even where a traceback still holds the iterator.
+            getattr(iterator, "_shutdown_workers", lambda: None)()
+        self._iterators.clear()
         return self._memento.restore()
+
+    def _note_iterator(self, loader: DataLoader[Any]) -> object:
+        """Make the iterator of a loader, and remember that its workers belong to the sweep."""
+        self._iterators.append(type(loader)._get_iterator(loader))
+        return self._iterators[-1]
 
 
 def is_loader_iterator(obj: object) -> bool:
@@ -49,16 +56,4 @@ def is_loader_iterator(obj: object) -> bool:
 
 def _is_not_data(obj: object) -> bool:
     """Tell which objects a loader may refer to without drawing batches from them."""
-    return isinstance(obj, (Engine, nn.Module, torch.optim.Optimizer)) or is_loader_iterator(obj)
-
-
-def _is_bulk(array: torch.Tensor | np.ndarray) -> bool:
-    """Tell samples from orders and indices."""
-    return array.ndim > 1
-
-
-def _end_workers(iterator: object) -> None:
-    """End the worker processes of an iterator now, even where a traceback still holds it."""
-    shut_down = getattr(iterator, "_shutdown_workers", None)
-    if shut_down is not None:
-        shut_down()
+    return isinstance(obj, (Engine, torch.optim.Optimizer)) or is_loader_iterator(obj)

@@ -1,7 +1,8 @@
 """What happens at each event of a sweep: begin, take the loss, go on, stop, make the result."""
 
+import math
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 from ignite.engine import Engine, Events
@@ -58,6 +59,7 @@ class SweepHooks:
         self._sweep: LRSweep | None = None
         self._reason: StopReason | None = None
         self._is_finished = False
+        self._num_iter = 0
         self._num_stepless = 0
         self._last_iteration = 0
         self._handlers: list[tuple[Events, Callable[[Engine], None]]] = []
@@ -71,12 +73,14 @@ class SweepHooks:
         self._add_handler(Events.EPOCH_COMPLETED, self._go_on)
         self._add_handler(Events.TERMINATE, self._finish)
         self._add_handler(Events.COMPLETED, self._finish)
+        vars(self._trainer)["set_data"] = self._set_data
 
     def remove(self) -> None:
         """Take the hooks away, and make a result if the run did not come to its end."""
         for event, handler in self._handlers:
             self._trainer.remove_event_handler(handler, event)
         self._handlers.clear()
+        vars(self._trainer).pop("set_data", None)
         if self._sweep is not None and not self._is_finished:
             self._make_result(self._sweep, is_collective=False)
 
@@ -93,15 +97,27 @@ class SweepHooks:
                 "for another sweep from the same start."
             )
         self._on_data(engine.state.dataloader)
+        self._make_room(engine)
 
-    def _begin(self, engine: Engine) -> None:
-        """Set the first learning rate, and let the trainer's own length not end the sweep."""
-        state, arguments = engine.state, self._arguments
-        num_iter = arguments.num_iter or _length_of_run(engine)
-        table = lr_table(arguments.start_lr, arguments.end_lr, num_iter, arguments.step_mode)
+    def _set_data(self, data: Iterable[object]) -> None:
+        """Note data that a handler gives to the trainer, before it is drawn from."""
+        self._on_data(data)
+        type(self._trainer).set_data(self._trainer, data)
+
+    def _make_room(self, engine: Engine) -> None:
+        """Give the run as many epochs as the sweep needs, as far as that is known."""
+        state = engine.state
+        self._num_iter = self._arguments.num_iter or _length_of_run(engine)
         if max_iters(engine) is not None:
             state.max_iters = None
             state.max_epochs = 1
+        if state.epoch_length is not None and state.max_epochs is not None:
+            state.max_epochs = max(state.max_epochs, math.ceil(self._num_iter / state.epoch_length))
+
+    def _begin(self, engine: Engine) -> None:
+        """Set the first learning rate, and begin to listen to the train step."""
+        arguments = self._arguments
+        table = lr_table(arguments.start_lr, arguments.end_lr, self._num_iter, arguments.step_mode)
         self._sweep = LRSweep(arguments.optimizer, table)
         self._steps.follow(self._sweep)
         # Only now, to come after a handler added inside the block, which may take the step.
@@ -149,8 +165,12 @@ class SweepHooks:
         self._steps.is_skipped = False
 
     def _notice_end_of_data(self, engine: Engine) -> None:
-        """End the sweep where the data is an iterator, which cannot be started again."""
-        if isinstance(engine.state.dataloader, Iterator):
+        """End the sweep where the data is a built-in iterator, which cannot be started again.
+
+        One of a user's own may start again; if it gives nothing, an epoch ends without a batch.
+        """
+        data = engine.state.dataloader
+        if isinstance(data, Iterator) and type(data).__module__ in ("builtins", "itertools"):
             self._stop(StopReason.OUT_OF_DATA)
 
     def _go_on(self, engine: Engine) -> None:

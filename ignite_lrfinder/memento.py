@@ -11,6 +11,7 @@ import collections
 import enum
 import functools
 import logging
+import math
 import sys
 import types
 import weakref
@@ -20,18 +21,25 @@ import numpy as np
 import torch
 from torch.nn.parameter import is_lazy
 
+from ignite_lrfinder import containers, tensors
 from ignite_lrfinder.errors import LRFinderError
-from ignite_lrfinder.random_state import Restorer, generator_restorer
+from ignite_lrfinder.random_state import Restorer, generator_restorer, generators_behind
 
 _ATOMS = (
     type(None), bool, int, float, complex, str, bytes, range, slice, frozenset, enum.Enum,
-    np.generic, torch.dtype, torch.device, torch.Size, type, types.ModuleType, types.FunctionType,
-    types.BuiltinFunctionType, types.MethodType, functools.partial, logging.Logger,
+    np.generic, torch.dtype, torch.device, torch.Size, type, types.ModuleType,
+    types.BuiltinFunctionType, logging.Logger,
     weakref.ref, weakref.ProxyType, weakref.CallableProxyType,
 )  # fmt: skip
-# Files, locks, threads, queues, processes: of the standard library, only plain holders of data are
-# noted.
+_CALLABLES = (types.FunctionType, types.MethodType, functools.partial)
+# Files, locks, threads, queues, processes: of the standard library, only plain holders of data.
 _FOREIGN_PACKAGES = sys.stdlib_module_names - {"argparse", "collections", "types"}
+_UNSET = object()
+
+# A list of transforms or of loaders is shorter, a list of samples is longer.
+_MAX_ITEMS = 1000
+# The order of more samples than this is not kept in memory as one array.
+_MAX_ORDER = 10_000_000
 
 
 class Memento:
@@ -40,9 +48,8 @@ class Memento:
     Args:
         keep: make the copy of a tensor that is kept.
         is_opaque: tell which objects to leave alone, with all that hangs on them.
-        is_bulk: tell which tensors and arrays are mere data that nobody writes, to save their
-            copies.
-        max_items: a container with more elements is noted, but its elements are not looked into.
+        is_data: whether the objects are sources of data. Then samples, which are large and which
+            nobody writes, are not copied, and random generators are looked for in functions too.
     """
 
     def __init__(
@@ -50,13 +57,11 @@ class Memento:
         *,
         keep: Callable[[torch.Tensor], torch.Tensor] = torch.clone,
         is_opaque: Callable[[object], bool] = lambda obj: False,
-        is_bulk: Callable[[torch.Tensor | np.ndarray], bool] = lambda array: False,
-        max_items: float = float("inf"),
+        is_data: bool = False,
     ) -> None:
         self._keep = keep
         self._is_opaque = is_opaque
-        self._is_bulk = is_bulk
-        self._max_items = max_items
+        self._is_data = is_data
         self._restorers: list[tuple[str, Restorer]] = []
         self._name = ""
         # Beside its id each object is held itself: an id is unique only while its object lives.
@@ -68,7 +73,9 @@ class Memento:
         pending = list(reversed(roots))
         while pending:
             obj = pending.pop()
-            if issubclass(type(obj), _ATOMS) or id(obj) in self._seen or self._is_opaque(obj):
+            if issubclass(type(obj), _ATOMS) or obj is _UNSET or id(obj) in self._seen:
+                continue
+            if self._is_opaque(obj):
                 continue
             self._seen[id(obj)] = obj
             pending.extend(reversed(list(self._note(obj))))
@@ -114,8 +121,10 @@ class Memento:
         if (restorer := generator_restorer(obj)) is not None:
             self._add(restorer)
             return ()
-        if isinstance(obj, (list, dict, set, collections.deque, bytearray, tuple)):
+        if isinstance(obj, containers.KINDS):
             return [*self._note_container(obj), *self._note_attributes(obj)]
+        if isinstance(obj, _CALLABLES):
+            return generators_behind(obj) if self._is_data else ()
         if type(obj).__module__.partition(".")[0] in _FOREIGN_PACKAGES:
             return ()
         return self._note_attributes(obj)
@@ -127,50 +136,42 @@ class Memento:
                 f"{self._name} must be initialised, got a lazy parameter. Pass one batch through "
                 "the model before attaching the finder."
             )
-        if tensor.is_meta or self._is_bulk(tensor):
+        if tensor.is_meta or (self._is_data and _is_bulk(tensor)):
             return ()
-        alias = tensor.detach()
-        if not tensor.is_leaf:
-            self._add(_restore_result, alias, self._keep(alias))
-            return ()
-        self._add(
-            _restore_leaf, tensor, alias, self._keep(alias), tensor.grad, tensor.requires_grad
-        )
-        return [tensor.grad, *self._note_attributes(tensor)]
+        self._add(tensors.restorer(tensor, self._keep))
+        return [tensor.grad if tensor.is_leaf else None, *self._note_attributes(tensor)]
 
     def _note_array(self, array: np.ndarray) -> Iterable[object]:
-        """Note an array's values."""
-        if isinstance(array, np.memmap) or not array.flags.writeable or self._is_bulk(array):
+        """Note an array's values, and the mask of a masked one among its attributes."""
+        is_fixed = isinstance(array, np.memmap) or not array.flags.writeable
+        if is_fixed or (self._is_data and _is_bulk(array)):
             return ()
-        self._add(np.copyto, array, array.copy())
-        return list(array.flat) if array.dtype == object else ()
+        plain = array.view(np.ndarray)
+        self._add(_restore_array, array, plain.copy())
+        held = list(plain.flat) if array.dtype == object else []
+        return [*held, *self._note_attributes(array)]
 
-    def _note_container(self, obj: Collection[object]) -> Iterable[object]:
+    def _note_container(self, obj: object) -> Iterable[object]:
         """Note what a container holds, in its order."""
-        held = list(obj)
-        if isinstance(obj, dict):
-            self._add(_restore_dict, obj, list(obj.items()))
-            held += obj.values()
-        elif isinstance(obj, (list, bytearray)):
-            self._add(obj.__setitem__, slice(None), held)
-        elif isinstance(obj, set):
-            self._add(_restore_by, obj.clear, obj.update, held)
-        elif isinstance(obj, collections.deque):
-            self._add(_restore_by, obj.clear, obj.extend, held)
-        return held if len(obj) <= self._max_items else ()
+        held = containers.content(obj)
+        self._add(containers.restore, obj, held)
+        if isinstance(obj, collections.defaultdict):
+            self._add(setattr, obj, "default_factory", obj.default_factory)
+        if self._is_data and len(held) > _MAX_ITEMS:
+            return ()
+        return held if not isinstance(obj, dict) else [part for item in held for part in item]
 
     def _note_attributes(self, obj: object) -> Iterable[object]:
         """Note the attributes of an instance, in its `__dict__` and in its slots."""
         held: list[object] = []
         attributes = getattr(obj, "__dict__", None)
         if isinstance(attributes, dict):
-            self._add(_restore_dict, attributes, list(attributes.items()))
+            self._add(containers.restore, attributes, containers.content(attributes))
             held += attributes.values()
         for name in _slots(type(obj)):
-            if hasattr(obj, name):
-                value = getattr(obj, name)
-                self._add(_restore_slot, obj, name, value)
-                held.append(value)
+            value = getattr(obj, name, _UNSET)
+            self._add(_restore_slot, obj, name, value)
+            held.append(value)
         return held
 
 
@@ -184,71 +185,24 @@ def _slots(cls: type) -> Iterator[str]:
                 yield f"_{base.__name__.lstrip('_')}{name}" if is_mangled else name
 
 
-def _restore_dict(obj: dict[object, object], items: list[tuple[object, object]]) -> None:
-    """Put back the items of a dict, in their order, unless they are the same objects still."""
-    is_same = len(obj) == len(items) and all(
-        key is old_key and value is old_value
-        for (key, value), (old_key, old_value) in zip(obj.items(), items, strict=True)
-    )
-    if not is_same:
-        obj.clear()
-        for key, value in items:
-            obj[key] = value
-
-
-def _restore_by(
-    clear: Restorer, refill: Callable[[list[object]], object], held: list[object]
-) -> None:
-    """Put back the elements of a container that is emptied and filled by its own methods."""
-    clear()
-    refill(held)
-
-
 def _restore_slot(obj: object, name: str, value: object) -> None:
     """Put back one slot, of a frozen dataclass too."""
-    if getattr(obj, name, None) is not value:
+    now = getattr(obj, name, _UNSET)
+    if now is value:
+        return
+    if value is _UNSET:
+        object.__delattr__(obj, name)
+    else:
         object.__setattr__(obj, name, value)
 
 
-def _restore_leaf(
-    tensor: torch.Tensor,
-    alias: torch.Tensor,
-    content: torch.Tensor,
-    grad: torch.Tensor | None,
-    requires_grad: bool,
-) -> None:
-    """Put back a tensor's values into the storage it had, and its gradient."""
-    if _has_moved(tensor, alias):
-        tensor.data = alias
-    _write(alias, content)
-    if tensor.requires_grad != requires_grad:
-        tensor.requires_grad_(requires_grad)
-    if tensor.grad is not grad:
-        tensor.grad = grad
+def _restore_array(array: np.ndarray, content: np.ndarray) -> None:
+    """Put back the values of an array, and its size."""
+    if array.shape != content.shape:
+        array.resize(content.shape, refcheck=False)
+    np.copyto(array.view(np.ndarray), content)
 
 
-def _restore_result(alias: torch.Tensor, content: torch.Tensor) -> None:
-    """Put back the values of a tensor inside an autograd graph, only where they changed.
-
-    Writing marks the tensor as stale, and a graph through it can then not be differentiated.
-    """
-    if not torch.equal(alias, content.to(alias.device)):
-        _write(alias, content)
-
-
-def _has_moved(tensor: torch.Tensor, alias: torch.Tensor) -> bool:
-    """Tell whether `tensor.data` was given another storage since `alias` was made of it."""
-    if (tensor.dtype, tensor.device, tensor.shape) != (alias.dtype, alias.device, alias.shape):
-        return True
-    if tensor.layout != torch.strided:
-        return False
-    return tensor.data_ptr() != alias.data_ptr() or tensor.stride() != alias.stride()
-
-
-def _write(alias: torch.Tensor, content: torch.Tensor) -> None:
-    """Copy values into a tensor: one made in inference mode, or expanded, as well as any other."""
-    if alias.layout == torch.strided and 0 in alias.stride():
-        distinct = tuple(slice(None if stride else 1) for stride in alias.stride())
-        alias, content = alias[distinct], content[distinct]
-    with torch.inference_mode(alias.is_inference()):
-        alias.copy_(content)
+def _is_bulk(array: torch.Tensor | np.ndarray) -> bool:
+    """Tell samples from orders and indices, which are one-dimensional."""
+    return array.ndim > 1 or math.prod(array.shape) > _MAX_ORDER

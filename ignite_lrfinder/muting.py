@@ -5,6 +5,7 @@ has it and can still remove it.
 """
 
 import functools
+import weakref
 from collections.abc import Callable, Collection
 from typing import Literal
 
@@ -138,14 +139,28 @@ def name_of(handler: Handler) -> str:
 
 def _is_kept(trainer: Engine, keep: KeepHandlers, event: object, registered: Handler) -> bool:
     """Tell whether a handler runs on an event during the sweep."""
+    handler = _parent(registered)
+    if _is_inner(trainer, handler):
+        return True
     if keep == "all" or keep == "none":
         return keep == "all"
-    if not isinstance(keep, str) and is_named(_parent(registered), keep):
+    if not isinstance(keep, str) and is_named(handler, keep):
         return True
-    # An engine prepares itself: Ignite's DeterministicEngine seeds each epoch with its own methods.
-    if _owner(_parent(registered)) is trainer:
-        return True
-    return event not in _MUTED_EVENTS and not _is_ignites(registered)
+    return event not in _MUTED_EVENTS and not (
+        _is_ignites(registered) and not _is_own(trainer, handler)
+    )
+
+
+def _is_own(trainer: Engine, handler: Handler) -> bool:
+    """Tell whether a handler is a method of the trainer itself."""
+    return _owner(handler) is trainer
+
+
+def _is_inner(trainer: Engine, handler: Handler) -> bool:
+    """Tell how an engine prepares itself: Ignite's DeterministicEngine seeds each epoch so."""
+    name = getattr(handler, "__name__", "")
+    is_private = name.startswith("_") and getattr(handler, "__module__", "").startswith("ignite.")
+    return is_private and _is_own(trainer, handler)
 
 
 def _is_ignites(registered: Handler) -> bool:
@@ -170,7 +185,7 @@ def _owner(handler: Handler) -> object:
 def _parent(registered: Handler) -> Handler:
     """Return the handler that the user gave, which Ignite may have wrapped for an event filter."""
     parent = getattr(registered, "_parent", None)
-    original = None if parent is None else parent()
+    original = parent() if isinstance(parent, (weakref.ref, functools.partial)) else None
     return registered if original is None else original
 
 

@@ -2,7 +2,8 @@
 
 import functools
 import random
-from collections.abc import Callable
+import types
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -37,5 +38,30 @@ def generator_restorer(obj: object) -> Restorer | None:
     if isinstance(obj, np.random.RandomState):
         return functools.partial(obj.set_state, obj.get_state())
     if isinstance(obj, np.random.Generator):
-        return functools.partial(setattr, obj.bit_generator, "state", obj.bit_generator.state)
+        obj = obj.bit_generator
+    if isinstance(obj, np.random.BitGenerator):
+        return functools.partial(setattr, obj, "state", obj.state)
     return None
+
+
+def generators_behind(function: object) -> Iterator[object]:
+    """Iterate over what a function draws random numbers from, as far as it shows.
+
+    These are the object of a method, the arguments of a partial, and generators in a closure; other
+    things in a closure, such as a list that is written to, are the user's.
+    """
+    if isinstance(function, functools.partial):
+        yield from (function.func, *function.args, *function.keywords.values())
+    elif isinstance(function, types.MethodType):
+        yield function.__self__
+    elif isinstance(function, types.FunctionType):
+        cells = [cell.cell_contents for cell in function.__closure__ or () if _is_filled(cell)]
+        yield from (obj for obj in cells if generator_restorer(obj) is not None)
+
+
+def _is_filled(cell: types.CellType) -> bool:
+    """Tell whether a variable of a closure has a value yet."""
+    try:
+        return cell.cell_contents is not cell
+    except ValueError:
+        return False

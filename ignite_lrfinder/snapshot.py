@@ -4,10 +4,11 @@ import contextlib
 import copy
 import functools
 import signal
+import sys
 import threading
 import types
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeGuard
 
 import torch
 from ignite.engine import Engine
@@ -65,11 +66,14 @@ class Snapshot:
         self._state_dicts: dict[str, tuple[Saveable, object]] = {}
         self._memento = Memento(
             keep=torch.clone if place == "device" else _to_host,
-            is_opaque=lambda obj: any(obj is one for one in opaque) or _is_elsewhere(obj),
+            is_opaque=functools.partial(self._is_opaque, (*opaque, trainer.state.dataloader)),
         )
+        self._met_data: list[object] = [trainer.state.dataloader]
         self._remember(to_save)
         self._memento.remember("trainer", *self._attributes.values())
         self._memento.remember("handlers", *others)
+        for data in self._met_data:
+            self.add_data(data)
         self._random_states = global_states()
 
     def add_data(self, data: object) -> None:
@@ -85,12 +89,12 @@ class Snapshot:
         failures: dict[str, BaseException] = {}
         vars(self._trainer).clear()
         vars(self._trainer).update(self._attributes)
+        for source in reversed(self._sources):
+            failures |= source.restore()
         self._memento.restore(self._state_dicts)
         for name, (obj, state_dict) in self._state_dicts.items():
             _attempt(name, failures, functools.partial(obj.load_state_dict, state_dict))
         failures |= self._memento.restore()
-        for source in self._sources:
-            failures |= source.restore()
         # Last: what is called above may draw random numbers.
         for name, put_back in self._random_states:
             _attempt(name, failures, put_back)
@@ -98,7 +102,15 @@ class Snapshot:
         self._memento.forget()
         self._sources.clear()
         if failures:
-            raise _restore_error(failures)
+            _report(failures)
+
+    def _is_opaque(self, opaque: tuple[object, ...], obj: object) -> bool:
+        """Tell what the memento leaves alone, and note the sources of data among it."""
+        if isinstance(obj, (DataLoader, Dataset, Sampler)):
+            self._met_data.append(obj)
+            return True
+        is_running = isinstance(obj, Engine) or is_loader_iterator(obj)
+        return is_running or any(obj is one for one in opaque)
 
     def _remember(self, to_save: Mapping[str, Saveable]) -> None:
         """Note the objects of `to_save`; those that only their state dict may know come first."""
@@ -134,11 +146,6 @@ def _is_known(obj: object) -> bool:
     return isinstance(obj, (nn.Module, torch.optim.Optimizer, Engine))
 
 
-def _is_elsewhere(obj: object) -> bool:
-    """Tell what is put back by a `DataSource`, and which engines are other trainings."""
-    return isinstance(obj, (DataLoader, Dataset, Sampler, Engine)) or is_loader_iterator(obj)
-
-
 def _parts(obj: object) -> tuple[object, ...]:
     """Return where the state of a known object is."""
     if isinstance(obj, nn.Module):
@@ -172,15 +179,20 @@ def _attempt(name: str, failures: dict[str, BaseException], put_back: Callable[[
         failures.setdefault(name, error)
 
 
-def _restore_error(failures: Mapping[str, BaseException]) -> BaseException:
-    """Make one error of all that went wrong in a restore."""
-    for error in failures.values():
-        if not isinstance(error, Exception):
-            return error
+def _report(failures: Mapping[str, BaseException]) -> None:
+    """Raise one error for all that went wrong in a restore, but let Ctrl-C go on as Ctrl-C."""
     what = "; ".join(f"{name}: {error!r}" for name, error in failures.items())
     problem = LRFinderError(
         f"Not everything could be put back as it was before the sweep: {what}. "
         "All else is restored; load these objects from your own checkpoint before training on."
     )
     problem.__cause__ = next(iter(failures.values()))
-    return problem
+    interrupts = [error for error in (sys.exc_info()[1], *failures.values()) if _is_exit(error)]
+    if interrupts:
+        raise interrupts[0] from problem
+    raise problem
+
+
+def _is_exit(error: BaseException | None) -> TypeGuard[BaseException]:
+    """Tell Ctrl-C and the end of the program from errors."""
+    return isinstance(error, (KeyboardInterrupt, SystemExit, GeneratorExit))

@@ -290,17 +290,16 @@ def test_one_error_names_all_that_failed() -> None:
     assert not hasattr(trainer, "extra")
 
 
-def test_a_container_that_refuses_is_named() -> None:
+def test_a_part_that_refuses_is_named() -> None:
     """What cannot be written back in place is an error of its own."""
 
-    class Refusing(list):
-        def __setitem__(self, *args: object) -> None:
+    class Refusing(random.Random):
+        def setstate(self, state: object) -> None:
             raise OSError("refused")
 
     obj = Known()
-    obj.values = Refusing([1])
+    obj.values = [Refusing()]
     snapshot = Snapshot(make_trainer(), {}, "cpu", others=(obj,))
-    obj.values.append(2)
     with pytest.raises(LRFinderError, match=r"handlers: OSError\('refused'\)"):
         snapshot.restore()
 

@@ -1,0 +1,91 @@
+"""A tensor's values, storage and gradient: remembered, and put back into the same tensor."""
+
+import functools
+from collections.abc import Callable
+
+import torch
+
+from ignite_lrfinder.random_state import Restorer
+
+_PROBE = 1024
+
+
+def restorer(tensor: torch.Tensor, keep: Callable[[torch.Tensor], torch.Tensor]) -> Restorer:
+    """Return a function that puts a tensor back to what it is now.
+
+    Args:
+        tensor: any tensor with storage; one inside an autograd graph comes back with its values.
+        keep: make the copy of the values.
+    """
+    alias = tensor.detach()
+    content = keep(alias)
+    if tensor.layout != torch.strided or tensor.is_nested:
+        # Only the tensor itself will lead to its storage: accumulation in place replaces its parts.
+        alias = tensor
+    if not tensor.is_leaf:
+        return functools.partial(_write, alias, content)
+    return functools.partial(
+        _restore_leaf, tensor, alias, content, tensor.grad, tensor.requires_grad
+    )
+
+
+def _restore_leaf(
+    tensor: torch.Tensor,
+    alias: torch.Tensor,
+    content: torch.Tensor,
+    grad: torch.Tensor | None,
+    requires_grad: bool,
+) -> None:
+    """Put back a tensor's values into the storage it had, and its gradient."""
+    if not tensor.is_leaf:
+        tensor.detach_()
+    if alias is not tensor and _has_moved(tensor, alias):
+        tensor.data = alias
+    _write(alias, content)
+    if tensor.requires_grad != requires_grad:
+        tensor.requires_grad_(requires_grad)
+    if tensor.grad is not grad:
+        tensor.grad = grad
+
+
+def _has_moved(tensor: torch.Tensor, alias: torch.Tensor) -> bool:
+    """Tell whether `tensor.data` was given another storage since `alias` was made of it."""
+    if (tensor.dtype, tensor.device, tensor.shape) != (alias.dtype, alias.device, alias.shape):
+        return True
+    return tensor.data_ptr() != alias.data_ptr() or tensor.stride() != alias.stride()
+
+
+def _write(alias: torch.Tensor, content: torch.Tensor) -> None:
+    """Copy values into a tensor where they differ.
+
+    Memory may be read-only, and a graph through a tensor that was written cannot be differentiated.
+    """
+    if alias.is_nested:
+        for part, values in zip(alias.unbind(), content.unbind(), strict=True):
+            _write(part, values)
+        return
+    if alias.layout == torch.strided:
+        if _is_same(alias, content):
+            return
+        if 0 in alias.stride():
+            distinct = tuple(slice(None if stride else 1) for stride in alias.stride())
+            alias, content = alias[distinct], content[distinct]
+    with torch.inference_mode(alias.is_inference()):
+        alias.copy_(content)
+
+
+def _is_same(alias: torch.Tensor, content: torch.Tensor) -> bool:
+    """Tell whether two strided tensors are the same bit for bit; where it cannot be told, no."""
+    if type(alias) not in (torch.Tensor, torch.nn.Parameter) or alias.is_quantized:
+        return False
+    # What was trained differs at once; only what seems untouched is worth a look at all of it.
+    for part in (slice(_PROBE), slice(None)):
+        now, then = alias.reshape(-1)[part], content.reshape(-1)[part].to(alias.device)
+        if not torch.equal(_bits(now), _bits(then)):
+            return False
+    return True
+
+
+def _bits(tensor: torch.Tensor) -> torch.Tensor:
+    """Return the bytes of a tensor, in which NaN equals itself and -0.0 differs from 0.0."""
+    return tensor.resolve_conj().resolve_neg().contiguous().view(torch.uint8)
