@@ -125,9 +125,7 @@ class Memento:
             return [*self._note_container(obj), *self._note_attributes(obj)]
         if isinstance(obj, _CALLABLES):
             return generators_behind(obj) if self._is_data else ()
-        if type(obj).__module__.partition(".")[0] in _FOREIGN_PACKAGES:
-            return ()
-        return self._note_attributes(obj)
+        return () if _is_foreign(obj) else self._note_attributes(obj)
 
     def _note_tensor(self, tensor: torch.Tensor) -> Iterable[object]:
         """Note a tensor's values, its storage, whether it requires a gradient, and the gradient."""
@@ -136,7 +134,7 @@ class Memento:
                 f"{self._name} must be initialised, got a lazy parameter. Pass one batch through "
                 "the model before attaching the finder."
             )
-        if tensor.is_meta or (self._is_data and _is_bulk(tensor)):
+        if not tensors.has_values(tensor) or (self._is_data and _is_bulk(tensor)):
             return ()
         self._add(tensors.restorer(tensor, self._keep))
         return [tensor.grad if tensor.is_leaf else None, *self._note_attributes(tensor)]
@@ -173,6 +171,18 @@ class Memento:
             self._add(_restore_slot, obj, name, value)
             held.append(value)
         return held
+
+
+def _is_foreign(obj: object) -> bool:
+    """Tell the objects whose attributes are not for us to write.
+
+    Besides those of the standard library: what torch keeps to talk to other processes, such as the
+    communication of sharded modules.
+    """
+    module = type(obj).__module__
+    if module.startswith("torch.distributed"):
+        return not isinstance(obj, torch.nn.Module)
+    return module.partition(".")[0] in _FOREIGN_PACKAGES
 
 
 def _slots(cls: type) -> Iterator[str]:

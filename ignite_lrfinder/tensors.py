@@ -10,6 +10,15 @@ from ignite_lrfinder.random_state import Restorer
 _PROBE = 1024
 
 
+def has_values(tensor: torch.Tensor) -> bool:
+    """Tell whether a tensor has values: not on the meta device, nor with its memory given away."""
+    if tensor.is_meta:
+        return False
+    if type(tensor) not in (torch.Tensor, torch.nn.Parameter) or tensor.layout != torch.strided:
+        return True
+    return tensor.is_nested or tensor.numel() == 0 or tensor.untyped_storage().nbytes() > 0
+
+
 def restorer(tensor: torch.Tensor, keep: Callable[[torch.Tensor], torch.Tensor]) -> Restorer:
     """Return a function that puts a tensor back to what it is now.
 
