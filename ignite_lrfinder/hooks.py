@@ -4,26 +4,19 @@ import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-import numpy as np
 from ignite.engine import Engine, Events
 
 from ignite_lrfinder.arguments import Arguments
-from ignite_lrfinder.divergence import DivergenceMonitor, StopReason
+from ignite_lrfinder.divergence import StopReason
 from ignite_lrfinder.engine import max_iters, move_first
 from ignite_lrfinder.errors import LRFinderError
-from ignite_lrfinder.muting import TRAIN_STEP
-from ignite_lrfinder.recorder import LossRecorder, loss_of
+from ignite_lrfinder.measurement import Measurement
 from ignite_lrfinder.result import LRFinderResult, SweepSettings
 from ignite_lrfinder.stepping import StepWatch
-from ignite_lrfinder.sweep import LRSweep, lr_table
+from ignite_lrfinder.sweep import lr_table
 
 # The number that other finders default to, for a trainer that cannot say how long its run is.
 _DEFAULT_NUM_ITER = 100
-# No step in so many iterations will not come any more: few people accumulate gradients for longer.
-# Where no handler is muted that could take the step, hardly anyone does.
-_MAX_STEPLESS_MUTED = 100
-_MAX_STEPLESS = 2000
-_LOOK_EVERY = 10
 
 
 class SweepHooks:
@@ -53,14 +46,9 @@ class SweepHooks:
         self._muted = muted
         self._on_data = on_data
         self._on_result = on_result
-        self._recorder = LossRecorder()
-        self._monitor = DivergenceMonitor(arguments.smooth_f, arguments.diverge_th)
-        self._losses: list[float] = []
-        self._sweep: LRSweep | None = None
-        self._reason: StopReason | None = None
+        self._sweep: Measurement | None = None
         self._is_finished = False
         self._num_iter = 0
-        self._num_stepless = 0
         self._last_iteration = 0
         self._handlers: list[tuple[Events, Callable[[Engine], None]]] = []
 
@@ -118,51 +106,16 @@ class SweepHooks:
         """Set the first learning rate, and begin to listen to the train step."""
         arguments = self._arguments
         table = lr_table(arguments.start_lr, arguments.end_lr, self._num_iter, arguments.step_mode)
-        self._sweep = LRSweep(arguments.optimizer, table)
-        self._steps.follow(self._sweep)
+        self._sweep = Measurement(arguments, table, self._steps, self._muted)
         # Only now, to come after a handler added inside the block, which may take the step.
         self._add_handler(Events.ITERATION_COMPLETED, self._take_loss)
 
     def _take_loss(self, engine: Engine) -> None:
-        """Take the loss of an iteration; if it took a step, make a point and go on to the next."""
-        if self._sweep is None or self._reason is not None:
+        """Hand the output of an iteration to the measurement."""
+        if self._sweep is None or self._sweep.reason is not None:
             return
-        self._steps.check(TRAIN_STEP)
-        self._recorder.add(loss_of(self._arguments.output_transform(engine.state.output)))
-        if not self._steps.has_stepped and not self._steps.is_blind:
-            self._do_without_step()
-            return
-        self._steps.has_stepped = self._steps.is_skipped = False
-        self._num_stepless = 0
-        self._recorder.close_point()
-        is_last = self._sweep.event_index + 1 == len(self._sweep.table)
-        if is_last or self._recorder.is_due():
-            self._judge()
-        if self._reason is None and is_last:
-            self._reason = StopReason.COMPLETED
-        if self._reason is None:
-            self._sweep(engine)
-        else:
+        if self._sweep.take(engine.state.output) is not None:
             engine.terminate()
-
-    def _do_without_step(self) -> None:
-        """Decide what an iteration without a step is: a micro-batch, a skipped step, a mistake."""
-        self._num_stepless += 1
-        # Every so often, since looking at losses waits for the device and for other processes.
-        is_looking = self._steps.is_skipped or self._num_stepless % _LOOK_EVERY == 0
-        if is_looking and self._recorder.has_non_finite():
-            self._stop(StopReason.NON_FINITE)
-        elif self._num_stepless >= (_MAX_STEPLESS_MUTED if self._muted else _MAX_STEPLESS):
-            raise LRFinderError(
-                f"The optimizer must take a step during a sweep, got none in {self._num_stepless} "
-                f"iterations. If a handler takes it, name it in keep_handlers=[handler] (muted: "
-                f"{', '.join(self._muted) or 'none'}); if a gradient scaler skips it, the loss is "
-                "too large for it already; if gradients are accumulated over more iterations, pass "
-                'keep_handlers="all".'
-            )
-        elif self._steps.is_skipped:
-            self._recorder.discard()
-        self._steps.is_skipped = False
 
     def _notice_end_of_data(self, engine: Engine) -> None:
         """End the sweep where the data is a built-in iterator, which cannot be started again.
@@ -179,23 +132,15 @@ class SweepHooks:
         if state.iteration == self._last_iteration:
             self._stop(StopReason.OUT_OF_DATA)
         self._last_iteration = state.iteration
-        if self._reason is None and state.max_epochs is not None:
+        is_going_on = self._sweep is not None and self._sweep.reason is None
+        if is_going_on and state.max_epochs is not None:
             state.max_epochs = max(state.max_epochs, state.epoch + 1)
 
     def _stop(self, reason: StopReason) -> None:
         """End the run."""
-        if self._reason is None:
-            self._judge()
-            self._reason = self._reason or reason
+        if self._sweep is not None:
+            self._sweep.end(reason)
         self._trainer.terminate()
-
-    def _judge(self, *, is_collective: bool = True) -> None:
-        """Read the losses of the latest points, up to the first at which the sweep must stop."""
-        for loss in self._recorder.read(is_collective=is_collective):
-            self._losses.append(loss)
-            self._reason = self._monitor.update(loss)
-            if self._reason is not None:
-                break
 
     def _finish(self, engine: Engine) -> None:
         """Make the result at the end of the run, and warn where the loss never diverged."""
@@ -210,12 +155,10 @@ class SweepHooks:
                 stacklevel=2,
             )
 
-    def _make_result(self, sweep: LRSweep, *, is_collective: bool = True) -> StopReason:
+    def _make_result(self, sweep: Measurement, *, is_collective: bool = True) -> StopReason:
         """Hand on the result, and return why the sweep ended."""
         self._is_finished = True
-        if self._reason is None:
-            self._judge(is_collective=is_collective)
-        reason = self._reason = self._reason or StopReason.TERMINATED
+        reason = sweep.end(StopReason.TERMINATED, is_collective=is_collective)
         settings = SweepSettings(
             start_lr=tuple(sweep.table[0].tolist()),
             end_lr=tuple(sweep.table[-1].tolist()),
@@ -225,9 +168,9 @@ class SweepHooks:
             diverge_th=self._arguments.diverge_th,
         )
         result = LRFinderResult(
-            lr=sweep.table[: len(self._losses)],
-            losses=np.array(self._losses),
-            smoothed_losses=np.array(self._monitor.smoothed),
+            lr=sweep.lr,
+            losses=sweep.losses,
+            smoothed_losses=sweep.smoothed_losses,
             stop_reason=reason,
             settings=settings,
         )

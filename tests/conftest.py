@@ -13,6 +13,10 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 mpl.use("Agg")
+# The tensors here are small; threads would only wait for each other on a busy machine.
+torch.set_num_threads(1)
+# The networks here are tiny: more threads would only wait for one another.
+torch.set_num_threads(1)
 
 OPTIMIZERS: dict[str, Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]] = {
     "sgd-momentum": lambda p: torch.optim.SGD(p, lr=1e-3, momentum=0.9, nesterov=True),

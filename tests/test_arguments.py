@@ -46,10 +46,13 @@ REFUSED: dict[str, list[tuple[object, type[Exception]]]] = {
         *[(value, ValueError) for value in ([1.0], [1.0] * 3, [0, 0], [1e-5, 1.0], [1.0, np.nan])],
         *[(value, TypeError) for value in (None, "a", True, 1j, [1.0, None], [True, 1.0])],
     ],
-    "step_mode": [(value, ValueError) for value in ("foo", "EXP", "")],
+    "step_mode": [
+        *[(value, ValueError) for value in ("foo", "EXP", "")],
+        *[(value, TypeError) for value in (None, 5, np.array([1, 2]))],
+    ],
     "smooth_f": [
         *[(value, ValueError) for value in (-0.1, 1, 1.5, float("nan"))],
-        *[(value, TypeError) for value in ("a", None, True, [0.1])],
+        *[(value, TypeError) for value in ("a", None, True, [0.1], np.array("x"))],
     ],
     "diverge_th": [
         *[(value, ValueError) for value in (0.5, -1, float("nan"), -np.inf)],

@@ -1,5 +1,6 @@
 """What a sweep draws its batches from is as it was: generators, orders, counters, workers."""
 
+import functools
 import multiprocessing
 import random
 from collections.abc import Callable, Iterator
@@ -54,6 +55,35 @@ class Noise:
 
     def __call__(self, batch: list[float]) -> list[float]:
         return [x + self.rng.random() for x in batch]
+
+
+class NoiseModule(torch.nn.Module):
+    """A transform as torchvision writes them, with a generator of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rng = random.Random(4)
+
+    def forward(self, x: float) -> float:
+        return x + self.rng.random()
+
+
+def add_noise(x: float, rng: random.Random) -> float:
+    """Add noise from a generator."""
+    return x + rng.random()
+
+
+class Transformed(Dataset):
+    """Samples that go through a transform."""
+
+    def __init__(self, transform: Callable[[float], float]) -> None:
+        self.transform = transform
+
+    def __len__(self) -> int:
+        return 24
+
+    def __getitem__(self, index: int) -> float:
+        return self.transform(float(index))
 
 
 class Shrinking(Sampler):
@@ -127,6 +157,11 @@ SOURCES: dict[str, Callable[[], Any]] = {
         ConcatDataset([Subset(Noisy(random.Random(1)), range(9)), Noisy(random.Random(2))]), 4
     ),
     "collate": lambda: DataLoader(INDICES, 4, collate_fn=Noise()),
+    "transform-module": lambda: DataLoader(Transformed(NoiseModule()), 4),
+    "transform-method": lambda: DataLoader(Transformed(NoiseModule().forward), 4),
+    "transform-partial": lambda: DataLoader(
+        Transformed(functools.partial(add_noise, rng=random.Random(1))), 4
+    ),
     "stream": lambda: DataLoader(Stream(), 4),
     "own-loader": Endless,
 }

@@ -24,6 +24,10 @@ def loss_of(case: str, rank: int, iteration: int) -> float:
     """Return what a process measures: the same course as the other, at another height."""
     if case == "nan-on-one" and (rank, iteration) == (1, 13):
         return float("nan")
+    if case == "nan-micro-batch-on-one" and (rank, iteration) == (0, 7):
+        return float("nan")
+    if case == "nan-in-a-long-step-on-one" and (rank, iteration) == (0, 17):
+        return float("nan")
     if case == "diverging-on-one" and rank == 0 and iteration >= 17:
         return 1000.0
     return 1 + rank + 0.125 * (iteration % 3)
@@ -42,7 +46,7 @@ def sweep(rank: int, folder: str) -> None:
     for case in CASES:
         parameter = nn.Parameter(torch.zeros((), dtype=torch.float64))
         optimizer = torch.optim.SGD([parameter], lr=1e-3)
-        every = 2 if case == "accumulating" else 1
+        every = NUM_MICRO_BATCHES.get(case, 1)
         num_steps = 0
 
         def train_step(
@@ -75,7 +79,16 @@ CASES = {
     "completing": (StopReason.COMPLETED, NUM_ITER),
     "accumulating": (StopReason.COMPLETED, NUM_ITER),
     "nan-on-one": (StopReason.NON_FINITE, 13),
+    "nan-micro-batch-on-one": (StopReason.NON_FINITE, 4),
+    "nan-in-a-long-step-on-one": (StopReason.NON_FINITE, 1),
     "diverging-on-one": (StopReason.DIVERGED, 17),
+}
+
+
+NUM_MICRO_BATCHES = {
+    "accumulating": 2,
+    "nan-micro-batch-on-one": 2,
+    "nan-in-a-long-step-on-one": 12,
 }
 
 
@@ -91,7 +104,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_loss_is_the_mean_over_the_processes(folder: Path, case: str) -> None:
     """A point's loss is the mean over both processes, and over the iterations of its step."""
     result = LRFinderResult.load(folder / f"{case}-0.json")
-    every = 2 if case == "accumulating" else 1
+    every = NUM_MICRO_BATCHES.get(case, 1)
     losses = [
         np.mean([loss_of(case, rank, every * k + i + 1) for rank in (0, 1) for i in range(every)])
         for k in range(len(result))

@@ -211,13 +211,53 @@ class HasNoHooks:
         self.param_groups[0]["lr"] = state["lr"]
 
 
+def probe_without_hooks() -> Probe:
+    """Make a probe whose optimizer is none of torch's."""
+    probe = Probe.make(1e-3)
+    probe.optimizer = HasNoHooks(probe.parameters, 1e-3)  # type: ignore[assignment]
+    return probe
+
+
 def test_an_optimizer_without_hooks_uses_the_recorded_lr() -> None:
     """An object that only looks like an optimizer is swept as well, and restored."""
-    probe = Probe.make(1e-3)
-    optimizer = HasNoHooks(probe.parameters, 1e-3)
-    probe.optimizer = optimizer  # type: ignore[assignment]
+    probe = probe_without_hooks()
     probe.assert_exact(probe.sweep(num_iter=6), 6)
-    assert optimizer.param_groups[0]["lr"] == 1e-3
+    assert probe.optimizer.param_groups[0]["lr"] == 1e-3
+
+
+@pytest.mark.filterwarnings(OVERWRITTEN)
+def test_an_optimizer_without_hooks_is_not_led_astray() -> None:
+    """What the train step writes before such an optimizer's step is overruled as well."""
+    probe = probe_without_hooks()
+
+    def train_step(engine: Engine, batch: object) -> float:
+        probe.optimizer.param_groups[0]["lr"] = 0.5
+        return probe.train_step(engine, batch)
+
+    probe.assert_exact(probe.sweep(Engine(train_step), num_iter=6), 6)
+
+
+def test_an_optimizer_without_hooks_that_never_steps_is_an_error() -> None:
+    """A muted step of such an optimizer is missed as that of any other."""
+    probe = probe_without_hooks()
+    trainer = Engine(lambda engine, batch: probe.loss(engine))
+    trainer.add_event_handler(Events.ITERATION_COMPLETED, probe.step)
+    with pytest.raises(LRFinderError, match=r"keep_handlers=\[handler\]"):
+        probe.sweep(trainer, num_iter=6)
+    assert probe.used == []
+
+
+@pytest.mark.filterwarnings(OVERWRITTEN)
+@pytest.mark.parametrize("dtype", [None, torch.float64], ids=["float", "tensor"])
+def test_a_tensor_in_the_place_of_the_lr_changes_no_point(dtype: torch.dtype | None) -> None:
+    """A train step that puts a tensor where the learning rate stood is overruled."""
+    probe = Probe.make(1e-3, dtype=dtype)
+
+    def train_step(engine: Engine, batch: object) -> float:
+        probe.optimizer.param_groups[0]["lr"] = torch.tensor(0.5)
+        return probe.train_step(engine, batch)
+
+    probe.assert_exact(probe.sweep(Engine(train_step), num_iter=6), 6)
 
 
 @pytest.mark.filterwarnings(TOO_EARLY)
@@ -292,10 +332,11 @@ def test_an_attached_ignite_scheduler_is_muted() -> None:
     assert scheduler.event_index == 0
 
 
-@pytest.mark.parametrize("every", [1, 2, 3, 5, 7, 10])
-def test_micro_batches_of_one_step_are_one_point(every: int) -> None:
+@pytest.mark.parametrize("has_hooks", [True, False], ids=["hooks", "no-hooks"])
+@pytest.mark.parametrize("every", [1, 2, 3, 5, 7, 10, 256])
+def test_micro_batches_of_one_step_are_one_point(every: int, has_hooks: bool) -> None:
     """A point has the mean loss of its micro-batches, also where epochs do not end with a step."""
-    probe = Probe.make(1e-3)
+    probe = Probe.make(1e-3) if has_hooks else probe_without_hooks()
 
     def train_step(engine: Engine, batch: object) -> float:
         if engine.state.iteration % every == 0:
@@ -354,10 +395,8 @@ def test_ignites_own_gradient_accumulation_is_understood(steps: int) -> None:
 
 @pytest.mark.parametrize("every", [1, 2])
 @pytest.mark.parametrize("is_fused", [False, True], ids=["plain", "fused"])
-@pytest.mark.parametrize("has_attribute", [False, True], ids=["to_save", "trainer.state"])
-def test_a_step_that_the_scaler_skips_is_no_point(
-    has_attribute: bool, is_fused: bool, every: int
-) -> None:
+@pytest.mark.parametrize("place", ["to_save", "trainer.state", "closure"])
+def test_a_step_that_the_scaler_skips_is_no_point(place: str, is_fused: bool, every: int) -> None:
     """A skipped step uses up no learning rate, and its loss counts nowhere."""
     parameter = nn.Parameter(torch.zeros(()))
     optimizer = torch.optim.SGD([parameter], lr=1e-3, fused=is_fused)
@@ -384,10 +423,10 @@ def test_a_step_that_the_scaler_skips_is_no_point(
         return 1 + 0.01 * i
 
     trainer = Engine(train_step)
-    if has_attribute:
+    if place == "trainer.state":
         trainer.state.scaler = scaler  # type: ignore[attr-defined]  # as Ignite itself does
     probe = Probe([parameter], optimizer)
-    to_save = {} if has_attribute else {"scaler": scaler}
+    to_save = {"scaler": scaler} if place == "to_save" else {}
     result = probe.sweep(trainer, to_save, num_iter=6)
     np.testing.assert_array_equal(used, result.lr[:, 0].astype(np.float32))
     np.testing.assert_allclose(result.losses, taken, rtol=1e-14)
@@ -435,6 +474,17 @@ def test_a_step_in_a_kept_handler_uses_the_recorded_lr(every: int) -> None:
     probe.assert_exact(result, 5)
     expected = np.array(probe.losses).reshape(5, every).mean(1)
     np.testing.assert_allclose(result.losses, expected, rtol=1e-14)
+
+
+def test_a_step_in_a_handler_added_inside_the_block_uses_the_recorded_lr() -> None:
+    """A handler that takes the step may be added inside the block, and the loss comes after it."""
+    probe, finder = Probe.make(1e-3), FastaiLRFinder()
+    trainer = Engine(lambda engine, batch: probe.loss(engine))
+    with finder.attach(trainer, {"optimizer": probe.optimizer}, num_iter=5) as sweeping:
+        sweeping.add_event_handler(Events.ITERATION_COMPLETED, probe.step)
+        sweeping.run([0] * 4)
+    probe.assert_exact(finder.result, 5)
+    assert finder.result.losses.tolist() == probe.losses
 
 
 def test_a_step_in_a_muted_handler_is_an_error_that_says_what_to_do() -> None:

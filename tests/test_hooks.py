@@ -71,6 +71,27 @@ class ComesBackEmpty:
         return self.iterator
 
 
+class StartsAgain:
+    """A loader that is its own iterator, and starts again each time one is asked for."""
+
+    def __init__(self, num_batches: int) -> None:
+        self.num_batches = num_batches
+        self.num_given = 0
+
+    def __len__(self) -> int:
+        return self.num_batches
+
+    def __iter__(self) -> Iterator[int]:
+        self.num_given = 0
+        return self
+
+    def __next__(self) -> int:
+        if self.num_given == self.num_batches:
+            raise StopIteration
+        self.num_given += 1
+        return self.num_given
+
+
 RUNS: dict[str, tuple[Callable[[Engine], object], int]] = {
     "one-epoch": (lambda t: t.run([0] * 4), 4),
     "epochs": (lambda t: t.run([0] * 4, max_epochs=3), 12),
@@ -82,6 +103,7 @@ RUNS: dict[str, tuple[Callable[[Engine], object], int]] = {
     "no-data": (lambda t: t.run(epoch_length=3), 3),
     "no-length": (lambda t: t.run(NoLength(4)), 100),
     "no-length-max-iters": (lambda t: t.run(NoLength(4), max_iters=6), 6),
+    "own-iterator": (lambda t: t.run(StartsAgain(4)), 4),
     "endless-iterator": (lambda t: t.run(iter(int, 1), epoch_length=5), 5),
 }
 
@@ -105,6 +127,25 @@ def test_by_default_there_are_as_many_points_as_iterations(
     """Without `num_iter` the run is as long as it was asked for, or 100 points."""
     sweep = Sweep()
     assert len(sweep.run(run)) == sweep.num_steps == length
+
+
+def test_a_run_of_no_iterations_is_refused() -> None:
+    """Without `num_iter` a run of no epochs has no points, and the error says what to pass."""
+    with pytest.raises(LRFinderError, match=r"at least 1 iteration, got 0\. Pass num_iter"):
+        Sweep().run(lambda t: t.run([0] * 4, max_epochs=0))
+
+
+def test_a_parameter_group_that_is_added_during_the_sweep_is_refused() -> None:
+    """A handler that unfreezes layers halfway cannot be swept over, and the error says so."""
+    sweep = Sweep()
+
+    @sweep.trainer.on(Events.ITERATION_STARTED(once=3))
+    def unfreeze() -> None:
+        sweep.optimizer.add_param_group({"params": [nn.Parameter(torch.zeros(()))]})
+
+    with pytest.raises(LRFinderError, match=r"keep its 1 parameter groups .* got 2\. Mute"):
+        sweep.run(num_iter=6)
+    assert len(sweep.optimizer.param_groups) == 1
 
 
 def test_num_iter_counts_steps_where_several_iterations_share_one() -> None:
@@ -174,6 +215,20 @@ def test_a_micro_batch_that_is_not_finite_ends_the_sweep_at_its_step() -> None:
     assert result.stop_reason is StopReason.NON_FINITE
     np.testing.assert_array_equal(result.losses, [1.0, 1.0, np.nan])
     assert sweep.num_steps == 3
+
+
+def test_a_train_step_that_steps_no_more_after_nan_ends_the_sweep() -> None:
+    """Where NaN keeps the train step from stepping, that is why the sweep ended, and no error."""
+    sweep = Sweep()
+
+    def train_step(engine: Engine, batch: object) -> float:
+        is_finite = engine.state.iteration < 8
+        return sweep.train_step(engine, batch) if is_finite else float("nan")
+
+    sweep.trainer = Engine(train_step)
+    result = sweep.run(num_iter=20)
+    assert result.stop_reason is StopReason.NON_FINITE
+    assert result.losses.tolist() == [1.0] * 7
 
 
 def test_a_loss_that_diverges_ends_the_sweep_without_a_warning() -> None:

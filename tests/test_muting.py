@@ -1,11 +1,14 @@
 """The promise "quiet": who runs during a sweep, and that every handler is given back."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
 import pytest
-from ignite.engine import Engine, EventEnum, Events
+from ignite.engine import DeterministicEngine, Engine, EventEnum, Events
 from ignite.handlers import (
+    BasicTimeProfiler,
     Checkpoint,
     EarlyStopping,
     EMAHandler,
@@ -119,6 +122,7 @@ def reporters() -> dict[str, Callable[[Engine], object]]:
         "metric": lambda trainer: Average().started,
         "timer": lambda trainer: Timer().reset,
         "store": lambda trainer: EpochOutputStore().reset,
+        "partial": lambda trainer: functools.partial(TerminateOnNan()),
         "engine": lambda trainer: Engine(lambda engine, batch: None).run,
     }
 
@@ -151,6 +155,68 @@ def test_a_subclass_of_ignites_handler_is_one() -> None:
     trainer.add_event_handler(Events.STARTED, Mine())
     mute(trainer)
     trainer.run([0])
+
+
+class Validating(Engine):
+    """A trainer with a method that is one of its own handlers."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda engine, batch: None)
+        self.calls: list[str] = []
+
+    def prepare(self, engine: Engine) -> None:
+        self.calls.append("prepare")
+
+    def validate(self, engine: Engine) -> None:
+        self.calls.append("validate")
+
+
+def test_a_method_of_the_trainer_is_a_handler_of_the_users() -> None:
+    """A trainer's own method runs where it prepares, and is muted where it reports."""
+    trainer = Validating()
+    trainer.add_event_handler(Events.EPOCH_STARTED, trainer.prepare)
+    trainer.add_event_handler(Events.EPOCH_COMPLETED, trainer.validate)
+    mute(trainer)
+    trainer.run([0])
+    assert trainer.calls == ["prepare"]
+
+
+def test_a_trainers_terminate_is_muted_as_a_handler() -> None:
+    """`trainer.terminate`, attached as it is, ends no sweep."""
+    trainer, batches = make_trainer(), []
+    trainer.add_event_handler(Events.ITERATION_COMPLETED(once=1), trainer.terminate)
+    mute(trainer)
+    trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda: batches.append(1))
+    trainer.run([0, 1, 2])
+    assert len(batches) == 3
+
+
+@pytest.mark.parametrize("keep", ["auto", "all", "none"])
+def test_an_engine_still_prepares_itself(keep: str) -> None:
+    """What Ignite's own engine does at its events, such as seeding each epoch, is never muted."""
+    trainer, batches = DeterministicEngine(lambda engine, batch: batches.append(batch)), []
+    mute(trainer, keep)
+    trainer.run([0, 1], max_epochs=2)
+    assert batches == [0, 1, 0, 1]
+
+
+def test_a_profiler_that_is_kept_finds_its_handlers() -> None:
+    """Ignite's time profiler, which looks its own handlers up by name, runs with "all"."""
+    trainer, profiler = make_trainer(), BasicTimeProfiler()
+    profiler.attach(trainer)
+    muting = mute(trainer, "all")
+    trainer.run([0, 1])
+    muting.undo()
+    assert profiler.get_results()["processing_stats"]["total"] > 0
+
+
+def test_an_object_without_a_name_can_be_named() -> None:
+    """A mock, which has neither name nor class of its own, is a handler like others."""
+    trainer, handler = make_trainer(), mock.MagicMock()
+    trainer.add_event_handler(Events.ITERATION_COMPLETED, handler)
+    mute(trainer, [handler])
+    trainer.run([0, 1, 2])
+    assert handler.call_count == 3
 
 
 @pytest.mark.parametrize(
@@ -303,6 +369,14 @@ def test_ignites_objects_that_run_are_told(keep: str) -> None:
     expected = (stopper,) if keep == "all" else ()
     reporting = [o for o in kept_reporters(trainer, keep) if o is not recorder]  # type: ignore[arg-type]
     assert tuple(reporting) == expected
+
+
+def test_a_muted_partial_goes_by_the_name_of_its_function() -> None:
+    """The names of muted handlers, which errors show, are those that a user knows."""
+    trainer, recorder = make_trainer(), Recorder()
+    for handler in (functools.partial(recorder.method), recorder, TerminateOnNan()):
+        trainer.add_event_handler(Events.ITERATION_COMPLETED, handler)
+    assert mute(trainer).muted == ["Recorder.method", "Recorder"]
 
 
 def test_handlers_are_listed_as_the_user_gave_them() -> None:

@@ -6,6 +6,7 @@ import inspect
 import multiprocessing
 import random
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -235,18 +236,76 @@ def test_batches_come_as_if_there_had_been_no_sweep(
     assert_no_trace(*twins(make_training, before, loader=LOADERS[loader]), go_on)
 
 
-@pytest.mark.parametrize("moment", ["fresh", "after-an-epoch"])
+def end_workers(loader: Any) -> None:
+    """End the workers that live between epochs; the garbage collector waits seconds for each."""
+    if loader._iterator is not None:
+        loader._iterator._shutdown_workers()
+
+
+@pytest.mark.parametrize("moment", ["fresh", "after-an-epoch", "interrupted"])
 @pytest.mark.parametrize("loader", WORKER_LOADERS)
 def test_worker_processes_are_left_as_they_were(
     make_training: Callable[..., Training], loader: str, moment: str
 ) -> None:
     """Workers that live between epochs keep their random state, and those of the sweep are gone."""
     before, go_on = MOMENTS[moment]
-    num_before = len(multiprocessing.active_children())
+    earlier = {process.pid for process in multiprocessing.active_children()}
     with_sweep, without = twins(make_training, before, loader=WORKER_LOADERS[loader])
-    is_kept = loader == "persistent-workers" and moment != "fresh"
-    assert len(multiprocessing.active_children()) == num_before + (4 if is_kept else 0)
+    is_kept = moment == "interrupted" or (loader, moment) == (
+        "persistent-workers",
+        "after-an-epoch",
+    )
+    now = {process.pid for process in multiprocessing.active_children()}
+    assert len(now - earlier) == (4 if is_kept else 0)
     assert_no_trace(with_sweep, without, go_on)
+    for training in (with_sweep, without):
+        end_workers(training.loader)
+
+
+class OneUnreadable(Dataset):
+    """Data of which one sample cannot be read."""
+
+    def __len__(self) -> int:
+        return 96
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, ...]:
+        if index == 40:
+            raise ZeroDivisionError
+        return data()[index]
+
+
+def test_workers_are_ended_after_an_error_in_one_of_them(
+    make_training: Callable[..., Training],
+) -> None:
+    """Even while the error and its traceback are held, no process of the sweep lives on."""
+    training = make_training(loader=lambda: DataLoader(OneUnreadable(), 8, num_workers=2))
+    num_before = len(multiprocessing.active_children())
+    with pytest.raises(ZeroDivisionError) as held:
+        sweep(training)
+    assert held.value.__traceback__ is not None
+    assert len(multiprocessing.active_children()) == num_before
+
+
+@pytest.mark.parametrize(
+    "event", [Events.EPOCH_STARTED, Events.DATALOADER_STOP_ITERATION], ids=lambda e: e.name.lower()
+)
+def test_a_loader_that_a_handler_gives_goes_on_where_it_was(
+    make_training: Callable[..., Training], event: Events
+) -> None:
+    """Data given by `set_data` during the sweep is remembered before a batch is drawn from it."""
+    training, generator = make_training(), own_generator()
+    other = DataLoader(data(), 8, shuffle=True, generator=generator)
+    training.trainer.add_event_handler(event, lambda engine: engine.set_data(other))
+    drawn: list[bool] = []
+
+    @training.trainer.on(Events.ITERATION_STARTED)
+    def look() -> None:
+        drawn.append(not torch.equal(generator.get_state(), before))
+
+    before = generator.get_state()
+    sweep(training)
+    assert any(drawn)
+    assert torch.equal(generator.get_state(), before)
 
 
 def raise_interrupt(engine: Engine) -> None:

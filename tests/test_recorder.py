@@ -3,6 +3,7 @@
 import collections
 import fractions
 import re
+import types
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -12,7 +13,7 @@ from ignite.engine import Engine
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ignite_lrfinder import FastaiLRFinder, LRFinderResult, hooks
+from ignite_lrfinder import FastaiLRFinder, LRFinderResult, StopReason, measurement
 from ignite_lrfinder.recorder import LossRecorder, loss_of
 
 pytestmark = [
@@ -80,8 +81,17 @@ FITTING = {
     "number-key": {0: 7.0},
     "only-one-scalar": {"loss_name": "mse", "value": torch.tensor([7.0])},
     "several-losses": torch.tensor([6.0, 8.0]),
+    "several-under-loss": {"loss": torch.tensor([6.0, 8.0])},
+    "dict-under-loss": {"loss": {"ce": torch.tensor(7.0)}},
+    "dict-in-a-list": [torch.zeros(2), {"loss": torch.tensor(7.0)}],
+    "several-in-a-tuple": (torch.zeros(2), torch.tensor([6.0, 8.0])),
+    "integers": torch.tensor([6, 8]),
+    "tuple-under-loss": {"losses": (torch.zeros(2), torch.tensor(7.0)), "accuracy": 0.5},
+    "attribute": types.SimpleNamespace(logits=torch.zeros(2), loss=torch.tensor(7.0)),
+    "losses": {"losses": torch.tensor([6.0, 8.0])},
     "array": np.array([[6.0, 8.0]]),
 }
+WITHOUT_LOSS = [(), [], {}, (None, None), torch.zeros(0), torch.tensor(1j), "text", object()]
 
 
 @pytest.mark.parametrize("output", FITTING.values(), ids=FITTING)
@@ -92,6 +102,13 @@ def test_the_output_transform_of_the_error_fits(output: object) -> None:
     found = re.search(r"output_transform=(lambda output: .+) to attach\.", str(caught.value))
     assert found is not None
     assert loss_of(eval(found.group(1))(output)) == 7.0
+
+
+@pytest.mark.parametrize("output", WITHOUT_LOSS, ids=lambda output: f"{output!r:.20}")
+def test_no_output_transform_is_suggested_where_none_would_fit(output: object) -> None:
+    """Where nothing in the output could be a loss, the error makes up no way to it."""
+    with pytest.raises((TypeError, ValueError), match=r"Pass an output_transform .* that picks"):
+        loss_of(output)
 
 
 @pytest.mark.parametrize(
@@ -188,7 +205,9 @@ class CountReads(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def sweep_over(losses: Sequence[float], loss_type: Callable[[float], object] = float) -> tuple:
+def sweep_over(
+    losses: Sequence[float], loss_type: Callable[[float], object] = float, every: int = 1
+) -> tuple[LRFinderResult, int]:
     """Run a sweep whose train step returns these losses; return the result and the step count."""
     parameter = nn.Parameter(torch.zeros(()))
     optimizer = torch.optim.SGD([parameter], lr=1e-3)
@@ -196,13 +215,14 @@ def sweep_over(losses: Sequence[float], loss_type: Callable[[float], object] = f
 
     def train_step(engine: Engine, batch: object) -> object:
         nonlocal num_steps
-        parameter.grad = torch.ones(())
-        optimizer.step()
-        num_steps += 1
+        if engine.state.iteration % every == 0:
+            parameter.grad = torch.ones(())
+            optimizer.step()
+            num_steps += 1
         return loss_type(losses[engine.state.iteration - 1])
 
-    finder = FastaiLRFinder()
-    with finder.attach(Engine(train_step), {"optimizer": optimizer}, num_iter=len(losses)) as t:
+    finder, num_iter = FastaiLRFinder(), len(losses) // every
+    with finder.attach(Engine(train_step), {"optimizer": optimizer}, num_iter=num_iter) as t:
         t.run([0] * 7)
     return finder.result, num_steps
 
@@ -235,11 +255,29 @@ def test_reading_in_batches_gives_the_same_result(
     losses = STREAMS[stream].tolist()
     at_once, num_steps = sweep_over(losses)
     assert num_steps == len(at_once)
-    # A loss as it comes from a device: a tensor that nobody has read yet.
-    monkeypatch.setattr(hooks, "loss_of", lambda loss: torch.tensor(loss, dtype=torch.float64))
+    monkeypatch.setattr(measurement, "loss_of", unread)
     batched, num_steps = sweep_over(losses)
     assert len(batched) <= num_steps <= len(batched) + 9
     assert_same_result(batched, at_once)
+
+
+@pytest.mark.parametrize("every", [3, 12])
+@pytest.mark.parametrize("index", range(24, 36))
+def test_a_micro_batch_that_is_not_finite_is_judged_the_same(
+    monkeypatch: pytest.MonkeyPatch, index: int, every: int
+) -> None:
+    """Wherever among the iterations of a step NaN comes, host and device end with one result."""
+    losses = np.where(np.arange(120) == index, np.nan, 1.0).tolist()
+    at_once, _ = sweep_over(losses, every=every)
+    monkeypatch.setattr(measurement, "loss_of", unread)
+    batched, _ = sweep_over(losses, every=every)
+    assert at_once.stop_reason is StopReason.NON_FINITE
+    assert_same_result(batched, at_once)
+
+
+def unread(loss: float) -> torch.Tensor:
+    """Return a loss as it comes from a device: a tensor that nobody has read yet."""
+    return torch.tensor(loss, dtype=torch.float64)
 
 
 def assert_same_result(a: LRFinderResult, b: LRFinderResult) -> None:

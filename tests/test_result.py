@@ -43,7 +43,7 @@ def test_a_saved_result_comes_back_bit_for_bit(
     reason: StopReason,
 ) -> None:
     """Every number survives the file, NaN and infinity among them, and so does everything else."""
-    path = tmp_path_factory.mktemp("results") / "result.json"
+    path = tmp_path_factory.getbasetemp() / "result.json"
     result = make_result([[p[1], p[2]] for p in points], [p[0] for p in points], reason)
     result.save(path)
     loaded = LRFinderResult.load(path)

@@ -262,6 +262,19 @@ def test_data_is_remembered_from_when_it_is_added() -> None:
     assert torch.equal(generator.get_state(), before)
 
 
+def test_a_loader_that_the_trainer_holds_is_remembered() -> None:
+    """A second loader on `trainer.state`, which a handler may draw from, goes on where it was."""
+    generator = torch.Generator().manual_seed(1)
+    trainer = make_trainer()
+    loader = DataLoader(range(8), shuffle=True, generator=generator)  # type: ignore[arg-type]  # a range will do
+    trainer.state.extra = [loader]  # type: ignore[attr-defined]  # users do
+    before = generator.get_state()
+    snapshot = Snapshot(trainer, {}, "cpu")
+    list(loader)
+    snapshot.restore()
+    assert torch.equal(generator.get_state(), before)
+
+
 def test_further_objects_come_back_and_opaque_ones_do_not() -> None:
     """`others` are put back; what is opaque stays as it was left, even on the trainer."""
     trainer, kept, opaque = make_trainer(), {"a": 1}, {"a": 1}
@@ -312,6 +325,18 @@ def test_ctrl_c_out_of_an_object_comes_out_after_the_restore() -> None:
     with pytest.raises(KeyboardInterrupt):
         snapshot.restore()
     assert obj.values == [1]
+
+
+def test_ctrl_c_that_led_to_the_restore_stays_ctrl_c() -> None:
+    """Where the block ends by an interrupt, a failing restore is its cause and does not hide it."""
+    snapshot = Snapshot(make_trainer(), {"a": Failing(OSError("disk"))}, "cpu")
+    with pytest.raises(KeyboardInterrupt) as info:  # noqa: PT012  # the restore comes after it
+        try:
+            raise KeyboardInterrupt
+        finally:
+            snapshot.restore()
+    assert isinstance(info.value.__cause__, LRFinderError)
+    assert "a: OSError" in str(info.value.__cause__)
 
 
 @pytest.fixture

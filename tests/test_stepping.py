@@ -156,10 +156,34 @@ def test_the_steps_of_an_optimizer_without_hooks_are_seen_and_forced() -> None:
     assert "step" not in vars(optimizer)
 
 
+class Wrapper(torch.optim.Optimizer):
+    """An optimizer around another, which inherits from torch's without initialising it."""
+
+    def __init__(self, inner: torch.optim.Optimizer) -> None:
+        self.inner = inner
+        self.param_groups = inner.param_groups
+
+    def step(self, closure: object = None) -> None:  # type: ignore[override]
+        self.inner.step()
+
+
+def test_the_steps_of_a_wrapper_that_calls_no_hooks_are_seen_and_forced() -> None:
+    """Being torch's by name alone does not make an optimizer call hooks."""
+    inner = make_optimizer()
+    wrapper = Wrapper(inner)
+    with watching(wrapper) as watch:
+        inner.param_groups[0]["lr"] = 9.0
+        with pytest.warns(UserWarning, match="written by"):
+            wrapper.step()
+        assert watch.has_stepped
+    assert inner.param_groups[0]["params"][0].item() == -0.25
+    assert "step" not in vars(wrapper)
+
+
 def test_a_step_of_the_objects_own_is_given_back() -> None:
     """A `step` that was set on the object itself, as torch's schedulers do, comes back."""
     optimizer = HasNoHooks(0.5)
-    own = optimizer.step = lambda: None  # type: ignore[method-assign]  # what schedulers do
+    own = optimizer.step = lambda: None  # what schedulers do
     with watching(optimizer):
         assert optimizer.step is not own
     assert optimizer.step is own

@@ -1,0 +1,133 @@
+"""A table of learning rates trained through, one point for each optimizer step."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ignite_lrfinder.arguments import Arguments
+from ignite_lrfinder.divergence import DivergenceMonitor, StopReason
+from ignite_lrfinder.errors import LRFinderError
+from ignite_lrfinder.muting import TRAIN_STEP
+from ignite_lrfinder.recorder import LossRecorder, loss_of
+from ignite_lrfinder.stepping import StepWatch
+from ignite_lrfinder.sweep import Lrs, LRSweep
+
+# No step in so many iterations will not come any more: few people accumulate gradients for longer.
+# Where no handler is muted that could take the step, hardly anyone does.
+_MAX_STEPLESS_MUTED = 100
+_MAX_STEPLESS = 2000
+_LOOK_EVERY = 10
+
+
+class Measurement:
+    """Measure the loss at each learning rate of a table, fed with one iteration after the other.
+
+    Args:
+        arguments: the checked arguments of `attach`.
+        table: the learning rates of T points and G parameter groups, of shape (T, G).
+        steps: the watch over the optimizer's steps, which from now on follows the table.
+        muted: the names of the muted handlers that a user wrote, one of which may take the step.
+
+    Attributes:
+        reason: why it ended; None as long as it goes on.
+    """
+
+    def __init__(
+        self, arguments: Arguments, table: Lrs, steps: StepWatch, muted: Sequence[str]
+    ) -> None:
+        self.reason: StopReason | None = None
+        self._output_transform = arguments.output_transform
+        self._steps = steps
+        self._muted = muted
+        self._sweep = LRSweep(arguments.optimizer, table)
+        self._recorder = LossRecorder()
+        self._monitor = DivergenceMonitor(arguments.smooth_f, arguments.diverge_th)
+        self._losses: list[float] = []
+        self._num_stepless = 0
+        steps.follow(self._sweep)
+
+    @property
+    def table(self) -> Lrs:
+        """The learning rates to be tested, as the optimizer's number format holds them; (T, G)."""
+        return self._sweep.table
+
+    @property
+    def lr(self) -> Lrs:
+        """The learning rate of each point and parameter group."""
+        return self.table[: len(self._losses)]
+
+    @property
+    def losses(self) -> Lrs:
+        """The loss of each point."""
+        return np.array(self._losses)
+
+    @property
+    def smoothed_losses(self) -> Lrs:
+        """The moving average of the losses, which decides on divergence."""
+        return np.array(self._monitor.smoothed)
+
+    def take(self, output: object) -> StopReason | None:
+        """Take the output of an iteration; if it took a step, make a point and go on to the next.
+
+        Returns:
+            Why the measurement has ended with this iteration; None to go on.
+
+        Raises:
+            TypeError, ValueError: if the output holds no loss.
+            LRFinderError: if the optimizer takes no steps.
+        """
+        self._steps.check(TRAIN_STEP)
+        self._recorder.add(loss_of(self._output_transform(output)))
+        if not self._steps.has_stepped and not self._steps.is_blind:
+            self._do_without_step()
+            return self.reason
+        self._steps.has_stepped = self._steps.is_skipped = False
+        self._num_stepless = 0
+        self._recorder.close_point()
+        is_last = self._sweep.event_index + 1 == len(self.table)
+        if is_last or self._recorder.is_due():
+            self._judge()
+        if self.reason is None and is_last:
+            self.reason = StopReason.COMPLETED
+        if self.reason is None:
+            self._sweep(None)
+        return self.reason
+
+    def end(self, reason: StopReason, *, is_collective: bool = True) -> StopReason:
+        """End the measurement, unless it ended before, and return why it did.
+
+        Args:
+            reason: why, if the points that are not judged yet hold no other reason.
+            is_collective: whether the other processes do the same.
+        """
+        if self.reason is None:
+            self._judge(is_collective=is_collective)
+            self.reason = self.reason or reason
+        return self.reason
+
+    def _do_without_step(self) -> None:
+        """Decide what an iteration without a step is: a micro-batch, a skipped step, a mistake."""
+        self._num_stepless += 1
+        # Every so often, since looking at losses waits for the device and for other processes.
+        is_looking = self._steps.is_skipped or self._num_stepless % _LOOK_EVERY == 0
+        if is_looking and self._recorder.has_non_finite():
+            self.end(StopReason.NON_FINITE)
+        elif self._num_stepless >= (_MAX_STEPLESS_MUTED if self._muted else _MAX_STEPLESS):
+            raise LRFinderError(
+                f"The optimizer must take a step during a sweep, got none in {self._num_stepless} "
+                f"iterations. If a handler takes it, name it in keep_handlers=[handler] (muted: "
+                f"{', '.join(self._muted) or 'none'}); if a gradient scaler skips it, the loss is "
+                "too large for it already; if gradients are accumulated over more iterations, pass "
+                'keep_handlers="all".'
+            )
+        elif self._steps.is_skipped:
+            self._recorder.discard()
+        self._steps.is_skipped = False
+
+    def _judge(self, *, is_collective: bool = True) -> None:
+        """Read the losses of the latest points, up to the first at which to stop."""
+        for loss in self._recorder.read(is_collective=is_collective):
+            self._losses.append(loss)
+            self.reason = self._monitor.update(loss)
+            if self.reason is not None:
+                break

@@ -1,0 +1,75 @@
+"""What the finder hands on after a sweep: one number, or one for each parameter group."""
+
+import numpy as np
+import pytest
+import torch
+from ignite.engine import Engine
+from torch import nn
+
+from ignite_lrfinder import FastaiLRFinder
+
+SMOOTH_F = 0.25
+
+
+def sweep(*lrs: float) -> tuple[FastaiLRFinder, list[float]]:
+    """Descend a parabola until that diverges, with one group for each rate; return its losses."""
+    parameters = [nn.Parameter(torch.ones((), dtype=torch.float64)) for _ in lrs]
+    groups = [{"params": [p], "lr": lr} for p, lr in zip(parameters, lrs, strict=True)]
+    optimizer = torch.optim.SGD(groups)
+    losses: list[float] = []
+
+    def train_step(engine: Engine, batch: object) -> float:
+        optimizer.zero_grad()
+        loss = torch.stack([p**2 for p in parameters]).sum()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+        return losses[-1]
+
+    finder = FastaiLRFinder()
+    with finder.attach(Engine(train_step), {"optimizer": optimizer}, smooth_f=SMOOTH_F) as trainer:
+        trainer.run([0] * 60)
+    return finder, losses
+
+
+def test_there_are_no_results_before_a_sweep() -> None:
+    """As with Ignite's class, `get_results` is empty then."""
+    assert FastaiLRFinder().get_results() == {}
+
+
+@pytest.mark.parametrize("lrs", [(1e-3,), (1e-3, 1e-4)], ids=["one-group", "two-groups"])
+def test_results_come_as_ignite_gives_them(lrs: tuple[float, ...]) -> None:
+    """Plain lists of the learning rates, apart for several groups, and of the smoothed losses."""
+    finder, losses = sweep(*lrs)
+    smoothed = losses[:1]
+    for loss in losses[1:]:
+        smoothed.append(SMOOTH_F * loss + (1 - SMOOTH_F) * smoothed[-1])
+    results = finder.get_results()
+    assert list(results) == ["lr", "loss"]
+    np.testing.assert_allclose(results["loss"], smoothed, rtol=1e-12)
+    first = np.array(results["lr"][0])
+    assert first.tolist() == (lrs[0] if len(lrs) == 1 else list(lrs))
+    assert len(results["lr"]) == len(losses)
+    assert type(results["lr"][0]) is (float if len(lrs) == 1 else list)
+
+
+def test_one_group_has_one_number_for_each_suggestion() -> None:
+    """Every method gives a float, `lr_suggestion` the same, and the bounds are two."""
+    finder, _ = sweep(1e-3)
+    suggestions = finder.suggestions()
+    assert list(suggestions) == ["auto", "steepest", "valley", "minimum"]
+    for method, lr in suggestions.items():
+        assert type(lr) is float
+        assert lr == finder.lr_suggestion(method)
+    low, high = finder.lr_bounds()
+    assert isinstance(low, float)
+    assert isinstance(high, float)
+    assert 1e-3 <= low < high <= 10.0
+
+
+def test_several_groups_have_a_list_in_their_ratio_for_each_suggestion() -> None:
+    """Every method and each bound gives one learning rate for each group."""
+    finder, _ = sweep(1e-3, 1e-4)
+    for lrs in (*finder.suggestions().values(), *finder.lr_bounds(), finder.lr_suggestion()):
+        assert isinstance(lrs, list)
+        assert lrs[0] == pytest.approx(10 * lrs[1], rel=1e-9)

@@ -1,0 +1,95 @@
+"""Random generators, global ones and those that objects hold, go on where they were."""
+
+import functools
+import random
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from ignite_lrfinder.random_state import generator_restorer, generators_behind, global_states
+
+DRAWS: dict[str, Callable[[], float]] = {
+    "Python": lambda: random.gauss(0, 1),  # keeps a second number back, which is state as well
+    "NumPy": lambda: np.random.standard_normal(),  # noqa: NPY002  # the global one; likewise
+    "torch": lambda: torch.randn(()).item(),
+}
+
+
+@pytest.mark.parametrize("library", DRAWS)
+def test_each_global_generator_goes_on_where_it_was(library: str) -> None:
+    """After any number of draws the generator of that name gives the same numbers again."""
+    draw = DRAWS[library]
+    draw()
+    [put_back] = [put for name, put in global_states() if name == f"random state of {library}"]
+    expected = [draw() for _ in range(3)]
+    put_back()
+    assert [draw() for _ in range(3)] == expected
+
+
+GENERATORS: dict[str, tuple[Callable[[], Any], Callable[[Any], object]]] = {
+    "torch": (lambda: torch.Generator().manual_seed(1), lambda g: torch.rand((), generator=g)),
+    "python": (lambda: random.Random(1), lambda g: g.gauss(0, 1)),
+    "numpy": (lambda: np.random.default_rng(1), lambda g: g.random()),
+    "numpy-legacy": (lambda: np.random.RandomState(1), lambda g: g.standard_normal()),
+    "numpy-bits": (lambda: np.random.PCG64(1), lambda g: g.random_raw()),
+    "numpy-mersenne": (lambda: np.random.MT19937(1), lambda g: g.random_raw()),
+}
+
+
+@pytest.mark.parametrize("kind", GENERATORS)
+def test_a_generator_goes_on_where_it_was(kind: str) -> None:
+    """Put back once or again, a generator gives the numbers it gave after it was remembered."""
+    make, draw = GENERATORS[kind]
+    generator = make()
+    draw(generator)
+    put_back = generator_restorer(generator)
+    assert put_back is not None
+    expected = [draw(generator) for _ in range(3)]
+    for _ in range(2):
+        put_back()
+        assert [draw(generator) for _ in range(3)] == expected
+
+
+@pytest.mark.parametrize("obj", [None, 3, [1], torch.ones(1), random.random], ids=str)
+def test_what_is_no_generator_has_no_random_state(obj: object) -> None:
+    """Other objects, functions that draw among them, are told apart."""
+    assert generator_restorer(obj) is None
+
+
+class Owner:
+    """An object with a method."""
+
+    def method(self) -> None:
+        """Do nothing."""
+
+
+def take(rng: object, *, owner: object) -> None:
+    """Take a generator and something else."""
+
+
+def test_what_functions_draw_from_is_found() -> None:
+    """The owner of a method, what a partial was given, and generators in a closure are found."""
+    rng, owner, items = random.Random(1), Owner(), [1]
+
+    def closure() -> float:
+        return rng.random() + len(items)
+
+    given = functools.partial(take, rng, owner=owner)
+    assert list(generators_behind(owner.method)) == [owner]
+    assert list(generators_behind(given)) == [take, rng, owner]
+    assert list(generators_behind(closure)) == [rng]
+    assert list(generators_behind(random.Random)) == []
+
+
+def test_a_variable_that_has_no_value_yet_is_passed_over() -> None:
+    """A closure over something that is only assigned later is no error."""
+
+    def closure() -> float:
+        return rng.random()
+
+    assert list(generators_behind(closure)) == []
+    rng = random.Random(1)
+    assert list(generators_behind(closure)) == [rng]
