@@ -14,6 +14,7 @@ from ignite_lrfinder.errors import wrong_type, wrong_value
 from ignite_lrfinder.muting import handlers_of, is_named
 from ignite_lrfinder.ranges import group_lrs, number
 from ignite_lrfinder.sweep import OptimizerLike
+from ignite_lrfinder.trials import Trials
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +29,7 @@ class Arguments:
     step_mode: str
     smooth_f: float
     diverge_th: float
+    trials: Trials | None
 
 
 def check_attach(
@@ -41,6 +43,7 @@ def check_attach(
     step_mode: object,
     smooth_f: object,
     diverge_th: object,
+    verify: object,
     keep_handlers: object,
     snapshot: object,
 ) -> Arguments:
@@ -73,6 +76,7 @@ def check_attach(
         step_mode=str(step_mode),
         smooth_f=_check_smooth_f(smooth_f),
         diverge_th=_check_diverge_th(diverge_th),
+        trials=_check_verify(verify),
     )
 
 
@@ -143,6 +147,16 @@ def _check_diverge_th(diverge_th: object) -> float:
         remedy = "diverge_th should be larger than 1; infinity never stops the sweep."
         raise wrong_value("diverge_th", "at least 1", diverge_th, remedy)
     return value
+
+
+def _check_verify(verify: object) -> Trials | None:
+    """Check the settings of the trials."""
+    if isinstance(verify, Trials):
+        return verify
+    if not isinstance(verify, bool):
+        remedy = "Pass verify=True for the usual trials."
+        raise wrong_type("verify", "True, False or Trials(...)", verify, remedy)
+    return Trials() if verify else None
 
 
 def _check_choice(name: str, value: object, *choices: str) -> None:

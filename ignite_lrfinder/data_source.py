@@ -26,6 +26,10 @@ class DataSource:
         self._memento = Memento(is_opaque=_is_not_data, is_data=True)
         self._memento.remember("the data loader", data)
         self._iterators: list[object] = []
+        self.lend()
+
+    def lend(self) -> None:
+        """Let each loader make new iterators, with workers that belong to the sweep."""
         for obj in self._memento.seen():
             if isinstance(obj, DataLoader):
                 obj._iterator = None

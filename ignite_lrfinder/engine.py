@@ -43,14 +43,14 @@ def start_afresh(trainer: Engine) -> None:
     if has_run or trainer._internal_run_generator is not None:
         state.iteration = state.epoch = 0
         state.max_epochs = None
-        if max_iters(trainer) is not None:
+        if max_iters_of(trainer) is not None:
             state.max_iters = None
     trainer._internal_run_generator = None
     trainer._dataloader_iter = None
     trainer._init_iter = None
 
 
-def max_iters(trainer: Engine) -> int | None:
+def max_iters_of(trainer: Engine) -> int | None:
     """Return the number of iterations a run was asked for; older releases only know epochs."""
     return getattr(trainer.state, "max_iters", None)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ignite.engine import Engine
 from torch.optim.lr_scheduler import LRScheduler
 
-from ignite_lrfinder import apply, plotting, suggestion
+from ignite_lrfinder import advice, apply, plotting
 from ignite_lrfinder.arguments import check_attach
 from ignite_lrfinder.engine import (
     end_run,
@@ -26,6 +26,8 @@ from ignite_lrfinder.result import LRFinderResult
 from ignite_lrfinder.snapshot import Saveable, Snapshot, SnapshotPlace, interrupts_deferred
 from ignite_lrfinder.stepping import StepWatch, objects_of, scalers_among
 from ignite_lrfinder.sweep import OptimizerLike
+from ignite_lrfinder.trials import Trials
+from ignite_lrfinder.verdict import Schedule
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -83,6 +85,7 @@ class FastaiLRFinder:
         diverge_th: float = 5.0,
         *,
         keep_handlers: KeepHandlers = "auto",
+        verify: bool | Trials = False,
         snapshot: SnapshotPlace = "cpu",
     ) -> Iterator[Engine]:
         """Attach the range test to a trainer for the length of a `with` block.
@@ -114,6 +117,9 @@ class FastaiLRFinder:
                 the user that prepare training (on STARTED, EPOCH_STARTED, GET_BATCH_*,
                 ITERATION_STARTED and custom events); "all"; "none"; or a collection of handlers
                 that run besides those of "auto". Handlers added inside the block run, and stay.
+            verify: whether the same run goes on after the sweep with short trials at a few fixed
+                learning rates, each from the start and on the same batches; `Trials(...)` says how
+                much they may train.
             snapshot: where the copy of all state is held: "cpu", in host memory, or "device",
                 beside the original.
 
@@ -125,6 +131,8 @@ class FastaiLRFinder:
             ValueError: for an argument of the wrong value; nothing has been touched then.
             LRFinderError: if a sweep is under way already, if the optimizer takes no step, or if
                 something could not be put back afterwards.
+
+        Inside the block `trainer.run` raises TypeError or ValueError for an output that is no loss.
         """
         arguments = check_attach(
             trainer,
@@ -136,6 +144,7 @@ class FastaiLRFinder:
             step_mode=step_mode,
             smooth_f=smooth_f,
             diverge_th=diverge_th,
+            verify=verify,
             keep_handlers=keep_handlers,
             snapshot=snapshot,
         )
@@ -154,10 +163,8 @@ class FastaiLRFinder:
             opaque=(handler_table(trainer), event_list(trainer)),
         )
         steps = StepWatch(arguments.optimizer, scalers)
-        muting = Muting(trainer, keep_handlers, steps.check)
-        hooks = SweepHooks(
-            trainer, arguments, steps, muting.muted, before.add_data, self._keep_result
-        )
+        muting = Muting(trainer, keep_handlers, steps.hold_lr)
+        hooks = SweepHooks(trainer, arguments, steps, muting.muted, before, self._keep_result)
         interrupted_run = pending_run(trainer)
         try:
             self._begin_block(trainer)
@@ -199,32 +206,52 @@ class FastaiLRFinder:
             "loss": self._result.smoothed_losses.tolist(),
         }
 
-    def lr_suggestion(self, method: str = "auto") -> float | list[float]:
+    def lr_suggestion(
+        self,
+        method: str = "auto",
+        *,
+        schedule: Schedule = "constant",
+        total_iters: int | None = None,
+    ) -> float | list[float]:
         """Suggest a learning rate.
 
         Args:
             method: "auto", "steepest", "valley" or "minimum"; see `ignite_lrfinder.suggestion`.
+                Where trials followed the sweep, "auto" is what they say.
+            schedule: what "auto" is for: a "constant" rate, or the peak of one that decays
+                ("decay").
+            total_iters: optimizer steps of the training that is planned; it matters where there
+                were trials.
 
         Returns:
             The learning rate; with several parameter groups a list, one for each.
 
         Raises:
-            ValueError: for an unknown method.
+            ValueError: for an unknown method or schedule.
             LRFinderError: if no sweep has run yet.
             NoSuggestionError: an LRFinderError, if the curve supports no learning rate.
         """
         result = self._result_for("lr_suggestion can't be returned")
-        return _float_or_list(suggestion.suggest(result, method))
+        return _float_or_list(
+            advice.suggest(result, method, schedule=schedule, total_iters=total_iters)
+        )
 
-    def suggestions(self) -> dict[str, float | list[float]]:
-        """Return what each method suggests, of those that the curve supports.
+    def suggestions(
+        self, *, schedule: Schedule = "constant", total_iters: int | None = None
+    ) -> dict[str, float | list[float]]:
+        """Return what each method suggests, of those that the result supports.
+
+        Args:
+            schedule: as for `lr_suggestion`.
+            total_iters: as for `lr_suggestion`.
 
         Raises:
             LRFinderError: if no sweep has run yet.
             NoSuggestionError: if the curve supports no learning rate.
         """
         result = self._result_for("suggestions can't be returned")
-        return {name: _float_or_list(lrs) for name, lrs in suggestion.suggest_all(result).items()}
+        by_method = advice.suggest_all(result, schedule=schedule, total_iters=total_iters)
+        return {name: _float_or_list(lrs) for name, lrs in by_method.items()}
 
     def lr_bounds(self) -> tuple[float | list[float], float | list[float]]:
         """Return the range for a cyclical or one-cycle policy.
@@ -240,7 +267,7 @@ class FastaiLRFinder:
         References:
             Smith, arXiv 1506.01186, section 3.3.
         """
-        low, high = suggestion.suggest_bounds(self._result_for("lr_bounds can't be returned"))
+        low, high = advice.suggest_bounds(self._result_for("lr_bounds can't be returned"))
         return _float_or_list(low), _float_or_list(high)
 
     def plot(
@@ -268,7 +295,12 @@ class FastaiLRFinder:
         Raises:
             ModuleNotFoundError: if matplotlib is not installed.
             LRFinderError: if no sweep has run yet.
-            ValueError: if skip_start or skip_end is negative, or together they leave nothing.
+            ValueError: if skip_start or skip_end is negative.
+            NoSuggestionError: if the sweep has no point to draw.
+
+        Warns:
+            UserWarning: if skip_start and skip_end leave no curve, so that all points are shown; if
+                the curve supports no suggestion.
 
         Example:
             >>> ax = lr_finder.plot(skip_end=0)  # doctest: +SKIP
@@ -286,7 +318,12 @@ class FastaiLRFinder:
         )
 
     def apply_suggested_lr(
-        self, optimizer: OptimizerLike, lr_scheduler: LRScheduler | None = None
+        self,
+        optimizer: OptimizerLike,
+        lr_scheduler: LRScheduler | None = None,
+        *,
+        schedule: Schedule = "constant",
+        total_iters: int | None = None,
     ) -> None:
         """Set the suggested learning rate on an optimizer, in place.
 
@@ -295,6 +332,8 @@ class FastaiLRFinder:
                 `lr` stays the same tensor; `initial_lr` and `max_lr` follow where a group has them.
             lr_scheduler: a torch scheduler of the optimizer, whose base learning rates follow as
                 well.
+            schedule: as for `lr_suggestion`.
+            total_iters: as for `lr_suggestion`.
 
         Raises:
             TypeError: if `lr_scheduler` is no torch scheduler.
@@ -309,7 +348,8 @@ class FastaiLRFinder:
                 "it. The end of the block would undo it; call it after the block."
             )
         result = self._result_for("apply_suggested_lr can't be called")
-        apply.apply_lr(optimizer, suggestion.suggest(result), lr_scheduler)
+        lrs = advice.suggest(result, schedule=schedule, total_iters=total_iters)
+        apply.apply_lr(optimizer, lrs, lr_scheduler)
 
     def _result_for(self, purpose: str) -> LRFinderResult:
         """Return the result of the last sweep, or say what cannot be done without one."""

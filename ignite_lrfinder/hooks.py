@@ -1,19 +1,24 @@
-"""What happens at each event of a sweep: begin, take the loss, go on, stop, make the result."""
+"""What happens at each event of a run: the sweep, the trials after it, the result."""
 
 import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
+import numpy as np
 from ignite.engine import Engine, Events
 
+from ignite_lrfinder.advice import lrs_at
 from ignite_lrfinder.arguments import Arguments
 from ignite_lrfinder.divergence import StopReason
-from ignite_lrfinder.engine import max_iters, move_first
+from ignite_lrfinder.engine import max_iters_of, move_first
 from ignite_lrfinder.errors import LRFinderError
 from ignite_lrfinder.measurement import Measurement
-from ignite_lrfinder.result import LRFinderResult, SweepSettings
+from ignite_lrfinder.result import LRFinderResult, SweepSettings, Trial
+from ignite_lrfinder.snapshot import Snapshot
 from ignite_lrfinder.stepping import StepWatch
 from ignite_lrfinder.sweep import lr_table
+from ignite_lrfinder.trials import PlannedTrial, next_trial
 
 # The number that other finders default to, for a trainer that cannot say how long its run is.
 _DEFAULT_NUM_ITER = 100
@@ -27,7 +32,7 @@ class SweepHooks:
         arguments: the checked arguments of `attach`.
         steps: the watch over the optimizer's steps.
         muted: the names of the muted handlers that a user wrote, one of which may take the step.
-        on_data: called with the trainer's data, before anything is drawn from it.
+        snapshot: what trials begin from; it is told of the trainer's data before it is drawn from.
         on_result: called once with the result.
     """
 
@@ -37,20 +42,24 @@ class SweepHooks:
         arguments: Arguments,
         steps: StepWatch,
         muted: Sequence[str],
-        on_data: Callable[[object], None],
+        snapshot: Snapshot,
         on_result: Callable[[LRFinderResult], None],
     ) -> None:
         self._trainer = trainer
         self._arguments = arguments
         self._steps = steps
         self._muted = muted
-        self._on_data = on_data
+        self._snapshot = snapshot
         self._on_result = on_result
         self._sweep: Measurement | None = None
+        self._current: Measurement | None = None
+        self._data: Iterable[Any] | None = None
+        self._planned: PlannedTrial | None = None
+        self._trials: list[Trial] = []
         self._is_finished = False
         self._num_iter = 0
         self._last_iteration = 0
-        self._handlers: list[tuple[Events, Callable[[Engine], None]]] = []
+        self._handlers: list[tuple[Events, Callable[..., None]]] = []
 
     def add(self) -> None:
         """Add the hooks to the trainer."""
@@ -58,6 +67,7 @@ class SweepHooks:
         move_first(self._trainer, Events.STARTED)
         self._add_handler(Events.STARTED, self._begin)
         self._add_handler(Events.DATALOADER_STOP_ITERATION, self._notice_end_of_data)
+        self._add_handler(Events.TERMINATE_SINGLE_EPOCH, self._begin_trial)
         self._add_handler(Events.EPOCH_COMPLETED, self._go_on)
         self._add_handler(Events.TERMINATE, self._finish)
         self._add_handler(Events.COMPLETED, self._finish)
@@ -72,31 +82,32 @@ class SweepHooks:
         if self._sweep is not None and not self._is_finished:
             self._make_result(self._sweep, is_collective=False)
 
-    def _add_handler(self, event: Events, handler: Callable[[Engine], None]) -> None:
+    def _add_handler(self, event: Events, handler: Callable[..., None]) -> None:
         """Add one of the hooks to the trainer."""
         self._trainer.add_event_handler(event, handler)
         self._handlers.append((event, handler))
 
     def _take_data(self, engine: Engine) -> None:
-        """Note the trainer's data before a handler or an iterator changes it."""
+        """Note the trainer's data and length, before a handler or an iterator changes them."""
         if self._sweep is not None:
             raise LRFinderError(
                 "The block must run its trainer once, got a second run. Attach the finder again "
                 "for another sweep from the same start."
             )
-        self._on_data(engine.state.dataloader)
+        self._data = engine.state.dataloader
+        self._snapshot.add_data(self._data)
         self._make_room(engine)
 
     def _set_data(self, data: Iterable[object]) -> None:
         """Note data that a handler gives to the trainer, before it is drawn from."""
-        self._on_data(data)
+        self._snapshot.add_data(data)
         type(self._trainer).set_data(self._trainer, data)
 
     def _make_room(self, engine: Engine) -> None:
         """Give the run as many epochs as the sweep needs, as far as that is known."""
         state = engine.state
         self._num_iter = self._arguments.num_iter or _length_of_run(engine)
-        if max_iters(engine) is not None:
+        if max_iters_of(engine) is not None:
             state.max_iters = None
             state.max_epochs = 1
         if state.epoch_length is not None and state.max_epochs is not None:
@@ -106,16 +117,60 @@ class SweepHooks:
         """Set the first learning rate, and begin to listen to the train step."""
         arguments = self._arguments
         table = lr_table(arguments.start_lr, arguments.end_lr, self._num_iter, arguments.step_mode)
-        self._sweep = Measurement(arguments, table, self._steps, self._muted)
+        self._sweep = self._current = Measurement(arguments, table, self._steps, self._muted)
         # Only now, to come after a handler added inside the block, which may take the step.
         self._add_handler(Events.ITERATION_COMPLETED, self._take_loss)
 
     def _take_loss(self, engine: Engine) -> None:
-        """Hand the output of an iteration to the measurement."""
-        if self._sweep is None or self._sweep.reason is not None:
+        """Hand the output of an iteration to the measurement; after its end, go on to the next."""
+        if self._current is None or self._current.reason is not None:
             return
-        if self._sweep.take(engine.state.output) is not None:
+        if self._current.take(engine.state.output) is None:
+            return
+        self._note_trial()
+        self._planned = self._next_trial()
+        if self._planned is None:
             engine.terminate()
+        else:
+            engine.terminate_epoch()
+
+    def _note_trial(self) -> None:
+        """Keep what a trial gave that has ended."""
+        if self._planned is not None and self._current is not None:
+            is_diverged = self._current.reason is StopReason.NON_FINITE
+            self._trials.append(
+                Trial(
+                    lr=self._planned.lr,
+                    num_iter=self._planned.num_iter,
+                    losses=self._current.losses,
+                    is_diverged=is_diverged,
+                )
+            )
+            self._planned = None
+
+    def _next_trial(self) -> PlannedTrial | None:
+        """Plan the trial that follows, if one does."""
+        settings = self._arguments.trials
+        if settings is None or self._sweep is None:
+            return None
+        if self._sweep.reason in (StopReason.OUT_OF_DATA, StopReason.TERMINATED):
+            return None
+        return next_trial(settings, self._result(self._sweep), self._trials)
+
+    def _begin_trial(self, engine: Engine, iter_counter: int) -> None:
+        """Begin a trial from the snapshot; the engine is about to start its data again."""
+        if self._planned is None or self._sweep is None:
+            return
+        self._steps.remove()
+        self._snapshot.rewind()
+        engine.state.dataloader = self._data
+        self._last_iteration = -1
+        row = lrs_at(self._result(self._sweep), self._planned.lr)
+        table = np.tile(np.array(row), (self._planned.num_iter, 1))
+        # Only a loss that is not finite ends a trial: a spike need not last.
+        self._current = Measurement(
+            self._arguments, table, self._steps, self._muted, diverge_th=math.inf
+        )
 
     def _notice_end_of_data(self, engine: Engine) -> None:
         """End the sweep where the data is a built-in iterator, which cannot be started again.
@@ -132,14 +187,15 @@ class SweepHooks:
         if state.iteration == self._last_iteration:
             self._stop(StopReason.OUT_OF_DATA)
         self._last_iteration = state.iteration
-        is_going_on = self._sweep is not None and self._sweep.reason is None
+        is_going_on = self._current is not None and self._current.reason is None
         if is_going_on and state.max_epochs is not None:
             state.max_epochs = max(state.max_epochs, state.epoch + 1)
 
     def _stop(self, reason: StopReason) -> None:
         """End the run."""
-        if self._sweep is not None:
-            self._sweep.end(reason)
+        if self._current is not None:
+            self._current.end(reason)
+            self._note_trial()
         self._trainer.terminate()
 
     def _finish(self, engine: Engine) -> None:
@@ -159,6 +215,11 @@ class SweepHooks:
         """Hand on the result, and return why the sweep ended."""
         self._is_finished = True
         reason = sweep.end(StopReason.TERMINATED, is_collective=is_collective)
+        self._on_result(self._result(sweep))
+        return reason
+
+    def _result(self, sweep: Measurement) -> LRFinderResult:
+        """Return the result of the sweep and the trials so far."""
         settings = SweepSettings(
             start_lr=tuple(sweep.table[0].tolist()),
             end_lr=tuple(sweep.table[-1].tolist()),
@@ -167,21 +228,20 @@ class SweepHooks:
             smooth_f=self._arguments.smooth_f,
             diverge_th=self._arguments.diverge_th,
         )
-        result = LRFinderResult(
+        return LRFinderResult(
             lr=sweep.lr,
             losses=sweep.losses,
             smoothed_losses=sweep.smoothed_losses,
-            stop_reason=reason,
+            stop_reason=sweep.reason or StopReason.TERMINATED,
             settings=settings,
+            trials=tuple(self._trials),
         )
-        self._on_result(result)
-        return reason
 
 
 def _length_of_run(engine: Engine) -> int:
     """Return how many iterations a trainer's run was asked for."""
     state = engine.state
-    num_iter = max_iters(engine)
+    num_iter = max_iters_of(engine)
     if num_iter is None and state.epoch_length is not None and state.max_epochs is not None:
         num_iter = state.epoch_length * state.max_epochs
     if num_iter is not None and num_iter < 1:

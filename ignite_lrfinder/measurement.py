@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ignite_lrfinder.arguments import Arguments
 from ignite_lrfinder.divergence import DivergenceMonitor, StopReason
 from ignite_lrfinder.errors import LRFinderError
-from ignite_lrfinder.muting import TRAIN_STEP
 from ignite_lrfinder.recorder import LossRecorder, loss_of
 from ignite_lrfinder.stepping import StepWatch
 from ignite_lrfinder.sweep import Lrs, LRSweep
@@ -27,13 +27,19 @@ class Measurement:
         table: the learning rates of T points and G parameter groups, of shape (T, G).
         steps: the watch over the optimizer's steps, which from now on follows the table.
         muted: the names of the muted handlers that a user wrote, one of which may take the step.
+        diverge_th: how far the loss may rise; default, as given to `attach`.
 
     Attributes:
         reason: why it ended; None as long as it goes on.
     """
 
     def __init__(
-        self, arguments: Arguments, table: Lrs, steps: StepWatch, muted: Sequence[str]
+        self,
+        arguments: Arguments,
+        table: Lrs,
+        steps: StepWatch,
+        muted: Sequence[str],
+        diverge_th: float | None = None,
     ) -> None:
         self.reason: StopReason | None = None
         self._output_transform = arguments.output_transform
@@ -41,7 +47,9 @@ class Measurement:
         self._muted = muted
         self._sweep = LRSweep(arguments.optimizer, table)
         self._recorder = LossRecorder()
-        self._monitor = DivergenceMonitor(arguments.smooth_f, arguments.diverge_th)
+        self._monitor = DivergenceMonitor(
+            arguments.smooth_f, arguments.diverge_th if diverge_th is None else diverge_th
+        )
         self._losses: list[float] = []
         self._num_stepless = 0
         steps.follow(self._sweep)
@@ -57,12 +65,12 @@ class Measurement:
         return self.table[: len(self._losses)]
 
     @property
-    def losses(self) -> Lrs:
+    def losses(self) -> NDArray[np.float64]:
         """The loss of each point."""
         return np.array(self._losses)
 
     @property
-    def smoothed_losses(self) -> Lrs:
+    def smoothed_losses(self) -> NDArray[np.float64]:
         """The moving average of the losses, which decides on divergence."""
         return np.array(self._monitor.smoothed)
 
@@ -73,15 +81,16 @@ class Measurement:
             Why the measurement has ended with this iteration; None to go on.
 
         Raises:
-            TypeError, ValueError: if the output holds no loss.
+            TypeError: if the output holds no loss.
+            ValueError: if it is a tensor or array of several elements.
             LRFinderError: if the optimizer takes no steps.
         """
-        self._steps.check(TRAIN_STEP)
+        self._steps.hold_lr()
         self._recorder.add(loss_of(self._output_transform(output)))
         if not self._steps.has_stepped and not self._steps.is_blind:
             self._do_without_step()
             return self.reason
-        self._steps.has_stepped = self._steps.is_skipped = False
+        self._steps.forget_step()
         self._num_stepless = 0
         self._recorder.close_point()
         is_last = self._sweep.event_index + 1 == len(self.table)

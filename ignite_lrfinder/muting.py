@@ -14,9 +14,7 @@ from ignite.engine import Engine, Events
 from ignite_lrfinder.engine import Entry, Handler, handler_table
 
 KeepHandlers = Literal["auto", "all", "none"] | Collection[Handler]
-Check = Callable[[str], None]
-
-TRAIN_STEP = "the train step (a scheduler stepped in it?) or a handler added inside the block"
+HoldLR = Callable[..., None]
 
 # What comes after the fact reports, saves, schedules or stops.
 _MUTED_EVENTS = frozenset(
@@ -45,17 +43,17 @@ class Muting:
     Args:
         trainer: the engine whose handlers are muted.
         keep_handlers: "auto", "all", "none", or the handlers that run besides those of "auto".
-        check: called before and after each handler that runs, with the name of what ran last.
+        hold_lr: called before each handler that runs, and after it with its name.
 
     Attributes:
         muted: the names of the handlers that are muted, without Ignite's own.
     """
 
-    def __init__(self, trainer: Engine, keep_handlers: KeepHandlers, check: Check) -> None:
+    def __init__(self, trainer: Engine, keep_handlers: KeepHandlers, hold_lr: HoldLR) -> None:
         self.muted: list[str] = []
         self._trainer = trainer
         self._keep_handlers: KeepHandlers = keep_handlers
-        self._check = check
+        self._hold_lr = hold_lr
         self._table = handler_table(trainer)
         # The lists themselves are kept: a run that goes on around the sweep may be iterating over
         # one.
@@ -72,7 +70,7 @@ class Muting:
             ]
             pairs = list(zip(entries, kept, strict=True))
             quiet = [entry[0] for entry, is_kept in pairs if not is_kept]
-            self.muted += [name_of(handler) for handler in quiet if not _is_ignites(handler)]
+            self.muted += [name_of(handler) for handler in quiet if self._is_users(handler)]
             if event == Events.EXCEPTION_RAISED and not any(kept):
                 # An engine that has this event in its table at all swallows exceptions.
                 self._absent = self._table.pop(event)[:]
@@ -83,7 +81,7 @@ class Muting:
         """Give the handlers back, in their order; what was added or removed meanwhile stays so."""
         for event, entries in self._lists.items():
             added = self._table.get(event, [])
-            if event not in self._table or event == Events.EXCEPTION_RAISED:
+            if event == Events.EXCEPTION_RAISED:
                 added = [*self._absent, *added]
             entries[:] = [self._original(entry) for entry in added]
         new = {event: entries for event, entries in self._table.items() if event not in self._lists}
@@ -91,11 +89,18 @@ class Muting:
         self._table.update(self._lists)
         self._table.update({event: entries for event, entries in new.items() if entries})
 
+    def _is_users(self, registered: Handler) -> bool:
+        """Tell whether a handler is the user's own code, such as a method of their trainer."""
+        handler = _parent(registered)
+        is_engines = getattr(handler, "__module__", "").startswith("ignite.")
+        is_own = _is_own(self._trainer, handler) and not is_engines
+        return is_own or not _is_ignites(registered)
+
     def _stand_in(self, entry: Entry, is_kept: bool) -> Entry:
         """Return the entry that takes the place of another during the sweep."""
         handler, args, kwargs = entry
         quiet = functools.partial(_quiet)
-        stand_in = functools.partial(_watched, handler, self._check) if is_kept else quiet
+        stand_in = functools.partial(_watched, handler, self._hold_lr) if is_kept else quiet
         # Ignite compares `_parent()` where there is one, so the trainer still finds the handler.
         vars(stand_in)["_parent"] = functools.partial(_parent, handler)
         self._stood_in[id(stand_in)] = (stand_in, entry)
@@ -189,11 +194,11 @@ def _parent(registered: Handler) -> Handler:
     return registered if original is None else original
 
 
-def _watched(handler: Handler, check: Check, *args: object, **kwargs: object) -> None:
+def _watched(handler: Handler, hold_lr: HoldLR, *args: object, **kwargs: object) -> None:
     """Run a handler, and look before and after whether a learning rate was written."""
-    check(TRAIN_STEP)
+    hold_lr()
     handler(*args, **kwargs)
-    check(name_of(handler))
+    hold_lr(name_of(handler))
 
 
 def _quiet(*args: object, **kwargs: object) -> None:

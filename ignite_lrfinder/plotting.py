@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ignite_lrfinder import suggestion
+from ignite_lrfinder.advice import suggest
 from ignite_lrfinder.curve import Curve, curve_of, reference_group
 from ignite_lrfinder.errors import NoSuggestionError, wrong_value
 from ignite_lrfinder.result import LRFinderResult
@@ -22,7 +22,11 @@ _MAX_GROUPS_IN_LEGEND = 6
 
 
 def require_matplotlib() -> None:
-    """Import matplotlib, or say how to get it."""
+    """Import matplotlib, or say how to get it.
+
+    Raises:
+        ModuleNotFoundError: if it is not installed.
+    """
     try:
         importlib.import_module("matplotlib")
     except ImportError as error:
@@ -150,7 +154,7 @@ def _limit_losses(ax: "Axes", losses: np.ndarray) -> None:
 def _draw_suggestion(ax: "Axes", result: LRFinderResult) -> None:
     """Mark the suggestion on the curve, with one line in the legend for each parameter group."""
     try:
-        lrs = suggestion.suggest(result)
+        lrs = suggest(result)
     except NoSuggestionError as error:
         warnings.warn(f"No suggestion is shown. {error}", UserWarning, stacklevel=4)
         ax.plot([], [], linestyle="none", label="no suggestion")

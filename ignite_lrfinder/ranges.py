@@ -29,7 +29,8 @@ def group_lrs(
 
     Raises:
         TypeError: for something else than numbers.
-        ValueError: where a number is out of range, or where their count is not G.
+        ValueError: where a number is out of range, where their count is not G, or where groups that
+            are given apart share one tensor for a learning rate.
     """
     own = _own_lrs(optimizer)
     # A list in end_lr sweeps the groups apart; a single start is then where each of them starts.

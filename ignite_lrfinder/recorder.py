@@ -100,7 +100,7 @@ class LossRecorder:
         points, self._unread = _to_host(self._unread), []
         means = [sum(losses) / len(losses) for losses in points]
         if is_collective and means and self._num_processes > 1:
-            means = _mean_over_processes(means)
+            means = _mean_over_processes(means, self._num_processes)
         return means
 
 
@@ -120,11 +120,11 @@ def _to_host(points: list[list[Loss]]) -> list[list[float]]:
     ]
 
 
-def _mean_over_processes(means: list[float]) -> list[float]:
+def _mean_over_processes(means: list[float], num_processes: int) -> list[float]:
     """Average each loss over the processes with one collective."""
     total = idist.all_reduce(torch.tensor(means, dtype=torch.float64, device=idist.device()))
     assert isinstance(total, torch.Tensor)  # what a tensor comes back as
-    return (total / idist.get_world_size()).tolist()
+    return (total / num_processes).tolist()
 
 
 def _refusal(output: object) -> str:

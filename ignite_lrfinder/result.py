@@ -39,6 +39,37 @@ class SweepSettings:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Trial:
+    """What a trial gave.
+
+    Attributes:
+        lr: its learning rate; positive.
+        num_iter: how many iterations were planned.
+        losses: the loss of each iteration, before its step; shape (n,), n at most `num_iter`,
+            read-only.
+        is_diverged: whether it broke down; a loss that is not finite makes it so in any case.
+    """
+
+    lr: float
+    num_iter: int
+    losses: NDArray[np.float64]
+    is_diverged: bool = False
+
+    def __post_init__(self) -> None:
+        """Make the losses a read-only array, and look for those that are not finite."""
+        losses = np.array(self.losses, dtype=np.float64)
+        losses.flags.writeable = False
+        object.__setattr__(self, "losses", losses)
+        is_diverged = bool(self.is_diverged) or not bool(np.isfinite(losses).all())
+        object.__setattr__(self, "is_diverged", is_diverged)
+
+    @property
+    def is_cut_short(self) -> bool:
+        """Whether it ended early for another reason than its loss, as when the data ended."""
+        return len(self.losses) < self.num_iter and not self.is_diverged
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class LRFinderResult:
     """What a sweep found: T points over G parameter groups.
 
@@ -50,6 +81,7 @@ class LRFinderResult:
             shape (T,), read-only. Suggestions do not use it: it lags.
         stop_reason: why the sweep ended.
         settings: what the sweep was asked to do.
+        trials: the short trainings at fixed rates that followed it, in their order.
 
     Example:
         >>> result = LRFinderResult(
@@ -75,6 +107,7 @@ class LRFinderResult:
     smoothed_losses: NDArray[np.float64]
     stop_reason: StopReason
     settings: SweepSettings
+    trials: tuple[Trial, ...] = ()
 
     def __post_init__(self) -> None:
         """Make the arrays read-only and refuse those whose shapes do not belong together."""
@@ -111,6 +144,7 @@ class LRFinderResult:
             "lr": _encode(self.lr.tolist()),
             "losses": _encode(self.losses.tolist()),
             "smoothed_losses": _encode(self.smoothed_losses.tolist()),
+            "trials": [_encode_trial(trial) for trial in self.trials],
         }
         Path(path).write_text(json.dumps(content, allow_nan=False) + "\n", encoding="utf-8")
 
@@ -143,6 +177,7 @@ class LRFinderResult:
                 smoothed_losses=_decode(content["smoothed_losses"]),
                 stop_reason=StopReason(content["stop_reason"]),
                 settings=_decode_settings(content["settings"]),
+                trials=tuple(_decode_trial(trial) for trial in content["trials"]),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise _not_a_result(path, f"a damaged result ({error!r})") from error
@@ -180,6 +215,26 @@ def _decode_settings(content: Mapping[str, Any]) -> SweepSettings:
         step_mode=str(content["step_mode"]),
         smooth_f=float(content["smooth_f"]),
         diverge_th=float(content["diverge_th"]),
+    )
+
+
+def _encode_trial(trial: Trial) -> dict[str, object]:
+    """Make plain data of a trial."""
+    return {
+        "lr": trial.lr,
+        "num_iter": trial.num_iter,
+        "losses": _encode(trial.losses.tolist()),
+        "is_diverged": trial.is_diverged,
+    }
+
+
+def _decode_trial(content: Mapping[str, Any]) -> Trial:
+    """Rebuild a trial from its plain data."""
+    return Trial(
+        lr=float(content["lr"]),
+        num_iter=int(content["num_iter"]),
+        losses=_decode(content["losses"]),
+        is_diverged=bool(content["is_diverged"]),
     )
 
 

@@ -20,6 +20,8 @@ from ignite_lrfinder.errors import LRFinderError
 from ignite_lrfinder.memento import Memento
 from ignite_lrfinder.random_state import global_states
 
+_LENGTH_OF_RUN = ("epoch_length", "max_epochs", "max_iters", "dataloader")
+
 SnapshotPlace = Literal["cpu", "device"]
 
 
@@ -86,11 +88,36 @@ class Snapshot:
         Raises:
             LRFinderError: naming the objects of which something could not be put back.
         """
-        failures: dict[str, BaseException] = {}
         vars(self._trainer).clear()
         vars(self._trainer).update(self._attributes)
+        failures = self._restore_objects()
+        # A traceback may keep this object alive; the copies need not be.
+        self._memento.forget()
+        self._sources.clear()
+        if failures:
+            _report(failures)
+
+    def rewind(self) -> None:
+        """Put everything back in the middle of a run, which begins again with its first epoch.
+
+        Raises:
+            LRFinderError: naming the objects of which something could not be put back.
+        """
+        state = self._trainer.state
+        length = {name: vars(state)[name] for name in _LENGTH_OF_RUN if name in vars(state)}
+        failures = self._restore_objects()
+        for source in self._sources:
+            source.lend()
+        vars(state).update(length, iteration=0, epoch=0)
+        if failures:
+            _report(failures)
+
+    def _restore_objects(self) -> dict[str, BaseException]:
+        """Put back all but the trainer's attributes, and return what failed."""
+        failures: dict[str, BaseException] = {}
         for source in reversed(self._sources):
             failures |= source.restore()
+        # What fails here fails again below; `load_state_dict` needs the content of its argument.
         self._memento.restore(self._state_dicts)
         for name, (obj, state_dict) in self._state_dicts.items():
             _attempt(name, failures, functools.partial(obj.load_state_dict, state_dict))
@@ -98,11 +125,7 @@ class Snapshot:
         # Last: what is called above may draw random numbers.
         for name, put_back in self._random_states:
             _attempt(name, failures, put_back)
-        # A traceback may keep this object alive; the copies need not be.
-        self._memento.forget()
-        self._sources.clear()
-        if failures:
-            _report(failures)
+        return failures
 
     def _is_opaque(self, opaque: tuple[object, ...], obj: object) -> bool:
         """Tell what the memento leaves alone, and note the sources of data among it."""

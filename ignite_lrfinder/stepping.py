@@ -9,8 +9,9 @@ from typing import Any, Protocol, cast
 import torch
 from torch.utils.hooks import RemovableHandle
 
-from ignite_lrfinder.muting import TRAIN_STEP
 from ignite_lrfinder.sweep import LRSweep, OptimizerLike
+
+_TRAIN_STEP = "the train step (a scheduler stepped in it?) or a handler added inside the block"
 
 
 class GradScalerLike(Protocol):
@@ -67,8 +68,8 @@ class StepWatch:
             undo()
         self._undo.clear()
 
-    def check(self, writer: str) -> None:
-        """Set the learning rate again if something wrote it since the last look, and warn of it."""
+    def hold_lr(self, writer: str = _TRAIN_STEP) -> None:
+        """Set the learning rate again if `writer` wrote it since the last look, and warn of it."""
         if self._sweep is None or not self._sweep.is_overwritten():
             return
         self._sweep.write()
@@ -82,6 +83,10 @@ class StepWatch:
                 UserWarning,
                 stacklevel=2,
             )
+
+    def forget_step(self) -> None:
+        """Begin to wait for the next step."""
+        self.has_stepped = self.is_skipped = False
 
     def _shadow_step(self, obj: Any, take_step: Callable[..., object]) -> None:
         """Let an object's `step` go through another function, as torch's schedulers do."""
@@ -101,12 +106,14 @@ class StepWatch:
         found_inf = getattr(optimizer, "found_inf", None)
         if found_inf is None or not bool(found_inf):
             self.has_stepped = True
-        return self._force_lr(args, kwargs)
+        self._force_lr()
+        return self._with_watched_closures(args, kwargs)
 
     def _take_step(self, step: Callable[..., object], *args: Any, **kwargs: Any) -> object:
         """Take the step of an optimizer that has no hooks."""
         self.has_stepped = True
-        args, kwargs = self._force_lr(args, kwargs)
+        self._force_lr()
+        args, kwargs = self._with_watched_closures(args, kwargs)
         return step(*args, **kwargs)
 
     def _take_scaler_step(
@@ -118,14 +125,16 @@ class StepWatch:
             self.is_skipped = not self.has_stepped
         return output
 
-    def _force_lr(
+    def _force_lr(self) -> None:
+        """Set the learning rate, also if it looks untouched: `tensor.data` leaves no mark."""
+        self.hold_lr()
+        if self._sweep is not None:
+            self._sweep.write()
+
+    def _with_watched_closures(
         self, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Set the learning rate now, and again after each closure among the arguments of a step."""
-        self.check(TRAIN_STEP)
-        if self._sweep is not None:
-            # Even if it looks untouched: a write through `tensor.data` leaves no mark.
-            self._sweep.write()
+        """Return the arguments of a step, whose closure may write the learning rate once more."""
         watched = tuple(self._watched(arg) for arg in args)
         return watched, {name: self._watched(arg) for name, arg in kwargs.items()}
 
@@ -137,7 +146,7 @@ class StepWatch:
         @functools.wraps(argument)
         def closure(*args: Any, **kwargs: Any) -> Any:
             loss = argument(*args, **kwargs)
-            self.check(TRAIN_STEP)
+            self.hold_lr()
             return loss
 
         return closure

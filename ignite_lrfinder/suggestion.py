@@ -12,16 +12,8 @@ from types import MappingProxyType
 
 import numpy as np
 
-from ignite_lrfinder.curve import (
-    Curve,
-    curve_of,
-    reference_group,
-    running_median,
-    unexpected_shape,
-    usable_points,
-)
+from ignite_lrfinder.curve import Curve, running_median, unexpected_shape
 from ignite_lrfinder.errors import NoSuggestionError
-from ignite_lrfinder.result import LRFinderResult
 
 # In standard deviations of the smoothed loss. The lowest point of pure noise often lies this far
 # below its level, but noise does not climb a cliff afterwards: where one follows, the curve has an
@@ -38,7 +30,7 @@ _OVER = 0.1
 _TURNED = 0.25
 
 _RESPONSE_POINTS = 2
-_EDGE_DIVISOR = 10.0
+_EDGE_DIVISORS = MappingProxyType({"constant": 10.0, "decay": 4.0})
 _MINIMUM_DIVISOR = 10.0
 
 
@@ -98,8 +90,10 @@ def edge(curve: Curve) -> int:
     return min(int(low[-1]) + 1, len(curve.lr) - 1)
 
 
-def auto(curve: Curve) -> float:
+def auto(curve: Curve, schedule: str = "constant") -> float:
     """Return a tenth of the learning rate of the edge: a safe choice for a constant rate.
+
+    A rate that decays may peak higher, at a quarter of the edge.
 
     On a noisy curve the minimum has rivals, which may lie decades to the left; the edge has none.
     Two points are taken off it: the loss of a point is measured before its step, and an unstable
@@ -107,7 +101,8 @@ def auto(curve: Curve) -> float:
     trainings at constant rate divisors from 8 to 12 did equally well; the same over the minimum, or
     slopes, did as well where the loss was clear, and far worse where it was noisy.
     """
-    return _divided(curve, max(edge(curve) - _RESPONSE_POINTS, 0), _EDGE_DIVISOR)
+    before_edge = max(edge(curve) - _RESPONSE_POINTS, 0)
+    return _divided(curve, before_edge, _EDGE_DIVISORS[schedule])
 
 
 def steepest(curve: Curve) -> float:
@@ -172,93 +167,6 @@ METHODS: Mapping[str, Callable[[Curve], float]] = MappingProxyType(
 """The methods by their names, the default first."""
 
 
-def suggest(result: LRFinderResult, method: str = "auto") -> tuple[float, ...]:
-    """Suggest a learning rate for each parameter group.
-
-    Args:
-        result: the result of a sweep.
-        method: one of `METHODS`.
-
-    Returns:
-        One learning rate for each parameter group: those that the groups had at the same moment of
-        the sweep. A group frozen at 0 stays there.
-
-    Raises:
-        ValueError: if there is no such method.
-        NoSuggestionError: if the curve supports no learning rate.
-
-    Example:
-        >>> from ignite_lrfinder.divergence import StopReason
-        >>> from ignite_lrfinder.result import SweepSettings
-        >>> lr = np.geomspace(1e-5, 1.0, 101)
-        >>> losses = np.minimum(1.0, np.abs(np.log10(lr) + 1) / 2)
-        >>> settings = SweepSettings(
-        ...     start_lr=(1e-5,),
-        ...     end_lr=(1.0,),
-        ...     num_iter=101,
-        ...     step_mode="exp",
-        ...     smooth_f=0.05,
-        ...     diverge_th=5.0,
-        ... )
-        >>> result = LRFinderResult(
-        ...     lr=lr[:, None],
-        ...     losses=losses,
-        ...     smoothed_losses=losses,
-        ...     stop_reason=StopReason.COMPLETED,
-        ...     settings=settings,
-        ... )
-        >>> [round(lr, 3) for lr in suggest(result, "minimum")]
-        [0.01]
-    """
-    if method not in METHODS:
-        names = ", ".join(repr(name) for name in METHODS)
-        raise ValueError(
-            f"method must be one of {names}, got {method!r}. Leave it out for the default, 'auto'."
-        )
-    return _for_groups(result, METHODS[method](curve_of(result)))
-
-
-def suggest_all(result: LRFinderResult) -> dict[str, tuple[float, ...]]:
-    """Suggest by every method that the curve supports.
-
-    Args:
-        result: the result of a sweep.
-
-    Returns:
-        What `suggest` returns, by the name of the method.
-
-    Raises:
-        NoSuggestionError: if the curve supports no method.
-    """
-    curve = curve_of(result)
-    suggestions: dict[str, tuple[float, ...]] = {}
-    refusals: list[NoSuggestionError] = []
-    for name, method in METHODS.items():
-        try:
-            suggestions[name] = _for_groups(result, method(curve))
-        except NoSuggestionError as refusal:
-            refusals.append(refusal)
-    if not suggestions:
-        raise refusals[0]
-    return suggestions
-
-
-def suggest_bounds(result: LRFinderResult) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Suggest the bounds of a cyclical policy for each parameter group.
-
-    Args:
-        result: the result of a sweep.
-
-    Returns:
-        The lower and the upper learning rates, each with one for each parameter group.
-
-    Raises:
-        NoSuggestionError: if the curve supports no bounds.
-    """
-    lower, upper = bounds(curve_of(result))
-    return _for_groups(result, lower), _for_groups(result, upper)
-
-
 def _refusal(fall: float, noise: float, has_cliff: bool) -> NoSuggestionError:
     """Say in which way the curve has no descent, and what to change."""
     shape = "only rises" if has_cliff else "is flat"
@@ -272,23 +180,3 @@ def _refusal(fall: float, noise: float, has_cliff: bool) -> NoSuggestionError:
 def _divided(curve: Curve, point: int, divisor: float) -> float:
     """Return the learning rate of a point over a divisor, but none below those tested."""
     return max(float(curve.lr[point]) / divisor, float(curve.lr[0]))
-
-
-def _for_groups(result: LRFinderResult, reference_lr: float) -> tuple[float, ...]:
-    """Return every group's learning rate at the moment the reference group had `reference_lr`."""
-    lr = result.lr[usable_points(result)]
-    reference = lr[:, reference_group(result)]
-    after = int(np.searchsorted(reference, reference_lr))
-    if reference[after] == reference_lr:
-        return tuple(lr[after].tolist())
-    ratios = np.log(reference[after - 1 : after + 1] / reference_lr)
-    share = float(ratios[0] / (ratios[0] - ratios[1]))
-    return tuple(
-        _between(low, high, share)
-        for low, high in zip(*lr[after - 1 : after + 1].tolist(), strict=True)
-    )
-
-
-def _between(low: float, high: float, share: float) -> float:
-    """Return the learning rate a share of the way from low to high, over log(lr) if it can be."""
-    return low * (high / low) ** share if low > 0 else low + (high - low) * share

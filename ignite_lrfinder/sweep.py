@@ -1,6 +1,6 @@
 """The param scheduler of the sweep: point k -> learning rates."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -20,6 +20,11 @@ class OptimizerLike(Protocol):
     @property
     def param_groups(self) -> Sequence[dict[str, Any]]:
         """The parameter groups, each a dict with the key "lr"."""
+        ...
+
+    @property
+    def step(self) -> Callable[..., Any]:
+        """The function that takes a step."""
         ...
 
 

@@ -11,9 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ignite_lrfinder import LRFinderResult, StopReason, SweepSettings
+from ignite_lrfinder.advice import suggest
 from ignite_lrfinder.curve import curve_of
 from ignite_lrfinder.plotting import plot_result
-from ignite_lrfinder.suggestion import suggest
 
 
 @pytest.fixture(autouse=True)

@@ -87,7 +87,7 @@ def test_each_writer_is_named_once() -> None:
                 else contextlib.nullcontext()
             )
             with context:
-                watch.check(writer)
+                watch.hold_lr(writer)
             assert lr_of(optimizer) == 0.25
 
 
@@ -96,7 +96,7 @@ def test_nothing_is_forced_before_or_after_the_sweep() -> None:
     optimizer = make_optimizer()
     watch = StepWatch(optimizer, [])
     optimizer.step()
-    watch.check("nobody")
+    watch.hold_lr("nobody")
     assert lr_of(optimizer) == 0.5
     watch.follow(LRSweep(optimizer, np.array([[0.25]])))
     watch.remove()

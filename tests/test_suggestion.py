@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import result_of, u_shape, usable_sweeps
 
-from ignite_lrfinder import NoSuggestionError, suggestion
+from ignite_lrfinder import NoSuggestionError, advice
+from ignite_lrfinder.advice import suggest, suggest_all, suggest_bounds
 from ignite_lrfinder.curve import Curve
-from ignite_lrfinder.suggestion import METHODS, auto, bounds, suggest, suggest_all, suggest_bounds
+from ignite_lrfinder.suggestion import METHODS, auto, bounds
 
 LR = np.geomspace(1e-7, 10.0, 161)  # 20 points for each decade
 X = np.log10(LR)
@@ -249,7 +250,7 @@ def test_a_method_that_refuses_is_left_out(monkeypatch: pytest.MonkeyPatch):
     def refuse(curve: object) -> float:
         raise NoSuggestionError("no")
 
-    monkeypatch.setattr(suggestion, "METHODS", {"refuse": refuse, "valley": METHODS["valley"]})
+    monkeypatch.setattr(advice, "METHODS", {"refuse": refuse, "valley": METHODS["valley"]})
     result = result_of(LR, u_shape(X, fall_at=-3.0, cliff_at=-0.5))
     assert list(suggest_all(result)) == ["valley"]
 

@@ -1,0 +1,277 @@
+"""Trials: the planner and the verdict against losses whose best learning rate is known."""
+
+import dataclasses
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from strategies import result_of, u_shape
+
+from ignite_lrfinder.errors import LRFinderError
+from ignite_lrfinder.result import LRFinderResult, Trial
+from ignite_lrfinder.trials import PlannedTrial, Trials, next_trial
+from ignite_lrfinder.verdict import Schedule, Verdict, suggested_lr, verdict
+
+LR = np.geomspace(1e-7, 10.0, 100)
+SWEEP = result_of(LR, u_shape(np.log10(LR), fall_at=-3.0, cliff_at=0.0))
+few = settings(max_examples=40, deadline=None)
+schedules = pytest.mark.parametrize("schedule", ["constant", "decay"])
+
+Loss = Callable[[float], float]
+
+
+def parabola(best: float, cliff: float = math.inf) -> Loss:
+    """Return a final loss: 1 at `best`, 2 as before training far below, more above, then inf."""
+
+    def final(lr: float) -> float:
+        squared = np.log10(lr / best) ** 2
+        rise = squared / (1 + squared) if lr < best else min(squared, 9.0)
+        return math.inf if lr >= cliff else 1 + rise
+
+    return final
+
+
+def run(planned: PlannedTrial, loss: Loss, *, noise: float = 0.0, start: float = 2.0) -> Trial:
+    """Return a trial that falls from the starting loss to `loss`, with the same noise each time."""
+    final = loss(planned.lr)
+    if not math.isfinite(final):
+        return Trial(lr=planned.lr, num_iter=planned.num_iter, losses=np.array([start, np.nan]))
+    scatter = noise * np.random.default_rng(0).standard_normal(planned.num_iter)
+    fall = np.exp(-np.arange(planned.num_iter) / 5)
+    losses = final + (start - final) * fall + scatter
+    return Trial(lr=planned.lr, num_iter=planned.num_iter, losses=losses)
+
+
+def run_all(
+    loss: Loss, sweep: LRFinderResult = SWEEP, given: Trials | None = None, noise: float = 0.0
+) -> list[Trial]:
+    """Run what the planner asks for until it is done."""
+    trials: list[Trial] = []
+    while (planned := next_trial(given or Trials(), sweep, trials)) is not None:
+        trials.append(run(planned, loss, noise=noise))
+        assert len(trials) < 400
+    return trials
+
+
+def of(**changes: object) -> Verdict:
+    """Return a verdict with some fields changed."""
+    plain = Verdict(
+        best_lr=0.1,
+        interval=(0.08, 0.12),
+        shoulder_lr=1.0,
+        highest_stable_lr=1.0,
+        num_iter=100,
+        is_paired=True,
+    )
+    return dataclasses.replace(plain, **changes)
+
+
+@few
+@given(st.floats(-3.5, -0.3), st.floats(0.0, 0.02))
+def test_the_best_rate_is_found(log10_best, noise):
+    """Wherever the best rate lies within some decades below the edge, the verdict comes near it."""
+    best = 10**log10_best
+    found = verdict(SWEEP, run_all(parabola(best), noise=noise))
+    assert abs(math.log(found.best_lr / best)) < math.log(1.5)
+    assert found.interval[0] <= found.best_lr <= found.interval[1] <= 2 * found.best_lr
+
+
+@pytest.mark.parametrize("best", [1e-4, 1.0])
+def test_the_range_is_extended_towards_a_best_at_its_end(best):
+    """A best rate outside of the first three trials is followed down, and up."""
+    found = verdict(SWEEP, run_all(parabola(best)))
+    assert abs(math.log(found.best_lr / best)) < math.log(2)
+
+
+@few
+@given(st.floats(-3.0, 0.0), st.floats(0.1, 1.5))
+def test_nothing_at_or_beyond_a_diverged_trial_is_suggested(log10_best, gap):
+    """Where the loss blows up near the best rate, each plan stays at a rate that was stable."""
+    cliff = 10 ** (log10_best + gap)
+    trials = run_all(parabola(10**log10_best, cliff))
+    found = verdict(SWEEP, trials)
+    stable = max(trial.lr for trial in trials if not trial.is_diverged)
+    assert found.highest_stable_lr <= stable < cliff
+    for schedule in ("constant", "decay"):
+        assert suggested_lr(found, schedule, total_iters=10**6) <= stable
+
+
+def test_a_stable_trial_beyond_a_diverged_one_does_not_count():
+    """A rate that survives by luck above one that diverged is no evidence of stability."""
+    planned = [PlannedTrial(lr, 20) for lr in (0.1, 0.2, 0.4, 0.8)]
+    trials = [run(p, lambda lr: math.inf if lr == 0.4 else 1 / lr) for p in planned]
+    found = verdict(SWEEP, trials)
+    assert found.highest_stable_lr == 0.2
+    assert found.best_lr <= 0.2
+    assert 0.2 <= found.shoulder_lr < 0.4
+
+
+@few
+@given(
+    st.floats(-6.0, 1.0),
+    st.floats(-6.0, 1.0),
+    st.integers(10, 60),
+    st.integers(1, 100),
+    st.integers(0, 500),
+)
+def test_the_budget_is_kept(log10_best, log10_cliff, short, longer, spare):
+    """Whatever the losses, no more is trained than `max_iter`, at two lengths, each rate once."""
+    longest = short + longer
+    given = Trials(max_iter=3 * (short + longest) + spare, short_iter=short, long_iter=longest)
+    trials = run_all(parabola(10**log10_best, 10**log10_cliff), given=given)
+    assert sum(len(trial.losses) for trial in trials) <= given.max_iter
+    assert {trial.num_iter for trial in trials} <= {short, longest}
+    rates = [(trial.lr, trial.num_iter) for trial in trials]
+    assert len(set(rates)) == len(rates)
+    assert all(math.isfinite(trial.lr) and trial.lr > 0 for trial in trials)
+
+
+@few
+@given(st.floats(1e-3, 1e3), st.floats(-1e3, 1e3), st.floats(-3.0, -0.5))
+def test_scaling_and_shifting_the_loss_changes_nothing(scale, shift, log10_best):
+    """The same trials are asked for and the same is said, in whatever unit the loss is."""
+    other = result_of(LR, SWEEP.losses * scale + shift)
+    trials: list[Trial] = []
+    while (planned := next_trial(Trials(), SWEEP, trials)) is not None:
+        twin = [dataclasses.replace(t, losses=t.losses * scale + shift) for t in trials]
+        twin_planned = next_trial(Trials(), other, twin)
+        assert twin_planned is not None
+        assert twin_planned.num_iter == planned.num_iter
+        assert twin_planned.lr == pytest.approx(planned.lr, rel=1e-3)
+        trials.append(run(planned, parabola(10**log10_best), noise=0.01))
+    twin = [dataclasses.replace(t, losses=t.losses * scale + shift) for t in trials]
+    mine, theirs = verdict(SWEEP, trials), verdict(other, twin)
+    assert theirs.best_lr == pytest.approx(mine.best_lr, rel=1e-3)
+    assert theirs.shoulder_lr == pytest.approx(mine.shoulder_lr, rel=1e-3)
+    assert theirs.interval == pytest.approx(mine.interval, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    "losses",
+    [
+        np.full(100, 2.0),
+        2 + 0.1 * np.arange(100),
+        2 + np.random.default_rng(0).standard_normal(100),
+        np.array([2.0, 2.0, np.nan]),
+        np.array([2.0]),
+    ],
+    ids=["flat", "only rising", "noise", "broken down at once", "one point"],
+)
+def test_trials_begin_wherever_a_sweep_ended(losses):
+    """A sweep that supports no suggestion still says where to begin, below where it ended."""
+    sweep = result_of(LR[: len(losses)], losses)
+    planned = next_trial(Trials(), sweep, [])
+    assert planned is not None
+    assert 0 < planned.lr <= LR[len(losses) - 1]
+    verdict(sweep, run_all(parabola(planned.lr / 3), sweep))
+
+
+def test_a_sweep_without_a_finite_loss_is_an_error():
+    """Where not even the first loss is finite, no learning rate will help."""
+    with pytest.raises(LRFinderError, match="nothing to begin trials at"):
+        next_trial(Trials(), result_of([0.1, 0.2], [np.nan, np.nan]), [])
+
+
+def test_trials_that_all_diverge_go_down_and_then_are_an_error():
+    """Diverged trials cost little, so rates fall by decades before the planner gives up."""
+    trials = [Trial(lr=0.1, num_iter=40, losses=np.array([np.inf]))]
+    planned = next_trial(Trials(), SWEEP, trials)
+    assert planned is not None
+    assert planned.lr < 0.1
+    with pytest.raises(LRFinderError, match="None of the 1 trials was stable"):
+        verdict(SWEEP, trials)
+
+
+def test_no_trial_follows_one_that_was_cut_short():
+    """Where the data ended in a trial they would end in the next."""
+    cut = Trial(lr=0.1, num_iter=40, losses=np.ones(7))
+    assert cut.is_cut_short
+    assert next_trial(Trials(), SWEEP, [cut]) is None
+    assert verdict(SWEEP, [cut]).best_lr == pytest.approx(0.1)
+
+
+def test_trials_on_different_batches_are_told_from_their_first_loss():
+    """Before its first step a trial's loss does not depend on its rate, only on its batch."""
+    same = run_all(parabola(0.05))
+    assert verdict(SWEEP, same).is_paired
+    other = dataclasses.replace(same[0], losses=same[0].losses + 0.1)
+    assert not verdict(SWEEP, [other, *same[1:]]).is_paired
+
+
+def test_the_interval_is_wide_where_trials_cannot_be_told_apart():
+    """With noise of their own, trials of nearly the same loss leave all rates tried possible."""
+    rng = np.random.default_rng(0)
+    lr = [0.01, 0.02, 0.04, 0.08]
+    losses = [1 + 1e-3 * np.log(rate) ** 2 + rng.standard_normal(200) for rate in lr]
+    trials = [Trial(lr=a, num_iter=200, losses=b) for a, b in zip(lr, losses, strict=True)]
+    low, high = verdict(SWEEP, trials).interval
+    assert low == pytest.approx(0.01)
+    assert high == pytest.approx(0.08)
+
+
+def test_the_shoulder_gives_up_a_tenth_of_the_gain():
+    """From 2 to 1 at the best rate, the loss is 1.1 half way to a rate that ends at 1.2."""
+    planned = [PlannedTrial(lr, 400) for lr in (0.05, 0.1, 0.2)]
+    trials = [run(p, {0.05: 1.5, 0.1: 1.0, 0.2: 1.2}.__getitem__) for p in planned]
+    sweep = result_of(LR, np.full(100, 2.0))
+    assert verdict(sweep, trials).shoulder_lr == pytest.approx(0.1 * math.sqrt(2), rel=1e-2)
+
+
+def test_a_constant_rate_falls_and_a_decaying_one_rises_with_the_run():
+    """The correction is monotone in the length of the run, 1 for short ones, and capped."""
+    lengths = [1, 100, 300, 1000, 3000, 10**7]
+    constant = [suggested_lr(of(shoulder_lr=9.0), total_iters=n) for n in lengths]
+    decay = [suggested_lr(of(shoulder_lr=9.0), "decay", total_iters=n) for n in lengths]
+    assert constant == sorted(constant, reverse=True)
+    assert decay == sorted(decay)
+    assert constant[:2] == decay[:2] == pytest.approx([0.1, 0.1])
+    assert constant[-1] == constant[-2] > 0.1 / 2
+    assert decay[-1] == decay[-2] < 0.1 * 3.2
+
+
+@schedules
+@given(st.floats(1e-6, 1.0), st.floats(1.0, 100.0), st.integers(1, 10**7))
+def test_a_suggestion_is_stable_and_below_the_shoulder(
+    schedule: Schedule, stable: float, shoulder: float, total_iters: int
+):
+    """No correction goes beyond what was stable, or to where the trials did worse."""
+    found = of(best_lr=stable, highest_stable_lr=stable, shoulder_lr=stable * shoulder)
+    suggested = suggested_lr(found, schedule, total_iters=total_iters)
+    assert 0 < suggested <= min(stable, found.shoulder_lr)
+
+
+def test_a_run_of_unknown_length_is_ten_trials_long():
+    """Without `total_iters` the correction is the one of a usual run."""
+    assert suggested_lr(of()) == suggested_lr(of(), total_iters=1000)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"max_iter": 10.5}, TypeError, "max_iter must be an integer, got 10.5"),
+        ({"short_iter": True}, TypeError, "short_iter must be an integer, got True"),
+        ({"short_iter": 9}, ValueError, "short_iter must be at least 10, got 9"),
+        ({"long_iter": 40}, ValueError, "long_iter must be greater than short_iter=40, got 40"),
+        ({"max_iter": 509}, ValueError, "max_iter must be at least 510, got 509"),
+    ],
+)
+def test_settings_that_leave_no_room_are_refused(arguments, error, message):
+    """A wrong setting is named, with what it must be and what it was."""
+    with pytest.raises(error, match=message):
+        Trials(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"schedule": "cosine"}, "schedule must be 'constant' or 'decay', got 'cosine'"),
+        ({"total_iters": 0}, "total_iters must be at least 1, got 0"),
+    ],
+)
+def test_a_plan_that_is_none_is_refused(arguments, message):
+    """A wrong plan is named, with what it must be and what it was."""
+    with pytest.raises(ValueError, match=message):
+        suggested_lr(of(), **arguments)

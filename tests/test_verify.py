@@ -1,0 +1,278 @@
+"""Trials after the sweep, in the same run: from the snapshot, on the same batches, and no trace."""
+
+import inspect
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+import torch
+from conftest import Training, data
+from ignite.engine import Engine, Events
+from test_no_trace import (
+    LOADERS,
+    MOMENTS,
+    WORKER_LOADERS,
+    ShuffledInPlace,
+    Unrestorable,
+    assert_no_trace,
+    train,
+)
+from torch import nn
+
+from ignite_lrfinder import FastaiLRFinder, LRFinderError, LRFinderResult, StopReason, Trials
+from ignite_lrfinder.verdict import suggested_lr, verdict
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Run completed without loss diverging:UserWarning"),
+]
+SHORT = Trials(max_iter=75, short_iter=10, long_iter=15)
+
+
+def verified(training: Training, **kwargs: object) -> FastaiLRFinder:
+    """Run a sweep and short trials."""
+    finder = FastaiLRFinder()
+    arguments = {"num_iter": 30, "start_lr": 1e-5, "end_lr": 10.0, "verify": SHORT, **kwargs}
+    with finder.attach(training.trainer, training.to_save, **arguments) as trainer:
+        trainer.run(training.loader)
+    training.losses.clear()
+    return finder
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("optimizer", ["adam", "sgd-momentum", "lbfgs", "adam-tensor-lr"])
+def test_a_training_goes_on_as_if_there_had_been_no_trials(
+    make_training: Callable[..., Training], optimizer: str, moment: str
+) -> None:
+    """Whatever the optimizer and the moment, later training is bit for bit the same."""
+    before, go_on = MOMENTS[moment]
+    without = make_training(optimizer)
+    before(without)
+    training = make_training(optimizer)
+    before(training)
+    assert len(verified(training).result.trials) >= 5
+    assert_no_trace(training, without, go_on)
+
+
+@pytest.mark.parametrize("loader", {**LOADERS, **WORKER_LOADERS})
+def test_all_trials_see_the_batches_of_the_sweep(
+    make_training: Callable[..., Training], loader: str
+) -> None:
+    """Each trial begins with the very loss the sweep began with, dropout and all."""
+    training = make_training(loader={**LOADERS, **WORKER_LOADERS}[loader])
+    result = verified(training).result
+    assert [trial.losses[0] for trial in result.trials] == [result.losses[0]] * len(result.trials)
+    assert verdict(result, result.trials).is_paired
+
+
+def test_each_step_of_a_trial_uses_its_rate(make_training: Callable[..., Training]) -> None:
+    """What plain SGD changes in a parameter without other gradients tells the rate of each step."""
+    used: list[float] = []
+
+    class Spy(torch.optim.SGD):
+        def step(self, closure: Callable[[], float] | None = None) -> float | None:
+            loss = super().step(closure)
+            used.append(self.param_groups[0]["lr"])
+            return loss
+
+    training = make_training(lambda parameters: Spy(parameters, lr=1e-3))
+
+    @training.trainer.on(Events.ITERATION_STARTED)
+    def write(engine: Engine) -> None:
+        training.optimizer.param_groups[0]["lr"] = 0.5
+
+    with pytest.warns(UserWarning, match="written by"):
+        result = verified(training).result
+    expected = [*result.lr[:, 0]]
+    for trial in result.trials:
+        expected += [trial.lr] * len(trial.losses)
+    assert used == expected
+
+
+def test_the_budget_holds(make_training: Callable[..., Training]) -> None:
+    """With the usual settings sweep and trials take 800 training iterations at most."""
+    training = make_training("sgd-momentum")
+    count = []
+    training.trainer.add_event_handler(Events.ITERATION_STARTED, lambda: count.append(1))
+    result = verified(training, num_iter=100, verify=True).result
+    assert len(count) == len(result) + sum(len(trial.losses) for trial in result.trials)
+    assert len(count) <= 800
+
+
+def test_the_suggestion_is_what_the_trials_say(make_training: Callable[..., Training]) -> None:
+    """By default it is the verdict's, for the plan asked for; other methods read the curve."""
+    finder = verified(make_training("sgd-momentum"), num_iter=100)
+    result = finder.result
+    says = verdict(result, result.trials)
+    assert finder.lr_suggestion() == pytest.approx(suggested_lr(says), rel=1e-12)
+    assert finder.lr_suggestion(schedule="decay", total_iters=500) == pytest.approx(
+        suggested_lr(says, "decay", total_iters=500), rel=1e-12
+    )
+    assert finder.lr_suggestion("valley", schedule="decay") == finder.lr_suggestion("valley")
+    assert finder.suggestions(schedule="decay")["auto"] == finder.lr_suggestion(schedule="decay")
+
+
+def test_groups_keep_their_ratio_in_trials(make_training: Callable[..., Training]) -> None:
+    """Trials scale all parameter groups together, beyond the range of the sweep too."""
+    used = set()
+
+    class Spy(torch.optim.SGD):
+        def step(self, closure: Callable[[], float] | None = None) -> float | None:
+            first, second = (group["lr"] for group in self.param_groups)
+            used.add(round(first / second, 9))
+            return super().step(closure)
+
+    def make(parameters: Iterator[nn.Parameter]) -> torch.optim.Optimizer:
+        first, *others = parameters
+        return Spy([{"params": [first], "lr": 0.03}, {"params": others, "lr": 0.01}])
+
+    finder = verified(make_training(make), end_lr=1e-3)
+    assert used == {3.0}
+    first, second = finder.lr_suggestion()  # type: ignore[misc]  # a list for two groups
+    assert first / second == pytest.approx(3)
+
+
+@pytest.mark.parametrize("fault", [KeyboardInterrupt, ZeroDivisionError], ids=["ctrl-c", "error"])
+@pytest.mark.parametrize("iteration", [1, 9], ids=["first", "later"])
+def test_an_exception_in_a_trial_leaves_no_trace(
+    make_training: Callable[..., Training], iteration: int, fault: type[BaseException]
+) -> None:
+    """What is raised in the third trial comes out, all is restored, and the sweep is kept."""
+    without, training = make_training(), make_training()
+    starts = []
+
+    def fail(engine: Engine) -> None:
+        starts.extend([1] * (engine.state.iteration == 1))
+        if len(starts) == 4 and engine.state.iteration == iteration:
+            raise fault
+
+    finder = FastaiLRFinder()
+    with (
+        pytest.raises(fault),
+        finder.attach(
+            training.trainer, training.to_save, num_iter=30, start_lr=1e-5, verify=SHORT
+        ) as trainer,
+        trainer.add_event_handler(Events.ITERATION_STARTED, fail),
+    ):
+        trainer.run(training.loader)
+    assert_no_trace(training, without, train)
+    assert len(finder.result) == 30 or finder.result.stop_reason.is_divergence
+    assert len(finder.result.trials) == 2
+
+
+def test_an_object_that_cannot_be_rewound_is_named(make_training: Callable[..., Training]) -> None:
+    """Where the snapshot cannot be put back before a trial, the error says so, and all else is."""
+    without, training = make_training(), make_training()
+    to_save = {**training.to_save, "stubborn": Unrestorable()}
+    with (
+        pytest.raises(LRFinderError, match="stubborn: OSError"),
+        FastaiLRFinder().attach(training.trainer, to_save, num_iter=20, verify=SHORT) as trainer,
+    ):
+        trainer.run(training.loader)
+    assert_no_trace(training, without, train)
+
+
+def test_a_source_that_cannot_start_again_is_used_as_it_comes(
+    make_training: Callable[..., Training],
+) -> None:
+    """From a generator trials get other batches, end with it, and the verdict says not paired."""
+
+    def batches() -> Iterator[tuple[torch.Tensor, ...]]:
+        samples = data()
+        for i in range(70):
+            yield samples[torch.arange(i, i + 8) % len(samples)]
+
+    training = make_training(loader=batches)
+    result = verified(training).result
+    assert sum(len(trial.losses) for trial in result.trials) + len(result) == 70
+    assert not verdict(result, result.trials).is_paired
+    assert result.trials[-1].is_cut_short
+
+
+def test_handlers_that_prepare_an_epoch_run_at_the_start_of_each_trial(
+    make_training: Callable[..., Training],
+) -> None:
+    """A kept handler sees the first epoch again in each trial, as in the sweep."""
+    training = make_training(loader=ShuffledInPlace)
+    epochs, iterations = [], []
+    training.trainer.add_event_handler(
+        Events.EPOCH_STARTED, lambda engine: epochs.append(engine.state.epoch)
+    )
+    training.trainer.add_event_handler(
+        Events.ITERATION_STARTED, lambda engine: iterations.append(engine.state.iteration)
+    )
+    result = verified(training).result
+    lengths = [len(result), *(len(trial.losses) for trial in result.trials)]
+    assert iterations == [i for length in lengths for i in range(1, length + 1)]
+    assert epochs == [e for n in lengths for e in range(1, (n - 1) // 12 + 2)]
+
+
+def test_accumulation_makes_a_step_of_a_trial_of_several_iterations(
+    make_training: Callable[..., Training],
+) -> None:
+    """With gradients accumulated over two batches a trial of n steps takes 2n iterations."""
+    training = make_training("sgd-momentum")
+    step = training.trainer._process_function
+    parameters = list(training.model.parameters())
+
+    def accumulate(engine: Engine, batch: object) -> object:
+        if engine.state.iteration % 2 == 0:
+            return step(engine, batch)
+        return 1.0
+
+    training.trainer._process_function = accumulate
+    result = verified(training).result
+    assert all(len(trial.losses) == trial.num_iter for trial in result.trials[:3])
+    assert len(parameters) > 0
+
+
+def test_without_a_usable_sweep_there_are_no_trials(make_training: Callable[..., Training]) -> None:
+    """A sweep that somebody else ended is not verified."""
+    training = make_training()
+    finder = FastaiLRFinder()
+    with finder.attach(
+        training.trainer, training.to_save, num_iter=30, start_lr=1e-5, verify=True
+    ) as trainer:
+        trainer.add_event_handler(Events.ITERATION_COMPLETED(once=9), trainer.terminate)
+        trainer.run(training.loader)
+    assert finder.result.stop_reason is StopReason.TERMINATED
+    assert finder.result.trials == ()
+
+
+def test_trials_are_saved_with_the_result(
+    make_training: Callable[..., Training], tmp_path: pytest.TempPathFactory
+) -> None:
+    """A result brings its trials back, and the same suggestion with them."""
+    result = verified(make_training("sgd-momentum")).result
+    path = f"{tmp_path}/result.json"
+    result.save(path)
+    loaded = LRFinderResult.load(path)
+    for trial, again in zip(result.trials, loaded.trials, strict=True):
+        assert (trial.lr, trial.num_iter, trial.is_diverged) == (
+            again.lr,
+            again.num_iter,
+            again.is_diverged,
+        )
+        np.testing.assert_array_equal(trial.losses, again.losses)
+
+
+@pytest.mark.parametrize("verify", [1, "yes", None], ids=repr)
+def test_verify_is_true_false_or_settings(
+    make_training: Callable[..., Training], verify: object
+) -> None:
+    """Anything else is refused by its kind."""
+    training = make_training()
+    with (
+        pytest.raises(TypeError, match=r"verify must be True, False or Trials\(\.\.\.\), got"),
+        FastaiLRFinder().attach(training.trainer, training.to_save, verify=verify),  # type: ignore[arg-type]  # what the test is about
+    ):
+        pass
+
+
+def test_without_verify_attach_has_its_documented_order() -> None:
+    """The parameters of `attach` stand in the order that is documented."""
+    names = list(inspect.signature(FastaiLRFinder.attach).parameters)
+    assert names[:10] == [
+        *("self", "trainer", "to_save", "output_transform", "num_iter", "start_lr", "end_lr"),
+        *("step_mode", "smooth_f", "diverge_th"),
+    ]
+    assert {"keep_handlers", "verify", "snapshot"} == set(names[10:])
