@@ -18,6 +18,8 @@ from ignite_lrfinder import (
     LRFinderResult,
     NoSuggestionError,
     StopReason,
+    Trial,
+    Trials,
 )
 
 
@@ -45,6 +47,7 @@ def attach_with_everything(trainer: Engine, optimizer: Optimizer) -> None:
         smooth_f=0.1,
         diverge_th=3.0,
         keep_handlers="none",
+        verify=True,
         snapshot="device",
     ):
         pass
@@ -69,6 +72,12 @@ def attach_with_kept_handlers(trainer: Engine, optimizer: Optimizer) -> None:
         pass
 
 
+def attach_with_trials(trainer: Engine, optimizer: Optimizer) -> None:
+    settings = Trials(max_iter=1400, short_iter=80, long_iter=260)
+    with FastaiLRFinder().attach(trainer, {"optimizer": optimizer}, verify=settings):
+        pass
+
+
 def attach_refuses_what_it_does_not_know(trainer: Engine, optimizer: Optimizer) -> None:
     lr_finder = FastaiLRFinder()
     to_save = {"optimizer": optimizer}
@@ -80,10 +89,12 @@ def attach_refuses_what_it_does_not_know(trainer: Engine, optimizer: Optimizer) 
 def suggest(lr_finder: FastaiLRFinder) -> None:
     default: float | list[float] = lr_finder.lr_suggestion()
     chosen: float | list[float] = lr_finder.lr_suggestion(method="valley")
+    peak: float | list[float] = lr_finder.lr_suggestion(schedule="decay", total_iters=10_000)
+    trials: tuple[Trial, ...] = lr_finder.result.trials
     suggestions: dict[str, float | list[float]] = lr_finder.suggestions()
     min_lr, max_lr = lr_finder.lr_bounds()
     bounds: tuple[float | list[float], float | list[float]] = (min_lr, max_lr)
-    print(default, chosen, suggestions, bounds)
+    print(default, chosen, peak, trials, suggestions, bounds)
 
 
 def apply(lr_finder: FastaiLRFinder, optimizer: Optimizer, lr_scheduler: LRScheduler) -> None:
