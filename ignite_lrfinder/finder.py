@@ -21,10 +21,11 @@ from ignite_lrfinder.engine import (
 )
 from ignite_lrfinder.errors import LRFinderError
 from ignite_lrfinder.hooks import SweepHooks
+from ignite_lrfinder.interrupts import Interrupts
 from ignite_lrfinder.muting import KeepHandlers, Muting, kept_reporters
 from ignite_lrfinder.result import LRFinderResult
-from ignite_lrfinder.snapshot import Saveable, Snapshot, SnapshotPlace, interrupts_deferred
-from ignite_lrfinder.stepping import StepWatch, objects_of, scalers_among
+from ignite_lrfinder.snapshot import Saveable, Snapshot, SnapshotPlace
+from ignite_lrfinder.stepping import StepWatch, models_of, objects_of, scalers_among
 from ignite_lrfinder.sweep import OptimizerLike
 from ignite_lrfinder.trials import Trials
 from ignite_lrfinder.verdict import Schedule
@@ -149,38 +150,43 @@ class FastaiLRFinder:
             snapshot=snapshot,
         )
         self._refuse_second_attach(trainer)
+        references = list(objects_of(train_step_of(trainer)))
         scalers = scalers_among(
-            *to_save.values(),
-            *vars(trainer).values(),
-            *vars(trainer.state).values(),
-            *objects_of(train_step_of(trainer)),
+            *to_save.values(), *vars(trainer).values(), *vars(trainer.state).values(), *references
         )
-        before = Snapshot(
-            trainer,
-            to_save,
-            snapshot,
-            others=(*kept_reporters(trainer, keep_handlers), *scalers),
-            opaque=(handler_table(trainer), event_list(trainer)),
-        )
-        steps = StepWatch(arguments.optimizer, scalers)
-        muting = Muting(trainer, keep_handlers, steps.hold_lr)
-        hooks = SweepHooks(trainer, arguments, steps, muting.muted, before, self._keep_result)
-        interrupted_run = pending_run(trainer)
-        try:
-            self._begin_block(trainer)
-            muting.mute()
-            hooks.add()
-            start_afresh(trainer)
-            yield trainer
-        finally:
-            with interrupts_deferred(), contextlib.ExitStack() as undo:
-                # Last comes first, and a step that fails does not keep back the others.
-                undo.callback(before.restore)
-                undo.callback(self._end_block, trainer)
-                undo.callback(muting.undo)
-                undo.callback(steps.remove)
-                undo.callback(hooks.remove)
-                undo.callback(end_run, trainer, interrupted_run)
+        models = models_of(arguments.optimizer, references)
+        with Interrupts() as interrupts:
+            before = Snapshot(
+                trainer,
+                to_save,
+                snapshot,
+                others=(*kept_reporters(trainer, keep_handlers), *scalers, *models),
+                opaque=(handler_table(trainer), event_list(trainer)),
+            )
+            steps = StepWatch(arguments.optimizer, scalers)
+            muting = Muting(trainer, keep_handlers, steps.hold_lr)
+            hooks = SweepHooks(trainer, arguments, steps, muting.muted, before, self._keep_result)
+            interrupted_run = pending_run(trainer)
+            try:
+                self._begin_block(trainer)
+                muting.mute()
+                hooks.add()
+                start_afresh(trainer)
+                try:
+                    interrupts.allow()
+                    yield trainer
+                finally:
+                    # An interrupt may still fall before this, but none between it and the undoing.
+                    interrupts.is_deferring = True
+            finally:
+                with contextlib.ExitStack() as undo:
+                    # Last comes first, and a step that fails does not keep back the others.
+                    undo.callback(before.restore)
+                    undo.callback(self._end_block, trainer)
+                    undo.callback(muting.undo)
+                    undo.callback(steps.remove)
+                    undo.callback(hooks.remove)
+                    undo.callback(end_run, trainer, interrupted_run)
 
     @property
     def result(self) -> LRFinderResult:

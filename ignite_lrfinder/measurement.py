@@ -15,7 +15,7 @@ from ignite_lrfinder.sweep import Lrs, LRSweep
 # No step in so many iterations will not come any more: few people accumulate gradients for longer.
 # Where no handler is muted that could take the step, hardly anyone does.
 _MAX_STEPLESS_MUTED = 100
-_MAX_STEPLESS = 2000
+_MAX_STEPLESS = 1000
 _LOOK_EVERY = 10
 
 

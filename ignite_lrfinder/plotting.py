@@ -1,6 +1,7 @@
 """A result drawn on matplotlib Axes; matplotlib is imported when a plot is asked for."""
 
 import importlib
+import numbers
 import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ import numpy as np
 
 from ignite_lrfinder.advice import suggest
 from ignite_lrfinder.curve import Curve, curve_of, reference_group
-from ignite_lrfinder.errors import NoSuggestionError, wrong_value
+from ignite_lrfinder.errors import NoSuggestionError, wrong_type, wrong_value
 from ignite_lrfinder.result import LRFinderResult
 
 if TYPE_CHECKING:
@@ -64,11 +65,10 @@ def plot_result(
         ValueError: if skip_start or skip_end is negative.
         NoSuggestionError: if there is no point to draw.
     """
-    for name, skip in (("skip_start", skip_start), ("skip_end", skip_end)):
-        if skip < 0:
-            raise wrong_value(
-                name, "at least 0", skip, f"{name} cannot be negative; 0 leaves out nothing."
-            )
+    _check_skip("skip_start", skip_start)
+    _check_skip("skip_end", skip_end)
+    if ax is not None and not hasattr(ax, "has_data"):
+        raise wrong_type("ax", "a matplotlib Axes or None", ax, "Leave it out for a new figure.")
     if len(result) == 0:
         raise NoSuggestionError("The curve has too few points to be drawn: none. Raise num_iter.")
     shown = _shown_points(len(result), skip_start, skip_end)
@@ -78,13 +78,22 @@ def plot_result(
         ax.set_xscale("log")
     _draw_losses(ax, result, shown)
     if is_new:
-        _limit_losses(ax, result.losses[shown])
+        _limit_losses(ax, result.losses)
     if display_suggestion:
         _draw_suggestion(ax, result)
     ax.set_xlabel("Learning rate")
     ax.set_ylabel("Loss")
     ax.legend()
     return ax
+
+
+def _check_skip(name: str, skip: object) -> None:
+    """Refuse to leave out something else than a number of points."""
+    if not isinstance(skip, numbers.Integral):
+        raise wrong_type(name, "an integer", skip, "Pass a number of points.")
+    if skip < 0:
+        remedy = f"{name} cannot be negative; 0 leaves out nothing."
+        raise wrong_value(name, "at least 0", skip, remedy)
 
 
 def _new_axes(kwargs: Mapping[str, Any]) -> "Axes":

@@ -1,13 +1,9 @@
 """Everything that a sweep may change, as it was before: capture, restore."""
 
-import contextlib
 import copy
 import functools
-import signal
 import sys
-import threading
-import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, Protocol, TypeGuard
 
 import torch
@@ -145,23 +141,6 @@ class Snapshot:
                 self._memento.remember(name, state_dict, obj)
         for name, obj in known.items():
             self._memento.remember(name, *_parts(obj))
-
-
-@contextlib.contextmanager
-def interrupts_deferred() -> Iterator[None]:
-    """Let Ctrl-C wait until the block is done, so that a second one cannot leave half a restore."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    received: list[tuple[int, types.FrameType | None]] = []
-    handler = signal.getsignal(signal.SIGINT)
-    signal.signal(signal.SIGINT, lambda number, frame: received.append((number, frame)))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, signal.SIG_DFL if handler is None else handler)
-        if received and callable(handler):
-            handler(*received[0])
 
 
 def _is_known(obj: object) -> bool:

@@ -75,11 +75,15 @@ class StepWatch:
         self._sweep.write()
         if writer not in self._warned_of:
             self._warned_of.add(writer)
+            effect = (
+                "The optimizer hides its steps, so points from here on may have used that one."
+                if self.is_blind
+                else "Each point still used the learning rate of the sweep."
+            )
             warnings.warn(
                 "The learning rate must be left to the finder during a sweep, got one written by "
-                f"{writer}. Each point still used the learning rate of the sweep. Mute what writes "
-                "it (leave it out of keep_handlers), and put a scheduler in to_save to have it "
-                "restored.",
+                f"{writer}. {effect} Mute what writes it (leave it out of keep_handlers), and put "
+                "a scheduler in to_save to have it restored.",
                 UserWarning,
                 stacklevel=2,
             )
@@ -156,6 +160,18 @@ def scalers_among(*objects: object) -> list[GradScalerLike]:
     """Return the gradient scalers among some objects, each once."""
     found = {id(obj): cast(GradScalerLike, obj) for obj in objects if _is_scaler(type(obj))}
     return list(found.values())
+
+
+def models_of(optimizer: OptimizerLike, objects: Iterable[object]) -> list[torch.nn.Module]:
+    """Return the modules among some objects that the optimizer trains, if only in part."""
+    trained = {id(parameter) for group in optimizer.param_groups for parameter in _params(group)}
+    modules = [obj for obj in objects if isinstance(obj, torch.nn.Module)]
+    return [obj for obj in modules if any(id(p) in trained for p in obj.parameters())]
+
+
+def _params(group: dict[str, Any]) -> Iterable[object]:
+    """Return the parameters of a group, which a hand-written optimizer may keep elsewhere."""
+    return group.get("params", ())
 
 
 def objects_of(function: object) -> Iterator[object]:

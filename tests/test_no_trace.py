@@ -530,6 +530,18 @@ def test_parameters_come_back_where_to_save_names_only_the_optimizer(
     assert_same(list(training.model.parameters()), before)
 
 
+def test_buffers_come_back_where_the_train_step_refers_to_the_model(
+    make_training: Callable[..., Training],
+) -> None:
+    """With the optimizer alone in `to_save` the statistics of BatchNorm come back too."""
+    training, without = make_training("sgd-momentum"), make_training("sgd-momentum")
+    with FastaiLRFinder().attach(
+        training.trainer, {"optimizer": training.optimizer}, num_iter=10
+    ) as trainer:
+        trainer.run(training.loader)
+    assert_no_trace(training, without, train)
+
+
 def test_tensors_and_their_gradients_stay_the_same_objects(
     make_training: Callable[..., Training],
 ) -> None:

@@ -161,6 +161,22 @@ def test_a_negative_trim_is_refused(name: str) -> None:
         plot_result(u_shaped(), **{name: -1})  # type: ignore[arg-type]  # one of two integers
 
 
+@pytest.mark.parametrize(
+    ("argument", "value"), [("skip_start", 1.5), ("skip_end", "2"), ("ax", 3)], ids=str
+)
+def test_an_argument_of_the_wrong_kind_is_refused(argument: str, value: object) -> None:
+    """The error names the argument and shows what came."""
+    with pytest.raises(TypeError, match=f"{argument} must be .*, got {value!r}"):
+        plot_result(u_shaped(), **{argument: value})  # type: ignore[arg-type]  # what it is about
+
+
+def test_the_cliff_is_seen_where_only_the_end_is_shown() -> None:
+    """Trimming down to the rise after the minimum still shows the rise."""
+    result = u_shaped()
+    ax = plot_result(result, skip_start=70, skip_end=0)
+    assert ax.get_ylim()[1] > 3 * result.losses[70]
+
+
 def test_matplotlib_is_imported_only_for_a_plot() -> None:
     """Importing the package does not import matplotlib."""
     code = "import sys, ignite_lrfinder; sys.exit('matplotlib' in sys.modules)"

@@ -1,11 +1,6 @@
 """All that a sweep may change is captured and put back, and Ctrl-C waits for it."""
 
-import contextlib
-import os
 import random
-import signal
-import threading
-from collections.abc import Iterator
 from typing import Any, Literal
 
 import numpy as np
@@ -16,7 +11,7 @@ from torch import nn, optim
 from torch.utils.data import DataLoader
 
 from ignite_lrfinder.errors import LRFinderError
-from ignite_lrfinder.snapshot import Snapshot, interrupts_deferred
+from ignite_lrfinder.snapshot import Snapshot
 
 PLACES: list[Literal["cpu", "device"]] = ["cpu", "device"]
 
@@ -337,63 +332,3 @@ def test_ctrl_c_that_led_to_the_restore_stays_ctrl_c() -> None:
             snapshot.restore()
     assert isinstance(info.value.__cause__, LRFinderError)
     assert "a: OSError" in str(info.value.__cause__)
-
-
-@pytest.fixture
-def default_sigint() -> Iterator[None]:
-    """Let Ctrl-C raise KeyboardInterrupt, and put the handler of before back."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("default_sigint")
-@pytest.mark.parametrize("times", [1, 3])
-def test_ctrl_c_waits_for_the_end_of_the_block(times: int) -> None:
-    """A real SIGINT inside comes out after the last statement, and the handler is as before."""
-    done = []
-    with pytest.raises(KeyboardInterrupt), interrupts_deferred():  # noqa: PT012  # it must come after
-        for i in range(times):
-            os.kill(os.getpid(), signal.SIGINT)
-            done.append(i)
-    assert len(done) == times
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-
-
-@pytest.mark.usefixtures("default_sigint")
-@pytest.mark.parametrize("is_error", [True, False], ids=["error", "no-error"])
-def test_without_ctrl_c_nothing_is_raised_but_what_the_block_raises(is_error: bool) -> None:
-    """An error goes through, and the handler of SIGINT is back."""
-    expected = pytest.raises(OSError) if is_error else contextlib.nullcontext()  # noqa: PT011  # any will do
-    with expected, interrupts_deferred():
-        if is_error:
-            raise OSError
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-
-
-def test_a_handler_of_the_users_own_hears_of_ctrl_c() -> None:
-    """What the user does at Ctrl-C is done once, after the block."""
-    heard: list[str] = []
-    before = signal.signal(signal.SIGINT, lambda number, frame: heard.append("interrupt"))
-    try:
-        with interrupts_deferred():
-            for _ in range(2):
-                os.kill(os.getpid(), signal.SIGINT)
-            heard.append("block")
-        assert heard == ["block", "interrupt"]
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def test_in_another_thread_the_block_just_runs() -> None:
-    """Only the main thread may set signal handlers; elsewhere there is nothing to defer."""
-    done = []
-
-    def work() -> None:
-        with interrupts_deferred():
-            done.append(1)
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    thread.join()
-    assert done == [1]

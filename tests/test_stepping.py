@@ -207,6 +207,10 @@ def test_where_steps_cannot_be_seen_the_watch_says_so() -> None:
     with watching(optimizer) as watch:
         assert watch.is_blind
         assert lr_of(optimizer) == 0.25
+        optimizer.param_groups[0]["lr"] = 9.0
+        with pytest.warns(UserWarning, match="hides its steps, so points from here on may have"):
+            watch.hold_lr()
+        assert lr_of(optimizer) == 0.25
 
 
 def test_a_closure_that_writes_the_lr_does_not_change_the_step() -> None:

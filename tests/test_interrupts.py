@@ -1,0 +1,150 @@
+"""Ctrl-C held back: it comes late, once, and never into the middle of a restore."""
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+import types
+from collections.abc import Callable, Iterator
+
+import pytest
+import torch
+from conftest import Training
+
+from ignite_lrfinder import FastaiLRFinder
+from ignite_lrfinder.interrupts import Interrupts
+
+
+@pytest.fixture
+def default_sigint() -> Iterator[None]:
+    """Let Ctrl-C raise KeyboardInterrupt, and put the handler of before back."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("default_sigint")
+@pytest.mark.parametrize("times", [1, 3])
+def test_ctrl_c_waits_for_the_end_of_the_block(times: int) -> None:
+    """A real SIGINT inside comes out after the last statement, and the handler is as before."""
+    done = []
+    with pytest.raises(KeyboardInterrupt), Interrupts():  # noqa: PT012  # it must come after
+        for i in range(times):
+            os.kill(os.getpid(), signal.SIGINT)
+            done.append(i)
+    assert len(done) == times
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.usefixtures("default_sigint")
+@pytest.mark.parametrize("is_error", [True, False], ids=["error", "no-error"])
+def test_without_ctrl_c_nothing_is_raised_but_what_the_block_raises(is_error: bool) -> None:
+    """An error goes through, and the handler of SIGINT is back."""
+    expected = pytest.raises(OSError) if is_error else contextlib.nullcontext()  # noqa: PT011  # any will do
+    with expected, Interrupts():
+        if is_error:
+            raise OSError
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_handler_of_the_users_own_hears_of_ctrl_c() -> None:
+    """What the user does at Ctrl-C is done once, after the block."""
+    heard: list[str] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: heard.append("interrupt"))
+    try:
+        with Interrupts():
+            for _ in range(2):
+                os.kill(os.getpid(), signal.SIGINT)
+            heard.append("block")
+        assert heard == ["block", "interrupt"]
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_in_another_thread_the_block_just_runs() -> None:
+    """Only the main thread may set signal handlers; elsewhere there is nothing to defer."""
+    done = []
+
+    def work() -> None:
+        with Interrupts():
+            done.append(1)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert done == [1]
+
+
+@pytest.mark.usefixtures("default_sigint")
+def test_what_came_early_is_let_through_when_it_is_allowed() -> None:
+    """An interrupt that was held back is raised by `allow`, and later ones at once."""
+    with Interrupts() as interrupts:
+        os.kill(os.getpid(), signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            interrupts.allow()
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.mark.usefixtures("default_sigint")
+def test_a_handler_that_was_set_meanwhile_stays() -> None:
+    """A handler of SIGINT that the user sets inside the block is not taken away."""
+    with Interrupts():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+
+
+class InterruptAtLine:
+    """Raise SIGINT at the n-th line that `attach` and `Interrupts` run."""
+
+    def __init__(self, n: int) -> None:
+        self.lines_left = n
+
+    def __call__(self, frame: types.FrameType, event: str, arg: object) -> object:
+        name = frame.f_code.co_filename
+        is_ours = name.endswith("interrupts.py") or (
+            name.endswith("finder.py") and frame.f_code.co_name == "attach"
+        )
+        return self.at_line if is_ours or name.endswith("signal.py") else None
+
+    def at_line(self, frame: types.FrameType, event: str, arg: object) -> object:
+        if event == "line":
+            self.lines_left -= 1
+            if self.lines_left == 0:
+                signal.raise_signal(signal.SIGINT)
+        return self.at_line
+
+
+@pytest.mark.usefixtures("default_sigint")
+@pytest.mark.filterwarnings("ignore:Run completed without loss diverging:UserWarning")
+def test_ctrl_c_at_any_line_of_attach_leaves_no_trace(
+    make_training: Callable[..., Training],
+) -> None:
+    """Wherever it falls, the interrupt comes out, everything is restored, and the finder usable."""
+    training = make_training("sgd-momentum")
+    before = [p.detach().clone() for p in training.model.parameters()]
+    num_lines = 0
+    is_hit = True
+    while is_hit:
+        num_lines += 1
+        trace = InterruptAtLine(num_lines)
+        finder = FastaiLRFinder()
+        debugger = sys.gettrace()
+        sys.settrace(trace)  # type: ignore[arg-type]  # a callable object
+        try:
+            with (
+                contextlib.suppress(KeyboardInterrupt),
+                finder.attach(training.trainer, training.to_save, num_iter=2) as trainer,
+            ):
+                trainer.run(training.loader)
+        finally:
+            sys.settrace(debugger)
+        is_hit = trace.lines_left <= 0
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        assert not any(training.trainer._event_handlers.values())
+        assert training.optimizer.param_groups[0]["lr"] == 1e-3
+        assert training.optimizer.state == {}
+        after = list(training.model.parameters())
+        assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+    assert num_lines > 40
