@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from ignite.engine import Engine
+from ignite.engine import Engine, create_supervised_trainer
 from torch import distributed, nn
 from torch.multiprocessing.spawn import spawn
 
-from ignite_lrfinder import FastaiLRFinder, LRFinderResult, StopReason
+from ignite_lrfinder import FastaiLRFinder, LRFinderResult, StopReason, Trials
 
 pytestmark = pytest.mark.skipif(
     not (distributed.is_available() and distributed.is_gloo_available()),
@@ -71,7 +71,27 @@ def sweep(rank: int, folder: str) -> None:
             trainer.run([0] * 7)
         finder.result.save(Path(folder) / f"{case}-{rank}.json")
         (Path(folder) / f"{case}-{rank}.steps").write_text(str(num_steps))
+    verify(rank, Path(folder))
     distributed.destroy_process_group()
+
+
+def verify(rank: int, folder: Path) -> None:
+    """Sweep and verify a training of DDP on other data in each process, and save the result."""
+    torch.manual_seed(rank)
+    batches = list(zip(torch.randn(50, 8, 4), torch.randn(50, 8, 1), strict=True))
+    torch.manual_seed(0)
+    model = nn.parallel.DistributedDataParallel(nn.Linear(4, 1))
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
+    trainer = create_supervised_trainer(model, optimizer, nn.functional.mse_loss)
+    before = [parameter.detach().clone() for parameter in model.parameters()]
+    finder = FastaiLRFinder()
+    settings = Trials(max_iter=75, short_iter=10, long_iter=15)
+    to_save = {"model": model, "optimizer": optimizer}
+    with finder.attach(trainer, to_save, num_iter=40, start_lr=1e-5, verify=settings) as t:
+        t.run(batches)
+    after = list(model.parameters())
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+    finder.result.save(folder / f"verified-{rank}.json")
 
 
 # What ends each sweep, and after how many points.
@@ -110,6 +130,13 @@ def test_the_loss_is_the_mean_over_the_processes(folder: Path, case: str) -> Non
         for k in range(len(result))
     ]
     np.testing.assert_allclose(result.losses, losses, rtol=1e-14)
+
+
+def test_every_process_runs_the_same_trials(folder: Path) -> None:
+    """The trials of both processes, and so their suggestions, are the same, on different data."""
+    first, second = (folder / f"verified-{rank}.json" for rank in (0, 1))
+    assert first.read_text() == second.read_text()
+    assert len(LRFinderResult.load(first).trials) >= 5
 
 
 @pytest.mark.parametrize("case", CASES)
