@@ -155,7 +155,11 @@ class SweepHooks:
             return None
         if self._sweep.reason in (StopReason.OUT_OF_DATA, StopReason.TERMINATED):
             return None
-        return next_trial(settings, self._result(self._sweep), self._trials)
+        try:
+            return next_trial(settings, self._result(self._sweep), self._trials)
+        except LRFinderError:
+            # Nothing to begin at: the loss was NaN from the start, as the result will say.
+            return None
 
     def _begin_trial(self, engine: Engine, iter_counter: int) -> None:
         """Begin a trial from the snapshot; the engine is about to start its data again."""

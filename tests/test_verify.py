@@ -238,6 +238,20 @@ def test_without_a_usable_sweep_there_are_no_trials(make_training: Callable[...,
     assert finder.result.trials == ()
 
 
+def test_a_loss_that_is_nan_from_the_start_is_not_verified(
+    make_training: Callable[..., Training],
+) -> None:
+    """Then there is nothing to begin trials at, and the result says why."""
+    training = make_training()
+    training.trainer._process_function = lambda engine, batch: (
+        training.optimizer.step(),
+        float("nan"),
+    )[1]
+    result = verified(training).result
+    assert result.stop_reason is StopReason.NON_FINITE
+    assert result.trials == ()
+
+
 def test_trials_are_saved_with_the_result(
     make_training: Callable[..., Training], tmp_path: pytest.TempPathFactory
 ) -> None:
