@@ -33,11 +33,11 @@ def loss_of(output: object) -> Loss:
     if isinstance(value, torch.Tensor):
         if value.numel() != 1 or value.is_complex():
             raise ValueError(_refusal(output))
-        value = value.detach().to_dense().reshape(())
+        value = value.detach()
         if value.device.type == "cpu":
-            return float(value.double().resolve_neg().numpy())
+            return _read_on_host(value)
         # It is read later, and a train step may hand out the same buffer each time.
-        return value.clone()
+        return value.to_dense().reshape(()).clone()
     if isinstance(value, np.ndarray):
         if value.size != 1:
             raise ValueError(_refusal(output))
@@ -45,6 +45,14 @@ def loss_of(output: object) -> Loss:
     if isinstance(value, (numbers.Real, np.bool_)):
         return float(value)
     raise TypeError(_refusal(output))
+
+
+def _read_on_host(value: torch.Tensor) -> float:
+    """Read a tensor of one element that is in host memory, with as few calls of torch as can be."""
+    is_plain = value.dtype in (torch.float32, torch.float64) and value.layout is torch.strided
+    if not is_plain or value.is_neg():
+        value = value.to_dense().double().resolve_neg()
+    return float(value.numpy().item())
 
 
 class LossRecorder:
@@ -59,12 +67,14 @@ class LossRecorder:
     def __init__(self) -> None:
         self._pending: list[Loss] = []
         self._unread: list[list[Loss]] = []
+        self._has_tensors = False
         self._num_processes = idist.get_world_size()
         self._read_every = _READ_EVERY if self._num_processes > 1 else 1
 
     def add(self, loss: Loss) -> None:
         """Take the loss of one more iteration."""
         self._pending.append(loss)
+        self._has_tensors = self._has_tensors or isinstance(loss, torch.Tensor)
 
     def discard(self) -> None:
         """Drop the losses of iterations that led to no step."""
@@ -82,7 +92,7 @@ class LossRecorder:
 
     def close_point(self) -> None:
         """Make one point of the iterations since the last."""
-        if any(isinstance(loss, torch.Tensor) for loss in self._pending):
+        if self._has_tensors:
             self._read_every = _READ_EVERY
         self._unread.append(self._pending)
         self._pending = []
@@ -97,8 +107,10 @@ class LossRecorder:
         Args:
             is_collective: average over the processes, all of which must then call this.
         """
-        points, self._unread = _to_host(self._unread), []
-        means = [sum(losses) / len(losses) for losses in points]
+        points, self._unread = self._unread, []
+        if self._has_tensors:
+            points, self._has_tensors = _to_host(points), False
+        means = [float(sum(losses) / len(losses)) for losses in points]
         if is_collective and means and self._num_processes > 1:
             means = _mean_over_processes(means, self._num_processes)
         return means

@@ -103,7 +103,7 @@ class StepWatch:
 
     def _before_step(
         self, optimizer: torch.optim.Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
         """Force the learning rate; runs twice where a subclass calls its parent's step."""
         # A fused optimizer is told here whether to skip. Knowing costs the wait that
         # GradScaler.step has for every other optimizer.
@@ -111,6 +111,9 @@ class StepWatch:
         if found_inf is None or not bool(found_inf):
             self.has_stepped = True
         self._force_lr()
+        # The first argument is the optimizer; hardly any step has another.
+        if len(args) == 1 and not kwargs:
+            return None
         return self._with_watched_closures(args, kwargs)
 
     def _take_step(self, step: Callable[..., object], *args: Any, **kwargs: Any) -> object:
@@ -130,9 +133,9 @@ class StepWatch:
         return output
 
     def _force_lr(self) -> None:
-        """Set the learning rate, also if it looks untouched: `tensor.data` leaves no mark."""
+        """Set the learning rate; a tensor also if it looks untouched: `.data` leaves no mark."""
         self.hold_lr()
-        if self._sweep is not None:
+        if self._sweep is not None and self._sweep.has_tensors:
             self._sweep.write()
 
     def _with_watched_closures(
