@@ -6,6 +6,8 @@ ARGS ?=
 
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
+BENCHMARK_VENV = .venv-benchmark
+BENCHMARK_READY = $(BENCHMARK_VENV)/.ready
 
 help: ## Say what there is to make.
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## /  make \1	/'
@@ -15,6 +17,9 @@ demo: $(READY) ## Train on the digits data set without and with the finder.
 
 test: $(READY) ## Run the tests; ARGS goes to pytest, as in make test ARGS="-x -k exact".
 	$(BIN)/python -m pytest $(ARGS)
+
+benchmark: $(BENCHMARK_READY) ## Measure this finder and others; ARGS as in ARGS="--seeds 1".
+	$(BENCHMARK_VENV)/bin/python -m benchmarks.trust $(ARGS)
 
 lint: $(READY) ## Check the code's style and format.
 	$(BIN)/ruff check .
@@ -31,8 +36,8 @@ build: $(READY) ## Build the source distribution and the wheel into dist.
 	$(BIN)/python -m build --outdir dist .
 
 clean: ## Remove the virtual environment and everything made here.
-	rm -rf $(VENV) build dist .coverage .hypothesis .pytest_cache .ruff_cache lr_finder_digits.png
-	find examples ignite_lrfinder tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf $(VENV) $(BENCHMARK_VENV) build dist .coverage .hypothesis .pytest_cache .ruff_cache lr_finder_digits.png
+	find benchmarks examples ignite_lrfinder tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # torch comes first and pinned, so that nothing after it can choose another build.
 $(READY): pyproject.toml constraints.txt
@@ -42,4 +47,12 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[dev]'
 	touch $(READY)
 
-.PHONY: help demo test lint types format build clean
+# fastai brings a torchvision that is built for another torch, and needs it for images only.
+$(BENCHMARK_READY): pyproject.toml constraints.txt benchmarks/requirements.txt
+	$(PYTHON) -m venv $(BENCHMARK_VENV)
+	$(BENCHMARK_VENV)/bin/python -m pip install --constraint constraints.txt torch
+	$(BENCHMARK_VENV)/bin/python -m pip install --constraint constraints.txt --requirement benchmarks/requirements.txt --editable .
+	$(BENCHMARK_VENV)/bin/python -m pip uninstall --yes torchvision
+	touch $(BENCHMARK_READY)
+
+.PHONY: help demo test benchmark lint types format build clean

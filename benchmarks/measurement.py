@@ -1,0 +1,68 @@
+"""Run a tool on a task, and score what it suggests."""
+
+import contextlib
+import dataclasses
+import io
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+
+from benchmarks.oracle import SCHEDULES, Record, Schedule
+from benchmarks.regret import regret
+from benchmarks.tasks import Task
+from benchmarks.tools import TOOLS, training
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one suggestion.
+
+    Attributes:
+        tool: the name of the tool.
+        task: the name of the task.
+        schedule: what the rate was for.
+        num_iter: training steps that finding it took.
+        lr: what was suggested; None for a refusal.
+        regret: see `benchmarks.regret`; None for a refusal.
+    """
+
+    tool: str
+    task: str
+    schedule: Schedule
+    num_iter: int
+    lr: float | None
+    regret: float | None
+
+
+def measure(
+    tool: str, task: Task, seed: int, *, record: Record, schedules: Sequence[Schedule] = SCHEDULES
+) -> list[Outcome]:
+    """Let a tool suggest a learning rate for a task, and score it under each schedule."""
+    setup = training(task, seed)
+    with _quiet():
+        try:
+            suggested = TOOLS[tool].suggest(setup)
+        except RuntimeError:
+            suggested = dict.fromkeys(SCHEDULES)
+    outcomes = []
+    for schedule in schedules:
+        lr = suggested[schedule]
+        lost = None if lr is None else regret(record, schedule, lr)
+        outcomes.append(Outcome(tool, task.name, schedule, setup.loss.count, lr, lost))
+    return outcomes
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what the tools print, log and warn about out of the table."""
+    logging.disable(logging.CRITICAL)
+    try:
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()),
+        ):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(logging.NOTSET)

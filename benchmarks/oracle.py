@@ -1,0 +1,132 @@
+"""Train every task to its end at every learning rate of a grid; keep the losses in oracle.json.
+
+    python -m benchmarks.oracle                # the tasks that are not in the file
+    python -m benchmarks.oracle "digits, SGD"  # these again
+
+It takes some minutes. Other machines and other versions of Python (whose source is the text of two
+tasks) give slightly other losses, and hardly other regrets.
+"""
+
+import argparse
+import concurrent.futures
+import dataclasses
+import json
+import math
+import multiprocessing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import torch
+
+from benchmarks.tasks import TASKS, Task, train_step
+
+Schedule: TypeAlias = Literal["constant", "cosine"]
+SCHEDULES: tuple[Schedule, ...] = ("constant", "cosine")
+PATH = Path(__file__).with_name("oracle.json")
+SEEDS = (0, 1)
+GRID = tuple(float(f"{10 ** (k / 3):.4g}") for k in range(-18, 4))  # 1e-6 to 10
+
+_DIGITS = 5
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Record:
+    """What is known of a task.
+
+    Attributes:
+        grid: learning rates.
+        num_iter: iterations of each training.
+        start: validation loss before training, mean over the seeds.
+        constant: validation loss at the end, for each rate of the grid and each seed; None where
+            the training broke down.
+        cosine: the same where the rate decays to zero along half a cosine.
+    """
+
+    grid: list[float]
+    num_iter: int
+    start: float
+    constant: list[list[float | None]]
+    cosine: list[list[float | None]]
+
+
+def final_loss(task: Task, seed: int, lr: float, schedule: Schedule) -> float | None:
+    """Train to the end; return the validation loss, or None where the loss became infinite."""
+    model = task.initial_model(seed)
+    optimizer = task.optimizer(model.parameters(), lr=lr)
+    for i, batch in enumerate(task.batches(1000 + seed, task.num_iter)):
+        if schedule == "cosine":
+            for group in optimizer.param_groups:
+                group["lr"] = lr * (1 + math.cos(math.pi * i / task.num_iter)) / 2
+        if not math.isfinite(train_step(model, optimizer, task.loss, batch)):
+            return None
+    loss = task.validation_loss(model)
+    return _rounded(loss) if math.isfinite(loss) else None
+
+
+def record(task: Task) -> Record:
+    """Train a task over the whole grid, under both schedules and all seeds."""
+    torch.set_num_threads(1)
+    before = [task.validation_loss(task.initial_model(seed)) for seed in SEEDS]
+    losses = {
+        schedule: [[final_loss(task, seed, lr, schedule) for seed in SEEDS] for lr in GRID]
+        for schedule in SCHEDULES
+    }
+    return Record(
+        grid=list(GRID),
+        num_iter=task.num_iter,
+        start=_rounded(sum(before) / len(before)),
+        constant=losses["constant"],
+        cosine=losses["cosine"],
+    )
+
+
+def load(path: Path = PATH) -> dict[str, Record]:
+    """Read the records, by the names of the tasks."""
+    return {name: Record(**content) for name, content in json.loads(path.read_text()).items()}
+
+
+def save(records: Mapping[str, Record], path: Path = PATH) -> None:
+    """Write the records in the order of the tasks, one line for each list of the grid."""
+    blocks = []
+    for task in TASKS:
+        if task.name in records:
+            fields = dataclasses.asdict(records[task.name]).items()
+            lines = ",\n".join(f"    {json.dumps(k)}: {json.dumps(v)}" for k, v in fields)
+            blocks.append(f"  {json.dumps(task.name)}: {{\n{lines}\n  }}")
+    path.write_text("{\n" + ",\n".join(blocks) + "\n}\n")
+
+
+def _rounded(loss: float) -> float:
+    """Drop the digits that another machine would not reproduce."""
+    return float(f"{loss:.{_DIGITS}g}")
+
+
+def main() -> None:
+    """Train what is missing, or what is named; the file grows with every task."""
+    by_name = {task.name: task for task in TASKS}
+    parser = argparse.ArgumentParser(description="Train the tasks over the grid of learning rates.")
+    parser.add_argument("tasks", nargs="*", metavar="TASK", help="default: those not in the file")
+    parser.add_argument("--num-workers", type=int, default=2)
+    args = parser.parse_args()
+    unknown = set(args.tasks) - set(by_name)
+    if unknown:
+        parser.error(f"TASK must be one of {sorted(by_name)}, got {sorted(unknown)}")
+    records = load() if PATH.exists() else {}
+    names = args.tasks or [name for name in by_name if name not in records]
+    spawn = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(args.num_workers, mp_context=spawn) as pool:
+        futures = {pool.submit(_record_named, name): name for name in names}
+        for future in concurrent.futures.as_completed(futures):
+            records[futures[future]] = future.result()
+            save(records)
+            print(f"trained {futures[future]}", flush=True)
+
+
+def _record_named(name: str) -> Record:
+    """Record the task of this name; tasks hold functions, which no pipe carries."""
+    return record(next(task for task in TASKS if task.name == name))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,247 @@
+"""What is measured: this finder, parts of it left out, and the other finders as they are installed.
+
+Each is a function from a training that has not begun to the learning rates that it suggests. Every
+finder runs with the settings its authors chose; only `num_iter` is given where there is no default.
+The others are imported when they are asked for, and need not be there.
+"""
+
+import copy
+import dataclasses
+import functools
+import importlib
+import tempfile
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import torch
+from ignite.engine import Engine
+from ignite.handlers import FastaiLRFinder as IgniteLRFinder
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.utils.data import DataLoader
+
+from benchmarks.data import Batch
+from benchmarks.oracle import Schedule
+from benchmarks.tasks import Loss, Task, train_step
+from ignite_lrfinder import FastaiLRFinder
+from ignite_lrfinder.verdict import verdict
+
+# Most finders begin at the optimizer's own learning rate, which is set too low to do anything.
+START_LR = 1e-7
+NUM_ITER = 100
+
+_FASTAI = "fastai.callback.schedule"
+
+# As many iterations as the sweep and its trials together take at most.
+_GRID_BUDGET = 800
+_GRID = np.geomspace(START_LR, 10.0, 17)
+
+Suggestion = Mapping[Schedule, float | None]
+
+
+class CountedLoss:
+    """A loss function that counts how often it is taken: once in each training step."""
+
+    def __init__(self, loss: Loss) -> None:
+        self.loss = loss
+        self.count = 0
+
+    def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """Return the loss."""
+        self.count += 1
+        return self.loss(prediction, target)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Training:
+    """A training that has not begun."""
+
+    task: Task
+    model: nn.Module
+    optimizer: Optimizer
+    loss: CountedLoss
+    loader: DataLoader[Batch]
+
+
+def training(task: Task, seed: int) -> Training:
+    """Set up a training; its batches are others than those of the oracle."""
+    model = task.initial_model(seed)
+    optimizer = task.optimizer(model.parameters(), lr=START_LR)
+    torch.manual_seed(500 + seed)
+    return Training(task, model, optimizer, CountedLoss(task.loss), task.loader())
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Tool:
+    """A way to find a learning rate.
+
+    Attributes:
+        suggest: runs it; raises RuntimeError to refuse, or suggests None.
+        module: what must be importable.
+        is_ablation: whether it is this finder with a part left out.
+    """
+
+    suggest: Callable[[Training], Suggestion]
+    module: str = "ignite"
+    is_ablation: bool = False
+
+    def why_missing(self) -> str | None:
+        """Say why it cannot be measured here; None if it can."""
+        try:
+            importlib.import_module(self.module)
+        except (ImportError, RuntimeError) as error:  # torchvision raises the latter
+            return f"{self.module} can't be imported ({error})"
+        return None
+
+
+def for_any_plan(lr: float | None) -> Suggestion:
+    """Suggest the same for both schedules, as a tool does that knows of none."""
+    return {"constant": lr, "cosine": lr}
+
+
+def trainer_of(t: Training) -> Engine:
+    """Return an Ignite trainer."""
+
+    def step(engine: Engine, batch: Batch) -> float:
+        return train_step(t.model, t.optimizer, t.loss, batch)
+
+    return Engine(step)
+
+
+def attached(t: Training, *, num_iter: int = NUM_ITER, verify: bool = False) -> FastaiLRFinder:
+    """Return this finder after its run."""
+    lr_finder = FastaiLRFinder()
+    to_save = {"model": t.model, "optimizer": t.optimizer}
+    with lr_finder.attach(trainer_of(t), to_save, num_iter=num_iter, verify=verify) as trainer:
+        trainer.run(t.loader)
+    return lr_finder
+
+
+def ours(
+    t: Training, *, num_iter: int = NUM_ITER, verify: bool = False, tell_length: bool = True
+) -> Suggestion:
+    """Run this finder, and tell it what is planned."""
+    lr_finder = attached(t, num_iter=num_iter, verify=verify)
+    total_iters = t.task.num_iter if tell_length else None
+    suggest = functools.partial(lr_finder.lr_suggestion, total_iters=total_iters)
+    return {"constant": _one(suggest()), "cosine": _one(suggest(schedule="decay"))}
+
+
+def ours_not_corrected(t: Training) -> Suggestion:
+    """Take the rate that is best for runs as short as the trials."""
+    result = attached(t, verify=True).result
+    return for_any_plan(verdict(result, result.trials).best_lr)
+
+
+def grid_of_trials(t: Training) -> Suggestion:
+    """Spend the same iterations on short trials at rates evenly spaced over the whole range."""
+    num_iter = _GRID_BUDGET // len(_GRID)
+    scores = [_trial_score(t, lr, num_iter) for lr in _GRID]
+    return for_any_plan(float(_GRID[np.argmin(scores)]))
+
+
+def ignite(t: Training) -> Suggestion:
+    """Run the finder that comes with Ignite."""
+    lr_finder = IgniteLRFinder()
+    to_save = {"model": t.model, "optimizer": t.optimizer}
+    with lr_finder.attach(trainer_of(t), to_save, num_iter=NUM_ITER) as trainer:
+        trainer.run(t.loader)
+    return for_any_plan(_one(lr_finder.lr_suggestion()))
+
+
+def torch_lr_finder(t: Training) -> Suggestion:
+    """Run torch-lr-finder; its suggestion comes with its plot."""
+    plt = importlib.import_module("matplotlib.pyplot")
+    lr_finder = importlib.import_module("torch_lr_finder").LRFinder(t.model, t.optimizer, t.loss)
+    lr_finder.range_test(t.loader)
+    figure, ax = plt.subplots()
+    try:
+        _, lr = lr_finder.plot(ax=ax)
+    finally:
+        plt.close(figure)
+    return for_any_plan(float(lr))
+
+
+def fastai(t: Training, *, method: str) -> Suggestion:
+    """Run fastai's `lr_find`; the optimizer is torch's, in fastai's wrapper."""
+    schedule = importlib.import_module(_FASTAI)
+    learner = importlib.import_module("fastai.learner")
+    wrapper = importlib.import_module("fastai.optimizer").OptimWrapper
+    loaders = importlib.import_module("fastai.data.core").DataLoaders(t.loader, t.loader)
+    with tempfile.TemporaryDirectory() as folder:
+        learn = learner.Learner(
+            loaders,
+            t.model,
+            loss_func=t.loss,
+            opt_func=functools.partial(wrapper, opt=t.task.optimizer),
+            path=folder,
+        )
+        found = learn.lr_find(show_plot=False, suggest_funcs=(getattr(schedule, method),))
+    return for_any_plan(float(found[0]))
+
+
+def lightning(t: Training) -> Suggestion:
+    """Run Lightning's tuner."""
+    pytorch = importlib.import_module("lightning.pytorch")
+    tuner = importlib.import_module("lightning.pytorch.tuner")
+
+    class Module(pytorch.LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model, self.lr = t.model, START_LR
+
+        def training_step(self, batch: Batch, index: int) -> Tensor:
+            return t.loss(self.model(batch[0]), batch[1])
+
+        def configure_optimizers(self) -> Optimizer:
+            return t.task.optimizer(self.parameters(), lr=self.lr)
+
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = pytorch.Trainer(
+            accelerator="cpu",
+            default_root_dir=folder,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        found: Any = tuner.Tuner(trainer).lr_find(Module(), train_dataloaders=t.loader)
+        return for_any_plan(found.suggestion())
+
+
+def _trial_score(t: Training, lr: float, num_iter: int) -> float:
+    """Train from the start; return the mean loss over the second half, inf if not finite."""
+    model = copy.deepcopy(t.model)
+    optimizer = t.task.optimizer(model.parameters(), lr=lr)
+    batches = t.task.batches(500, num_iter)
+    losses = [train_step(model, optimizer, t.loss, batch) for batch in batches]
+    score = float(np.mean(losses[num_iter // 2 :]))
+    return score if np.isfinite(losses).all() else float("inf")
+
+
+def _one(lr: float | list[float]) -> float:
+    """Return the learning rate of the only parameter group."""
+    return lr[0] if isinstance(lr, list) else lr
+
+
+TOOLS: Mapping[str, Tool] = MappingProxyType(
+    {
+        "ours": Tool(ours),
+        "ours, verify=True": Tool(functools.partial(ours, verify=True)),
+        "Ignite": Tool(ignite),
+        "torch-lr-finder": Tool(torch_lr_finder, "torch_lr_finder"),
+        "fastai valley": Tool(functools.partial(fastai, method="valley"), _FASTAI),
+        "fastai minimum": Tool(functools.partial(fastai, method="minimum"), _FASTAI),
+        "Lightning": Tool(lightning, "lightning.pytorch.tuner"),
+        "ours, 50 points": Tool(functools.partial(ours, num_iter=50), is_ablation=True),
+        "ours, 200 points": Tool(functools.partial(ours, num_iter=200), is_ablation=True),
+        "verified, not corrected": Tool(ours_not_corrected, is_ablation=True),
+        "verified, length not told": Tool(
+            functools.partial(ours, verify=True, tell_length=False), is_ablation=True
+        ),
+        "trials without a sweep": Tool(grid_of_trials, is_ablation=True),
+    }
+)
+"""By their names in the table, in its order."""
