@@ -55,8 +55,12 @@ def generators_behind(function: object) -> Iterator[object]:
     elif isinstance(function, types.MethodType):
         yield function.__self__
     elif isinstance(function, types.FunctionType):
-        cells = [cell.cell_contents for cell in function.__closure__ or () if _is_filled(cell)]
-        yield from (obj for obj in cells if generator_restorer(obj) is not None)
+        yield from (obj for obj in closed_over(function) if generator_restorer(obj) is not None)
+
+
+def closed_over(function: types.FunctionType) -> list[object]:
+    """Return the variables that a function encloses, of those that have a value yet."""
+    return [cell.cell_contents for cell in function.__closure__ or () if _is_filled(cell)]
 
 
 def _is_filled(cell: types.CellType) -> bool:

@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import types
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol, cast
@@ -9,6 +10,7 @@ from typing import Any, Protocol, cast
 import torch
 from torch.utils.hooks import RemovableHandle
 
+from ignite_lrfinder.random_state import closed_over
 from ignite_lrfinder.sweep import LRSweep, OptimizerLike
 
 _TRAIN_STEP = "the train step (a scheduler stepped in it?) or a handler added inside the block"
@@ -178,13 +180,19 @@ def _params(group: dict[str, Any]) -> Iterable[object]:
 
 
 def objects_of(function: object) -> Iterator[object]:
-    """Iterate over what a train step refers to outside itself: enclosed variables and globals."""
+    """Iterate over what a train step refers to outside itself.
+
+    These are enclosed variables and globals, and for a method the attributes of its object.
+    """
     while isinstance(function, functools.partial):
         function = function.func
-    if inspect.isroutine(function) and hasattr(function, "__code__"):
-        outside = inspect.getclosurevars(function)
-        yield from outside.nonlocals.values()
-        yield from outside.globals.values()
+    if isinstance(function, types.MethodType):
+        yield from getattr(function.__self__, "__dict__", {}).values()
+        function = function.__func__
+    if isinstance(function, types.FunctionType):
+        yield from closed_over(function)
+        names = function.__code__.co_names
+        yield from (function.__globals__[n] for n in names if n in function.__globals__)
 
 
 def _is_scaler(cls: type) -> bool:

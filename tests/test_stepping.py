@@ -251,6 +251,32 @@ def test_what_a_train_step_refers_to_is_found() -> None:
     assert list(objects_of(print)) == []
 
 
+def test_a_variable_that_a_train_step_encloses_may_come_later() -> None:
+    """What has no value yet when the finder is attached is passed over."""
+
+    def step(engine: object, batch: object) -> object:
+        return early, late
+
+    early = object()
+    assert early in list(objects_of(step))
+    late = object()
+    assert late in list(objects_of(step))
+
+
+def test_the_attributes_of_the_object_of_a_method_are_found() -> None:
+    """A train step that is a method refers to what its object holds."""
+
+    class MyTraining:
+        def __init__(self) -> None:
+            self.scaler = torch.amp.GradScaler("cpu")
+
+        def step(self, engine: object, batch: object) -> None:
+            pass
+
+    training = MyTraining()
+    assert scalers_among(*objects_of(training.step)) == [training.scaler]
+
+
 def test_scalers_are_known_by_what_they_can_do() -> None:
     """Among any objects, those with a scaler's methods are found, each once."""
     scaler, optimizer = torch.amp.GradScaler("cpu"), make_optimizer()
