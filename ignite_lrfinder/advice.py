@@ -148,7 +148,7 @@ def lrs_at(result: LRFinderResult, reference_lr: float) -> tuple[float, ...]:
 
 def _auto(result: LRFinderResult, schedule: Schedule, total_iters: int | None) -> float:
     """Return the rate of the reference group that the trials speak for, or else the curve."""
-    if any(not trial.is_diverged for trial in result.trials):
+    if any(len(trial.losses) > 0 for trial in result.trials):
         return suggested_lr(verdict(result, result.trials), schedule, total_iters=total_iters)
     return auto(curve_of(result), schedule)
 

@@ -12,6 +12,8 @@ from ignite_lrfinder.result import Trial
 # A loss is worse where it lies this many standard errors of the batch noise above another. Noise
 # hides what a higher rate does well later, so of two rates as good the higher one leads on.
 _WORSE = 2.0
+# Losses are compared by the means of so many blocks, of which each needs two of a trial at least.
+NUM_BLOCKS = 5
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)

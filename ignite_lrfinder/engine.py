@@ -5,6 +5,8 @@ from typing import Any
 
 from ignite.engine import Engine, Events, State
 
+from ignite_lrfinder.errors import LRFinderError
+
 Handler = Callable[..., object]
 Entry = tuple[Handler, tuple[Any, ...], dict[str, Any]]
 Run = Generator[Any, None, State]
@@ -53,6 +55,23 @@ def start_afresh(trainer: Engine) -> None:
 def max_iters_of(trainer: Engine) -> int | None:
     """Return the number of iterations a run was asked for; older releases only know epochs."""
     return getattr(trainer.state, "max_iters", None)
+
+
+def length_of_run(trainer: Engine) -> int | None:
+    """Return how many iterations a run was asked for; None where that is not known.
+
+    Raises:
+        LRFinderError: if it was asked for none.
+    """
+    state = trainer.state
+    length = max_iters_of(trainer)
+    if length is None and state.epoch_length is not None and state.max_epochs is not None:
+        length = state.epoch_length * state.max_epochs
+    if length is not None and length < 1:
+        raise LRFinderError(
+            f"The run must have at least 1 iteration, got {length}. Pass num_iter to attach."
+        )
+    return length
 
 
 def end_run(trainer: Engine, interrupted_run: Run | None) -> None:

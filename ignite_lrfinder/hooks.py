@@ -11,7 +11,7 @@ from ignite.engine import Engine, Events
 from ignite_lrfinder.advice import lrs_at
 from ignite_lrfinder.arguments import Arguments
 from ignite_lrfinder.divergence import StopReason
-from ignite_lrfinder.engine import max_iters_of, move_first
+from ignite_lrfinder.engine import length_of_run, max_iters_of, move_first
 from ignite_lrfinder.errors import LRFinderError
 from ignite_lrfinder.measurement import Measurement
 from ignite_lrfinder.result import LRFinderResult, SweepSettings, Trial
@@ -106,7 +106,7 @@ class SweepHooks:
     def _make_room(self, engine: Engine) -> None:
         """Give the run as many epochs as the sweep needs, as far as that is known."""
         state = engine.state
-        self._num_iter = self._arguments.num_iter or _length_of_run(engine)
+        self._num_iter = self._arguments.num_iter or length_of_run(engine) or _DEFAULT_NUM_ITER
         if max_iters_of(engine) is not None:
             state.max_iters = None
             state.max_epochs = 1
@@ -240,16 +240,3 @@ class SweepHooks:
             settings=settings,
             trials=tuple(self._trials),
         )
-
-
-def _length_of_run(engine: Engine) -> int:
-    """Return how many iterations a trainer's run was asked for."""
-    state = engine.state
-    num_iter = max_iters_of(engine)
-    if num_iter is None and state.epoch_length is not None and state.max_epochs is not None:
-        num_iter = state.epoch_length * state.max_epochs
-    if num_iter is not None and num_iter < 1:
-        raise LRFinderError(
-            f"The run must have at least 1 iteration, got {num_iter}. Pass num_iter to attach."
-        )
-    return num_iter or _DEFAULT_NUM_ITER

@@ -74,6 +74,10 @@ class LRSweep(ParamScheduler):
     Args:
         optimizer: the optimizer, or anything with `param_groups`.
         table: the learning rates of T points and G parameter groups, of shape (T, G).
+
+    Attributes:
+        table: the learning rates as they are written; shape (T, G).
+        has_tensors: whether some learning rate is a tensor.
     """
 
     def __init__(self, optimizer: OptimizerLike, table: Lrs) -> None:
@@ -81,16 +85,11 @@ class LRSweep(ParamScheduler):
         self.table = np.array(table)
         # Whatever is put in the place of a tensor meanwhile, the tensor is what belongs there.
         self._tensors = [_tensor_or_none(group["lr"]) for group in self.optimizer_param_groups]
-        self._has_tensors = any(tensor is not None for tensor in self._tensors)
+        self.has_tensors = any(tensor is not None for tensor in self._tensors)
         for tensor, column in zip(self._tensors, self.table.T, strict=True):
             if tensor is not None:
                 column[:] = torch.from_numpy(column).to(tensor.dtype).double().numpy()
         self._written: list[tuple[float | torch.Tensor, int]] = []
-
-    @property
-    def has_tensors(self) -> bool:
-        """Whether some learning rate is a tensor."""
-        return self._has_tensors
 
     def get_param(self) -> list[float]:
         """Return the learning rates of the current point, one for each parameter group."""

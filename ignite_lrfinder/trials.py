@@ -34,7 +34,6 @@ _RESPONSE_POINTS = 2
 _FIRST_LONG = math.log(0.6)
 _LONG_STEP = math.log(2.0)
 _MIN_LONG = 3
-_BLOCKS = 5
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

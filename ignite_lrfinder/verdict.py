@@ -8,15 +8,14 @@ from typing import Literal
 
 import numpy as np
 
-from ignite_lrfinder.comparison import Scores, cliff_of, compare, parabola
+from ignite_lrfinder.comparison import NUM_BLOCKS, Scores, cliff_of, compare, parabola
 from ignite_lrfinder.curve import Array, usable_points
-from ignite_lrfinder.errors import LRFinderError, wrong_value
+from ignite_lrfinder.errors import NoSuggestionError, wrong_value
 from ignite_lrfinder.result import LRFinderResult, Trial
 
 Schedule = Literal["constant", "decay"]
 
 _SHOULDER = 0.1
-_BLOCKS = 5
 _STUDENT_T = 2.13  # one-sided 95 % with 4 degrees of freedom, for five blocks of losses
 _PAIRED_RTOL = 1e-3
 
@@ -63,12 +62,12 @@ def verdict(result: LRFinderResult, trials: Sequence[Trial]) -> Verdict:
         What they say.
 
     Raises:
-        LRFinderError: if no trial was stable.
+        NoSuggestionError: if no trial was stable.
     """
     cliff = cliff_of(trials)
     stable = [trial for trial in trials if trial.lr < cliff and len(trial.losses) > 0]
     if not stable:
-        raise LRFinderError(
+        raise NoSuggestionError(
             f"None of the {len(trials)} trials was stable, so none says which learning rate to "
             "take. Lower start_lr, or look at the model and its data."
         )
@@ -179,9 +178,11 @@ def _as_good(scores: Scores, is_paired: bool) -> tuple[float, float]:
     Neighbouring losses of a run are correlated, so means of five blocks are compared.
     """
     x, best = scores.x, scores.best
-    if scores.tails.shape[1] < _BLOCKS:
+    if scores.tails.shape[1] < NUM_BLOCKS:
         return float(x[0]), float(x[-1])
-    blocks = np.array([part.mean(axis=1) for part in np.array_split(scores.tails, _BLOCKS, axis=1)])
+    blocks = np.array(
+        [part.mean(axis=1) for part in np.array_split(scores.tails, NUM_BLOCKS, axis=1)]
+    )
     low = high = best
     while low > 0 and _is_level(blocks[:, low - 1], blocks[:, best], is_paired):
         low -= 1
@@ -200,7 +201,7 @@ def _is_level(blocks: Array, best: Array, is_paired: bool) -> bool:
     spread = np.std(blocks - best, ddof=1)
     if not is_paired:
         spread = np.hypot(np.std(blocks, ddof=1), np.std(best, ddof=1))
-    return bool(np.mean(blocks - best) <= _STUDENT_T * spread / math.sqrt(_BLOCKS))
+    return bool(np.mean(blocks - best) <= _STUDENT_T * spread / math.sqrt(NUM_BLOCKS))
 
 
 def _are_paired(trials: Sequence[Trial]) -> bool:

@@ -1,5 +1,6 @@
 """Trials after the sweep, in the same run: from the snapshot, on the same batches, and no trace."""
 
+import dataclasses
 import inspect
 from collections.abc import Callable, Iterator
 
@@ -8,6 +9,8 @@ import pytest
 import torch
 from conftest import Training, data
 from ignite.engine import Engine, Events
+from matplotlib.figure import Figure
+from strategies import result_of, u_shape
 from test_no_trace import (
     LOADERS,
     MOMENTS,
@@ -19,7 +22,17 @@ from test_no_trace import (
 )
 from torch import nn
 
-from ignite_lrfinder import FastaiLRFinder, LRFinderError, LRFinderResult, StopReason, Trials
+from ignite_lrfinder import (
+    FastaiLRFinder,
+    LRFinderError,
+    LRFinderResult,
+    NoSuggestionError,
+    StopReason,
+    Trial,
+    Trials,
+)
+from ignite_lrfinder.advice import suggest
+from ignite_lrfinder.plotting import plot_result
 from ignite_lrfinder.verdict import suggested_lr, verdict
 
 pytestmark = [
@@ -250,6 +263,19 @@ def test_a_loss_that_is_nan_from_the_start_is_not_verified(
     result = verified(training).result
     assert result.stop_reason is StopReason.NON_FINITE
     assert result.trials == ()
+
+
+def test_where_every_trial_broke_down_there_is_no_suggestion() -> None:
+    """A sweep alone suggests a rate; trials that all diverged forbid it, and a plot says so."""
+    x = np.linspace(-6, 1, 100)
+    sweep = result_of(10**x, u_shape(x, fall_at=-3.0, cliff_at=-0.5))
+    broken = Trial(lr=1e-4, num_iter=10, losses=np.array([1.0, np.nan]))
+    result = dataclasses.replace(sweep, trials=(broken,))
+    assert suggest(sweep)
+    with pytest.raises(NoSuggestionError, match="None of the 1 trials was stable"):
+        suggest(result)
+    with pytest.warns(UserWarning, match="No suggestion is shown"):
+        plot_result(result, ax=Figure().subplots())
 
 
 def test_trials_are_saved_with_the_result(
