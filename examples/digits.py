@@ -76,9 +76,8 @@ def train(*, with_lr_finder: bool) -> tuple[float, float]:
 
     if with_lr_finder:
         lr_finder = find_lr(trainer, model, optimizer, train_loader)
-        print(f"Suggestions, plotted in {PLOT_PATH}:")
-        for method, lr in lr_finder.suggestions().items():
-            print(f"  {method:<10}{lr:>10.1e}")
+        print(lr_finder.result)
+        print(f"The plot is in {PLOT_PATH}.")
 
     trainer.run(train_loader, max_epochs=NUM_EPOCHS)
     accuracy = evaluator.run(test_loader).metrics["accuracy"]

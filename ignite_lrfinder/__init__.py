@@ -3,7 +3,8 @@
 from ignite_lrfinder.divergence import StopReason
 from ignite_lrfinder.errors import LRFinderError, NoSuggestionError
 from ignite_lrfinder.finder import FastaiLRFinder
-from ignite_lrfinder.result import LRFinderResult, SweepSettings, Trial
+from ignite_lrfinder.result import LRFinderResult, SweepSettings
+from ignite_lrfinder.trial import Trial
 from ignite_lrfinder.trials import Trials
 
 __version__ = "0.1.0"

@@ -3,7 +3,7 @@
 import numpy as np
 
 from ignite_lrfinder.curve import curve_of, reference_group, usable_points
-from ignite_lrfinder.errors import NoSuggestionError, wrong_value
+from ignite_lrfinder.errors import NoSuggestionError, wrong_type, wrong_value
 from ignite_lrfinder.result import LRFinderResult
 from ignite_lrfinder.suggestion import METHODS, auto, bounds
 from ignite_lrfinder.verdict import Schedule, check_plan, suggested_lr, verdict
@@ -60,6 +60,8 @@ def suggest(
         [0.01]
     """
     check_plan(schedule, total_iters)
+    if not isinstance(method, str):
+        raise wrong_type("method", "a string", method, "Leave it out for the default, 'auto'.")
     if method not in METHODS:
         names = ", ".join(repr(name) for name in METHODS)
         remedy = "Leave it out for the default, 'auto'."

@@ -222,7 +222,8 @@ class FastaiLRFinder:
         """Suggest a learning rate.
 
         Args:
-            method: "auto", "steepest", "valley" or "minimum"; see `ignite_lrfinder.suggestion`.
+            method: "auto", "steepest", "valley", "minimum" or "slide"; see the module
+                `ignite_lrfinder.suggestion`.
                 Where trials followed the sweep, "auto" is what they say.
             schedule: what "auto" is for: a "constant" rate, or the peak of one that decays
                 ("decay").

@@ -14,10 +14,11 @@ from ignite_lrfinder.divergence import StopReason
 from ignite_lrfinder.engine import length_of_run, max_iters_of, move_first
 from ignite_lrfinder.errors import LRFinderError
 from ignite_lrfinder.measurement import Measurement
-from ignite_lrfinder.result import LRFinderResult, SweepSettings, Trial
+from ignite_lrfinder.result import LRFinderResult, SweepSettings
 from ignite_lrfinder.snapshot import Snapshot
 from ignite_lrfinder.stepping import StepWatch
 from ignite_lrfinder.sweep import lr_table
+from ignite_lrfinder.trial import Trial
 from ignite_lrfinder.trials import PlannedTrial, next_trial
 
 # The number that other finders default to, for a trainer that cannot say how long its run is.

@@ -54,7 +54,8 @@ def plot_result(
         skip_start: points to leave out at the start, at least 0.
         skip_end: points to leave out at the end, at least 0.
         log_lr: whether the learning rate has a logarithmic axis.
-        display_suggestion: whether to mark the suggestion; it is shown even among points left out.
+        display_suggestion: whether to mark the suggestion, and with trials the band of rates that
+            they cannot tell apart; it is shown even among points left out.
         ax: the Axes to draw on; default, those of a new figure.
         kwargs: passed to `matplotlib.pyplot.subplots` where `ax` is not given.
 
@@ -168,6 +169,14 @@ def _draw_suggestion(ax: "Axes", result: LRFinderResult) -> None:
         warnings.warn(f"No suggestion is shown. {error}", UserWarning, stacklevel=4)
         ax.plot([], [], linestyle="none", label="no suggestion")
         return
+    if result.interval is not None:
+        ax.axvspan(
+            *result.interval,
+            color=_SUGGESTION_COLOR,
+            alpha=0.12,
+            linewidth=0,
+            label="trials as good as the best",
+        )
     curve = curve_of(result)
     lr = lrs[reference_group(result)]
     loss = float(np.interp(np.log(lr), np.log(curve.lr), curve.smoothed))

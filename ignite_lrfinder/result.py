@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ignite_lrfinder.comparison import are_paired, interval_of
 from ignite_lrfinder.divergence import StopReason
 from ignite_lrfinder.errors import wrong_value
+from ignite_lrfinder.trial import Trial
 
 _FORMAT = "ignite-lrfinder-result"
 _VERSION = 1
@@ -38,38 +40,7 @@ class SweepSettings:
     diverge_th: float
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Trial:
-    """What a trial gave.
-
-    Attributes:
-        lr: its learning rate; positive.
-        num_iter: how many iterations were planned.
-        losses: the loss of each iteration, before its step; shape (n,), n at most `num_iter`,
-            read-only.
-        is_diverged: whether it broke down; a loss that is not finite makes it so in any case.
-    """
-
-    lr: float
-    num_iter: int
-    losses: NDArray[np.float64]
-    is_diverged: bool = False
-
-    def __post_init__(self) -> None:
-        """Make the losses a read-only array, and look for those that are not finite."""
-        losses = np.array(self.losses, dtype=np.float64)
-        losses.flags.writeable = False
-        object.__setattr__(self, "losses", losses)
-        is_diverged = bool(self.is_diverged) or not bool(np.isfinite(losses).all())
-        object.__setattr__(self, "is_diverged", is_diverged)
-
-    @property
-    def is_cut_short(self) -> bool:
-        """Whether it ended early for another reason than its loss, as when the data ended."""
-        return len(self.losses) < self.num_iter and not self.is_diverged
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class LRFinderResult:
     """What a sweep found: T points over G parameter groups.
 
@@ -126,6 +97,26 @@ class LRFinderResult:
     def __len__(self) -> int:
         """Return the number of points."""
         return len(self.losses)
+
+    def __repr__(self) -> str:
+        """Say in a few lines what was tested and what is suggested, see `report.summary`."""
+        from ignite_lrfinder.report import summary  # it reads results, as all above this file do
+
+        return summary(self)
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """The lowest and the highest rate whose trials cannot be told apart from the best.
+
+        Compared over the same batches, where the trials saw the same. The rates are those of the
+        first trained parameter group; None without a stable trial.
+        """
+        return interval_of(self.trials)
+
+    @property
+    def is_paired(self) -> bool:
+        """Whether all trials saw the same batches, as told by their first losses."""
+        return are_paired(self.trials)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the result to `path` as strict JSON; NaN and infinity are kept, as strings.

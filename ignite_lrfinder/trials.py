@@ -19,8 +19,9 @@ import numpy as np
 from ignite_lrfinder.comparison import Scores, compare, is_worse, parabola
 from ignite_lrfinder.curve import Array, curve_of, reference_group, usable_points
 from ignite_lrfinder.errors import LRFinderError, NoSuggestionError, wrong_type, wrong_value
-from ignite_lrfinder.result import LRFinderResult, Trial
+from ignite_lrfinder.result import LRFinderResult
 from ignite_lrfinder.suggestion import edge
+from ignite_lrfinder.trial import Trial
 
 # The middle of where the best rates of short runs lay below the edge, on 30 training tasks. Three
 # short trials reach from a quarter of it to four times it, just below the edge.

@@ -57,7 +57,7 @@ def test_one_group_has_one_number_for_each_suggestion() -> None:
     """Every method gives a float, `lr_suggestion` the same, and the bounds are two."""
     finder, _ = sweep(1e-3)
     suggestions = finder.suggestions()
-    assert list(suggestions) == ["auto", "steepest", "valley", "minimum"]
+    assert list(suggestions) == ["auto", "steepest", "valley", "minimum", "slide"]
     for method, lr in suggestions.items():
         assert type(lr) is float
         assert lr == finder.lr_suggestion(method)

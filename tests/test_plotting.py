@@ -1,5 +1,6 @@
 """What is drawn, and what a plot leaves alone."""
 
+import dataclasses
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,8 +10,9 @@ import pytest
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
-from ignite_lrfinder import LRFinderResult, StopReason, SweepSettings
+from ignite_lrfinder import LRFinderResult, StopReason, SweepSettings, Trial
 from ignite_lrfinder.advice import suggest
 from ignite_lrfinder.curve import curve_of
 from ignite_lrfinder.plotting import plot_result
@@ -70,6 +72,20 @@ def test_the_curve_shows_raw_points_a_smooth_line_and_the_suggestion() -> None:
     assert abs(y - curve.smoothed[nearest]) < 0.2
     assert f"suggested lr: {lr:.2e}" in legend_of(ax)
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("Learning rate", "Loss")
+
+
+def test_the_interval_of_the_trials_is_a_band() -> None:
+    """What the trials cannot tell apart is shaded; without trials nothing is."""
+    rates = (0.01, 0.02, 0.04)
+    losses = [np.r_[2.0, np.full(39, 1 + abs(np.log(lr / 0.02)))] for lr in rates]
+    trials = [Trial(lr=a, num_iter=40, losses=b) for a, b in zip(rates, losses, strict=True)]
+    result = dataclasses.replace(u_shaped(), trials=tuple(trials))
+    ax = plot_result(result)
+    [band] = ax.patches
+    assert isinstance(band, Rectangle)
+    assert result.interval == pytest.approx((band.get_x(), band.get_x() + band.get_width()))
+    assert "as good as the best" in legend_of(ax)
+    assert not plot_result(u_shaped()).patches
 
 
 @pytest.mark.parametrize(("log_lr", "scale"), [(True, "log"), (False, "linear")])

@@ -11,7 +11,7 @@ from strategies import result_of, u_shape, usable_sweeps
 from ignite_lrfinder import NoSuggestionError, advice
 from ignite_lrfinder.advice import suggest, suggest_all, suggest_bounds
 from ignite_lrfinder.curve import Curve
-from ignite_lrfinder.suggestion import METHODS, auto, bounds
+from ignite_lrfinder.suggestion import METHODS, auto, bounds, slide
 
 LR = np.geomspace(1e-7, 10.0, 161)  # 20 points for each decade
 X = np.log10(LR)
@@ -42,18 +42,54 @@ def test_valley_is_two_thirds_down_the_fall():
     assert decades(suggest(result_of(LR, losses), "valley")[0], 1e-3) <= 0.2
 
 
+def test_slide_stops_where_the_slopes_at_the_ends_of_its_interval_agree():
+    """A logistic fall is as steep on both sides of its middle, so the interval lies across it."""
+    result = result_of(LR, u_shape(X, fall_at=-3.0, cliff_at=0.5))
+    assert decades(suggest(result, "slide")[0], 1e-3 / np.sqrt(16)) <= 2 / 20
+
+
+def test_slide_goes_to_the_first_rate_where_the_slopes_never_agree():
+    """A loss that falls ever less steeply bends upwards everywhere."""
+    losses = (X - 1) ** 2
+    assert slide(Curve(lr=LR, losses=losses, smoothed=losses, noise=0.0)) == LR[0]
+
+
+def fall_and_cliff(lr, *, fall_at):
+    """Return the curve of a loss that falls from 2 to 1 at one rate, and breaks down at 0.1."""
+    losses = np.where(lr > 0.1, 50.0, 2.0 - (lr > fall_at))
+    return Curve(lr=lr, losses=losses, smoothed=losses, noise=0.0)
+
+
 @pytest.mark.parametrize("num_iter", [50, 100, 400])
-def test_auto_is_a_tenth_of_the_edge_less_two_points(num_iter):
-    """A loss that breaks down beyond 0.1 gives 0.01 less two points; smoothed, somewhat less."""
+def test_auto_is_a_sixth_of_the_edge_less_two_points(num_iter):
+    """It is a third for a rate that decays; smoothed, the edge comes somewhat earlier."""
     lr = np.geomspace(1e-7, 10.0, num_iter)
-    losses = np.where(lr > 0.1, 50.0, 2.0 - (lr > 1e-4))
-    expected = lr[np.argmax(lr > 0.1) - 2] / 10
-    assert auto(Curve(lr=lr, losses=losses, smoothed=losses, noise=0.0)) == pytest.approx(expected)
-    assert 10**-0.4 * expected < suggest(result_of(lr, losses))[0] <= 1.001 * expected
+    curve = fall_and_cliff(lr, fall_at=1e-2)
+    expected = lr[np.argmax(lr > 0.1) - 2] / 6
+    assert auto(curve) == pytest.approx(expected)
+    assert auto(curve, "decay") == pytest.approx(2 * expected)
+    assert 10**-0.5 * expected < suggest(result_of(lr, curve.losses))[0] <= 1.001 * expected
 
 
-@pytest.mark.parametrize("method", ["auto", "minimum"])
-def test_a_tenth_of_an_early_point_is_the_first_one_tested(method):
+def test_auto_stays_near_a_fall_that_is_over_long_before_the_edge():
+    """Where the loss lies flat over decades, twice and four times the rate where it came down."""
+    curve = fall_and_cliff(LR, fall_at=1e-4)
+    came_down = LR[np.argmax(LR > 1e-4)]
+    assert auto(curve) == pytest.approx(2 * came_down)
+    assert auto(curve, "decay") == pytest.approx(4 * came_down)
+
+
+def test_what_follows_a_breakdown_is_not_read():
+    """A loss that blew up and then dies far below its start suggests nothing up there."""
+    losses = u_shape(X, fall_at=-3.0, cliff_at=-1.0, noise=0.02)
+    expected = suggest_all(result_of(LR, losses))
+    losses[X > 0] = 0.5
+    for name, (lr,) in suggest_all(result_of(LR, losses)).items():
+        assert decades(lr, expected[name][0]) <= 2 / 20
+
+
+@pytest.mark.parametrize("method", ["auto", "minimum", "slide"])
+def test_a_fraction_of_an_early_point_is_the_first_one_tested(method):
     """Nothing below the range of the sweep is suggested."""
     lr = np.geomspace(1e-3, 1.0, 100)
     losses = np.abs(np.log10(lr) + 2.5)
@@ -64,7 +100,7 @@ def test_auto_holds_to_the_edge_where_the_minimum_is_an_accident():
     """Of two equal lows, decades apart in a noisy loss, the one before the cliff counts."""
     losses = u_shape(X, fall_at=-3.0, cliff_at=-0.5, noise=0.03)
     lower_left = losses.copy()
-    lower_left[60:75] -= 1.2  # about 1e-4
+    lower_left[60:75] -= 1.05  # about 1e-4
     original, fooled = result_of(LR, losses), result_of(LR, lower_left)
     assert suggest(fooled, "minimum")[0] < suggest(original, "minimum")[0] / 10
     assert decades(suggest(fooled)[0], suggest(original)[0]) <= 4 / 20
@@ -241,7 +277,7 @@ def test_all_methods_are_suggested_by_name():
     """Each name comes with what `suggest` gives for it, the default first."""
     result = result_of(LR, u_shape(X, fall_at=-3.0, cliff_at=-0.5))
     assert suggest_all(result) == {name: suggest(result, name) for name in METHODS}
-    assert list(suggest_all(result)) == ["auto", "steepest", "valley", "minimum"]
+    assert list(suggest_all(result)) == ["auto", "steepest", "valley", "minimum", "slide"]
 
 
 def test_a_method_that_refuses_is_left_out(monkeypatch: pytest.MonkeyPatch):
@@ -257,6 +293,13 @@ def test_a_method_that_refuses_is_left_out(monkeypatch: pytest.MonkeyPatch):
 
 def test_an_unknown_method_is_refused():
     """The error names the methods that there are."""
-    message = "method must be one of 'auto', 'steepest', 'valley', 'minimum', got 'best'. "
+    message = "method must be one of 'auto', 'steepest', 'valley', 'minimum', 'slide', got "
+    message += "'best'. "
     with pytest.raises(ValueError, match=re.escape(message)):
         suggest(result_of(LR, X), "best")
+
+
+def test_a_method_that_is_no_name_is_refused():
+    """Something else than a string is of the wrong kind, not an unhashable key."""
+    with pytest.raises(TypeError, match="method must be a string, got "):
+        suggest(result_of(LR, X), ["auto"])  # type: ignore[arg-type] # it is what is tested

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from strategies import result_of, u_shape
 
 from ignite_lrfinder.errors import LRFinderError
-from ignite_lrfinder.result import LRFinderResult, Trial
+from ignite_lrfinder.result import LRFinderResult
+from ignite_lrfinder.trial import Trial
 from ignite_lrfinder.trials import PlannedTrial, Trials, next_trial
 from ignite_lrfinder.verdict import Schedule, Verdict, suggested_lr, verdict
 
@@ -56,15 +57,19 @@ def run_all(
     return trials
 
 
+def with_trials(trials: list[Trial]) -> LRFinderResult:
+    """Return the result of a sweep that these trials followed."""
+    return dataclasses.replace(SWEEP, trials=tuple(trials))
+
+
 def of(**changes: object) -> Verdict:
     """Return a verdict with some fields changed."""
     plain = Verdict(
         best_lr=0.1,
-        interval=(0.08, 0.12),
         shoulder_lr=1.0,
         highest_stable_lr=1.0,
         num_iter=100,
-        is_paired=True,
+        noise=0.0,
     )
     return dataclasses.replace(plain, **changes)
 
@@ -74,9 +79,11 @@ def of(**changes: object) -> Verdict:
 def test_the_best_rate_is_found(log10_best, noise):
     """Wherever the best rate lies within some decades below the edge, the verdict comes near it."""
     best = 10**log10_best
-    found = verdict(SWEEP, run_all(parabola(best), noise=noise))
+    trials = run_all(parabola(best), noise=noise)
+    found, interval = verdict(SWEEP, trials), with_trials(trials).interval
+    assert interval is not None
     assert abs(math.log(found.best_lr / best)) < math.log(1.5)
-    assert found.interval[0] <= found.best_lr <= found.interval[1] <= 2 * found.best_lr
+    assert interval[0] <= found.best_lr <= interval[1] <= 2 * found.best_lr
 
 
 @pytest.mark.parametrize("best", [1e-4, 1.0])
@@ -105,7 +112,7 @@ def test_a_stable_trial_beyond_a_diverged_one_does_not_count():
     trials = [run(p, lambda lr: math.inf if lr == 0.4 else 1 / lr) for p in planned]
     found = verdict(SWEEP, trials)
     assert found.highest_stable_lr == 0.2
-    assert found.best_lr <= 0.2
+    assert found.best_lr == pytest.approx(0.2)
     assert 0.2 <= found.shoulder_lr < 0.4
 
 
@@ -146,7 +153,7 @@ def test_scaling_and_shifting_the_loss_changes_nothing(scale, shift, log10_best)
     mine, theirs = verdict(SWEEP, trials), verdict(other, twin)
     assert theirs.best_lr == pytest.approx(mine.best_lr, rel=1e-3)
     assert theirs.shoulder_lr == pytest.approx(mine.shoulder_lr, rel=1e-3)
-    assert theirs.interval == pytest.approx(mine.interval, rel=1e-3)
+    assert with_trials(twin).interval == pytest.approx(with_trials(trials).interval, rel=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -196,9 +203,9 @@ def test_no_trial_follows_one_that_was_cut_short():
 def test_trials_on_different_batches_are_told_from_their_first_loss():
     """Before its first step a trial's loss does not depend on its rate, only on its batch."""
     same = run_all(parabola(0.05))
-    assert verdict(SWEEP, same).is_paired
+    assert with_trials(same).is_paired
     other = dataclasses.replace(same[0], losses=same[0].losses + 0.1)
-    assert not verdict(SWEEP, [other, *same[1:]]).is_paired
+    assert not with_trials([other, *same[1:]]).is_paired
 
 
 def test_the_interval_is_wide_where_trials_cannot_be_told_apart():
@@ -207,9 +214,54 @@ def test_the_interval_is_wide_where_trials_cannot_be_told_apart():
     lr = [0.01, 0.02, 0.04, 0.08]
     losses = [1 + 1e-3 * np.log(rate) ** 2 + rng.standard_normal(200) for rate in lr]
     trials = [Trial(lr=a, num_iter=200, losses=b) for a, b in zip(lr, losses, strict=True)]
-    low, high = verdict(SWEEP, trials).interval
-    assert low == pytest.approx(0.01)
-    assert high == pytest.approx(0.08)
+    assert with_trials(trials).interval == pytest.approx((0.01, 0.08))
+
+
+def test_without_a_stable_trial_there_is_no_interval():
+    """Nothing was tried, or all broke down: no rate is as good as the best."""
+    broken = Trial(lr=0.1, num_iter=40, losses=np.array([2.0, np.nan]))
+    assert SWEEP.interval is None
+    assert with_trials([broken]).interval is None
+
+
+@few
+@given(st.floats(0.01, 3.0), st.floats(1e-3, 1e3), st.floats(-10, 10))
+def test_noise_is_measured_as_a_share_of_the_gain(noise: float, scale: float, level: float):
+    """Half a loss of noise on a gain of one is a half, whatever the unit of the loss."""
+    scatter = noise * np.random.default_rng(0).standard_normal(4000)
+    trial = Trial(lr=0.1, num_iter=4000, losses=level + scale * (1 + scatter))
+    sweep = result_of(LR, level + scale * np.full(100, 2.0))
+    assert verdict(sweep, [trial]).noise == pytest.approx(noise, rel=0.1)
+
+
+def test_trials_that_gained_nothing_are_all_noise():
+    """A loss that only rose has an infinite share of noise."""
+    trial = Trial(lr=0.1, num_iter=40, losses=np.full(40, 3.0))
+    assert verdict(result_of(LR, np.full(100, 2.0)), [trial]).noise == math.inf
+    assert suggested_lr(of(noise=math.inf)) == pytest.approx(0.1 * 10**-0.4)
+
+
+def test_where_noise_hides_the_best_rate_the_middle_of_the_interval_is_taken():
+    """The lowest of trials that cannot be told apart is an accident."""
+    rng = np.random.default_rng(1)
+    trials = [
+        Trial(lr=lr, num_iter=200, losses=1.9 + rng.standard_normal(200))
+        for lr in (0.01, 0.02, 0.04, 0.08)
+    ]
+    interval = with_trials(trials).interval
+    assert interval is not None
+    low, high = interval
+    assert high > low
+    assert verdict(SWEEP, trials).best_lr == pytest.approx(math.sqrt(low * high))
+
+
+def test_noise_lowers_a_constant_rate_only():
+    """Where batches hide the gain the constant rate falls with the root of the run."""
+    noises = [0.0, 0.5, 1.0, 1.5, 9.0]
+    constant = [suggested_lr(of(noise=noise), total_iters=1000) for noise in noises]
+    assert constant == pytest.approx([0.1 * 10**-a for a in (0.2, 0.2, 0.3, 0.4, 0.4)])
+    decay = {suggested_lr(of(noise=noise), "decay", total_iters=1000) for noise in noises}
+    assert len(decay) == 1
 
 
 def test_the_shoulder_gives_up_a_tenth_of_the_gain():

@@ -74,7 +74,7 @@ def test_all_trials_see_the_batches_of_the_sweep(
     training = make_training(loader={**LOADERS, **WORKER_LOADERS}[loader])
     result = verified(training).result
     assert [trial.losses[0] for trial in result.trials] == [result.losses[0]] * len(result.trials)
-    assert verdict(result, result.trials).is_paired
+    assert result.is_paired
 
 
 def test_each_step_of_a_trial_uses_its_rate(make_training: Callable[..., Training]) -> None:
@@ -197,7 +197,7 @@ def test_a_source_that_cannot_start_again_is_used_as_it_comes(
     training = make_training(loader=batches)
     result = verified(training).result
     assert sum(len(trial.losses) for trial in result.trials) + len(result) == 70
-    assert not verdict(result, result.trials).is_paired
+    assert not result.is_paired
     assert result.trials[-1].is_cut_short
 
 

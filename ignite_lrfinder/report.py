@@ -1,0 +1,113 @@
+"""A result in words: what was tested, what is suggested, and how far to trust it."""
+
+from collections.abc import Iterator, Sequence
+
+from ignite_lrfinder.advice import suggest_all
+from ignite_lrfinder.curve import reference_group
+from ignite_lrfinder.errors import NoSuggestionError
+from ignite_lrfinder.result import LRFinderResult
+from ignite_lrfinder.verdict import Schedule
+
+# From this factor on, what is called a suggestion is little more than a range.
+_WIDE = 10.0
+_MAX_GROUPS = 6
+# It gives the low end of an interval, so it lies far below the others on any curve.
+_LOW_BY_DESIGN = "slide"
+_PLANS = {"constant": "a constant rate", "decay": "the peak of a rate that decays"}
+
+
+def summary(
+    result: LRFinderResult,
+    *,
+    schedule: Schedule = "constant",
+    total_iters: int | None = None,
+) -> str:
+    """Say in a few lines what a result holds, what it suggests, and where to be careful.
+
+    Args:
+        result: the result of a sweep, with or without trials.
+        schedule: what the suggestion is for, see `lr_suggestion`.
+        total_iters: how long the training is, see `lr_suggestion`.
+
+    Returns:
+        Lines of text, without a line break at the end.
+
+    Raises:
+        ValueError: if there is no such schedule, or `total_iters` is below 1.
+    """
+    return "\n".join(_lines(result, schedule, total_iters))
+
+
+def cautions(result: LRFinderResult, suggestions: dict[str, tuple[float, ...]]) -> list[str]:
+    """Say why a suggestion is to be taken with care.
+
+    Args:
+        result: the result of a sweep.
+        suggestions: what `advice.suggest_all` makes of it.
+
+    Returns:
+        A sentence for each reason: the interval of the trials, or what the methods suggest, spans
+        more than a factor of 10. None for a suggestion that is clear.
+    """
+    reasons = []
+    if result.interval is not None:
+        low, high = result.interval
+        if high / low > _WIDE:
+            reasons.append(
+                f"The trials cannot tell rates a factor of {high / low:.0f} apart. Longer ones "
+                "may: verify=Trials(...)."
+            )
+    group = reference_group(result)
+    rates = [lrs[group] for name, lrs in suggestions.items() if name != _LOW_BY_DESIGN]
+    if rates and max(rates) / min(rates) > _WIDE:
+        spread = f"The methods disagree by a factor of {max(rates) / min(rates):.0f}"
+        advice = (
+            "; 'auto' is what the trials say."
+            if result.trials
+            else ". Look at the plot, or let trials decide with verify=True."
+        )
+        reasons.append(spread + advice)
+    return reasons
+
+
+def formatted(lrs: Sequence[float]) -> str:
+    """Write the learning rate of each group with three digits, and no more than a few of them."""
+    shown = [f"{lr:.2e}" for lr in lrs[:_MAX_GROUPS]]
+    left = len(lrs) - len(shown)
+    return ", ".join(shown) + (f" and {left} groups more" if left else "")
+
+
+def tested(result: LRFinderResult) -> str:
+    """Say how many points were tested, over which rates, and why there are no more."""
+    points = f"{len(result)} of {result.settings.num_iter} points"
+    if len(result):
+        lr = result.lr[:, reference_group(result)]
+        points += f", from {lr[0]:.2e} to {lr[-1]:.2e}"
+    return f"{points}; {result.stop_reason.message}."
+
+
+def _lines(result: LRFinderResult, schedule: Schedule, total_iters: int | None) -> Iterator[str]:
+    """Yield the lines of the summary."""
+    yield f"LR range test: {tested(result)}"
+    try:
+        suggestions = suggest_all(result, schedule=schedule, total_iters=total_iters)
+    except NoSuggestionError as refusal:
+        yield f"No suggestion: {refusal}"
+        return
+    others = suggestions.copy()
+    chosen = others.pop("auto", None)
+    if chosen is not None:
+        yield f"Suggested learning rate: {formatted(chosen)}, for {_PLANS[schedule]}."
+    if others:
+        named = "; ".join(f"{name} {formatted(lrs)}" for name, lrs in others.items())
+        yield f"Other methods: {named}."
+    if result.interval is not None:
+        low, high = result.interval
+        yield (
+            f"Trials: {len(result.trials)}; rates from {low:.2e} to {high:.2e} do as well as the "
+            "best, within the noise."
+        )
+        if not result.is_paired:
+            yield "The trials saw different batches, so that they tell rates apart less sharply."
+    for caution in cautions(result, suggestions):
+        yield f"Careful: {caution}"

@@ -1,0 +1,104 @@
+"""The text form of a result: what it says, and when it warns."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from strategies import result_of, u_shape
+
+from ignite_lrfinder import LRFinderResult, Trial
+from ignite_lrfinder.advice import suggest, suggest_all
+from ignite_lrfinder.report import cautions, formatted, summary
+
+LR = np.geomspace(1e-7, 10.0, 100)
+X = np.log10(LR)
+
+
+def swept(noise: float = 0.0) -> LRFinderResult:
+    """Return a sweep with a narrow valley."""
+    return result_of(LR, u_shape(X, fall_at=-2.0, cliff_at=-0.5, noise=noise))
+
+
+def with_trials(noise: float, *, lrs: tuple[float, ...] = (0.01, 0.05, 0.25)) -> LRFinderResult:
+    """Return a sweep with trials: the middle one is the best, by more than `noise` or not."""
+    rng = np.random.default_rng(0)
+    losses = [1 + 0.1 * abs(np.log(lr / lrs[1])) + noise * rng.standard_normal(100) for lr in lrs]
+    for row in losses:
+        row[0] = 2.0
+    trials = [Trial(lr=lr, num_iter=100, losses=row) for lr, row in zip(lrs, losses, strict=True)]
+    return dataclasses.replace(swept(), trials=tuple(trials))
+
+
+def test_the_text_names_what_was_tested_and_every_suggestion() -> None:
+    """Points, range, stop reason, the suggestion for the plan, and the other methods."""
+    text = summary(swept(), schedule="decay")
+    assert "100 of 100 points, from 1.00e-07 to 1.00e+01; every point up to end_lr" in text
+    [lr] = suggest(swept(), schedule="decay")
+    assert f"Suggested learning rate: {lr:.2e}, for the peak of a rate that decays." in text
+    for name, (other,) in suggest_all(swept()).items():
+        assert name == "auto" or f"{name} {other:.2e}" in text
+
+
+def test_the_repr_of_a_result_is_its_text() -> None:
+    """At the prompt a result is a few lines, not its arrays."""
+    assert repr(swept()) == summary(swept())
+    assert len(repr(swept()).splitlines()) <= 8
+
+
+def test_a_refusal_is_said_and_not_raised() -> None:
+    """A flat curve has a text too: why there is no suggestion."""
+    assert "No suggestion: " in summary(result_of(LR, 1 + 0 * LR))
+    assert "is flat" in summary(result_of(LR, 1 + 0 * LR))
+
+
+def test_an_empty_result_has_a_text() -> None:
+    """A sweep that ended before its first point is described as well."""
+    empty = dataclasses.replace(
+        swept(), lr=np.empty((0, 1)), losses=np.empty(0), smoothed_losses=np.empty(0)
+    )
+    assert "0 of 100 points; " in repr(empty)
+
+
+@pytest.mark.parametrize(("factor", "warns"), [(9.0, False), (11.0, True)])
+def test_methods_that_disagree_by_more_than_ten_are_named(factor: float, warns: bool) -> None:
+    """Up to a factor of 10 between the methods nothing is said."""
+    suggestions = {"auto": (0.1,), "valley": (0.2,), "minimum": (0.1 * factor,)}
+    assert bool(cautions(swept(), suggestions)) == warns
+    assert ("factor of 11" in str(cautions(swept(), suggestions))) == warns
+
+
+def test_slide_is_low_by_design() -> None:
+    """The low end of an interval is no disagreement."""
+    assert not cautions(swept(), {"auto": (0.1,), "valley": (0.05,), "slide": (0.001,)})
+
+
+def test_only_the_trained_group_is_compared() -> None:
+    """A group frozen at 0 leaves no methods apart, nor a division by zero."""
+    result = result_of(LR[:, None] * np.array([0.0, 1.0]), swept().losses)
+    assert not cautions(result, {"auto": (0.0, 0.1), "valley": (0.0, 0.2)})
+
+
+@pytest.mark.parametrize(("noise", "warns"), [(0.01, False), (3.0, True)])
+def test_trials_that_cannot_tell_rates_apart_are_named(noise: float, warns: bool) -> None:
+    """An interval wider than a factor of 10 is said to be wide, a narrow one is only given."""
+    result = with_trials(noise)
+    assert result.interval is not None
+    low, high = result.interval
+    assert (high / low > 10) == warns
+    assert f"rates from {low:.2e} to {high:.2e} do as well" in summary(result)
+    assert ("cannot tell rates a factor of" in summary(result)) == warns
+
+
+def test_trials_on_different_batches_are_named() -> None:
+    """Unpaired trials are said to be."""
+    result = with_trials(0.01)
+    assert "different batches" not in summary(result)
+    first, *rest = result.trials
+    other = dataclasses.replace(first, losses=first.losses + 0.5)
+    assert "different batches" in summary(dataclasses.replace(result, trials=(other, *rest)))
+
+
+def test_many_groups_do_not_fill_the_screen() -> None:
+    """Six rates are written, the rest counted."""
+    assert formatted([0.1] * 8) == ", ".join(["1.00e-01"] * 6) + " and 2 groups more"
+    assert formatted([0.1, 0.01]) == "1.00e-01, 1.00e-02"
