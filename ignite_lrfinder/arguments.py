@@ -6,7 +6,7 @@ for the same mistake they stand in the remedy, for code that looks for them.
 
 import dataclasses
 import numbers
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from ignite.engine import Engine
 
@@ -15,6 +15,7 @@ from ignite_lrfinder.muting import handlers_of, is_named
 from ignite_lrfinder.ranges import group_lrs, number
 from ignite_lrfinder.sweep import OptimizerLike
 from ignite_lrfinder.trials import Trials
+from ignite_lrfinder.validation import evaluators_of
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +30,7 @@ class Arguments:
     step_mode: str
     smooth_f: float
     diverge_th: float
+    val_loss: Callable[[], object] | None
     trials: Trials | None
 
 
@@ -43,6 +45,7 @@ def check_attach(
     step_mode: object,
     smooth_f: object,
     diverge_th: object,
+    val_loss: object,
     verify: object,
     keep_handlers: object,
     snapshot: object,
@@ -63,9 +66,12 @@ def check_attach(
             output_transform,
             "Pass a function from the trainer's output to the loss.",
         )
+    if val_loss is not None and not callable(val_loss):
+        remedy = "Pass a function, as in lambda: evaluator.run(val_loader).metrics['loss']."
+        raise wrong_type("val_loss", "callable or None", val_loss, remedy)
     _check_choice("step_mode", step_mode, "exp", "linear")
     _check_choice("snapshot", snapshot, "cpu", "device")
-    _check_keep_handlers(trainer, keep_handlers)
+    _check_keep_handlers([trainer, *evaluators_of(val_loss, trainer)], keep_handlers)
     starts, ends = group_lrs(optimizer, start_lr, end_lr, is_exp=step_mode == "exp")
     return Arguments(
         optimizer=optimizer,
@@ -76,6 +82,7 @@ def check_attach(
         step_mode=str(step_mode),
         smooth_f=_check_smooth_f(smooth_f),
         diverge_th=_check_diverge_th(diverge_th),
+        val_loss=val_loss,
         trials=_check_verify(verify),
     )
 
@@ -168,8 +175,8 @@ def _check_choice(name: str, value: object, *choices: str) -> None:
         raise wrong_value(name, words, value, f"{name} should be {words}.")
 
 
-def _check_keep_handlers(trainer: Engine, keep: object) -> None:
-    """Check that every handler that is named is a handler of the trainer."""
+def _check_keep_handlers(engines: Iterable[Engine], keep: object) -> None:
+    """Check that every handler that is named is a handler of the trainer or of an evaluator."""
     if isinstance(keep, str):
         _check_choice("keep_handlers", keep, "auto", "all", "none")
         return
@@ -177,7 +184,7 @@ def _check_keep_handlers(trainer: Engine, keep: object) -> None:
         remedy = "Name handlers as in keep_handlers=[handler]."
         kinds = "'auto', 'all', 'none' or a collection of handlers"
         raise wrong_type("keep_handlers", kinds, keep, remedy)
-    attached = handlers_of(trainer)
+    attached = [handler for engine in engines for handler in handlers_of(engine)]
     for name in keep:
         if not any(is_named(handler, [name]) for handler in attached):
             raise wrong_value(

@@ -22,12 +22,13 @@ from ignite_lrfinder.engine import (
 from ignite_lrfinder.errors import LRFinderError
 from ignite_lrfinder.hooks import SweepHooks
 from ignite_lrfinder.interrupts import Interrupts
-from ignite_lrfinder.muting import KeepHandlers, Muting, kept_reporters
+from ignite_lrfinder.muting import KeepHandlers, Muting, kept_of, kept_reporters
 from ignite_lrfinder.result import LRFinderResult
 from ignite_lrfinder.snapshot import Saveable, Snapshot, SnapshotPlace
 from ignite_lrfinder.stepping import StepWatch, models_of, objects_of, scalers_among
 from ignite_lrfinder.sweep import OptimizerLike
 from ignite_lrfinder.trials import Trials
+from ignite_lrfinder.validation import Validation
 from ignite_lrfinder.verdict import Schedule
 
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ class FastaiLRFinder:
         diverge_th: float = 5.0,
         *,
         keep_handlers: KeepHandlers = "auto",
+        val_loss: Callable[[], object] | None = None,
         verify: bool | Trials = False,
         snapshot: SnapshotPlace = "cpu",
     ) -> Iterator[Engine]:
@@ -118,6 +120,10 @@ class FastaiLRFinder:
                 the user that prepare training (on STARTED, EPOCH_STARTED, GET_BATCH_*,
                 ITERATION_STARTED and custom events); "all"; "none"; or a collection of handlers
                 that run besides those of "auto". Handlers added inside the block run, and stay.
+            val_loss: returns the loss to record, as of a validation; called without arguments after
+                each point, also in trials. What the trainer returns need then not be a loss. The
+                train/eval modes are put back after each call. Evaluators that it refers to are
+                restored, and their handlers muted but for their metrics.
             verify: whether the same run goes on after the sweep with short trials at a few fixed
                 learning rates, each from the start and on the same batches; `Trials(...)` says how
                 much they may train.
@@ -145,6 +151,7 @@ class FastaiLRFinder:
             step_mode=step_mode,
             smooth_f=smooth_f,
             diverge_th=diverge_th,
+            val_loss=val_loss,
             verify=verify,
             keep_handlers=keep_handlers,
             snapshot=snapshot,
@@ -155,21 +162,34 @@ class FastaiLRFinder:
             *to_save.values(), *vars(trainer).values(), *vars(trainer.state).values(), *references
         )
         models = models_of(arguments.optimizer, references)
+        validation = Validation(arguments.val_loss, trainer, (*to_save.values(), *models))
+        kept: dict[Engine, KeepHandlers] = {trainer: keep_handlers}
+        kept |= {engine: kept_of(engine, keep_handlers) for engine in validation.evaluators}
         with Interrupts() as interrupts:
             before = Snapshot(
                 trainer,
                 to_save,
                 snapshot,
-                others=(*kept_reporters(trainer, keep_handlers), *scalers, *models),
-                opaque=(handler_table(trainer), event_list(trainer)),
+                evaluators=validation.evaluators,
+                others=(*kept_reporters(kept), *scalers, *models, *validation.loaders),
+                opaque=(*map(handler_table, kept), *map(event_list, kept)),
             )
             steps = StepWatch(arguments.optimizer, scalers)
-            muting = Muting(trainer, keep_handlers, steps.hold_lr)
-            hooks = SweepHooks(trainer, arguments, steps, muting.muted, before, self._keep_result)
+            mutings = [Muting(engine, keep, steps.hold_lr) for engine, keep in kept.items()]
+            hooks = SweepHooks(
+                trainer,
+                arguments,
+                steps,
+                muted=mutings[0].muted,
+                validate=validation if arguments.val_loss is not None else None,
+                snapshot=before,
+                on_result=self._keep_result,
+            )
             interrupted_run = pending_run(trainer)
             try:
                 self._begin_block(trainer)
-                muting.mute()
+                for muting in mutings:
+                    muting.mute()
                 hooks.add()
                 start_afresh(trainer)
                 try:
@@ -183,7 +203,8 @@ class FastaiLRFinder:
                     # Last comes first, and a step that fails does not keep back the others.
                     undo.callback(before.restore)
                     undo.callback(self._end_block, trainer)
-                    undo.callback(muting.undo)
+                    for muting in mutings:
+                        undo.callback(muting.undo)
                     undo.callback(steps.remove)
                     undo.callback(hooks.remove)
                     undo.callback(end_run, trainer, interrupted_run)

@@ -17,7 +17,7 @@ from ignite_lrfinder.measurement import Measurement
 from ignite_lrfinder.result import LRFinderResult, SweepSettings
 from ignite_lrfinder.snapshot import Snapshot
 from ignite_lrfinder.stepping import StepWatch
-from ignite_lrfinder.sweep import lr_table
+from ignite_lrfinder.sweep import Lrs, lr_table
 from ignite_lrfinder.trial import Trial
 from ignite_lrfinder.trials import PlannedTrial, next_trial
 
@@ -33,6 +33,7 @@ class SweepHooks:
         arguments: the checked arguments of `attach`.
         steps: the watch over the optimizer's steps.
         muted: the names of the muted handlers that a user wrote, one of which may take the step.
+        validate: gives the loss of a point in place of the trainer's.
         snapshot: what trials begin from; it is told of the trainer's data before it is drawn from.
         on_result: called once with the result.
     """
@@ -42,7 +43,9 @@ class SweepHooks:
         trainer: Engine,
         arguments: Arguments,
         steps: StepWatch,
+        *,
         muted: Sequence[str],
+        validate: Callable[[], object] | None,
         snapshot: Snapshot,
         on_result: Callable[[LRFinderResult], None],
     ) -> None:
@@ -50,6 +53,7 @@ class SweepHooks:
         self._arguments = arguments
         self._steps = steps
         self._muted = muted
+        self._validate = validate
         self._snapshot = snapshot
         self._on_result = on_result
         self._sweep: Measurement | None = None
@@ -118,7 +122,7 @@ class SweepHooks:
         """Set the first learning rate, and begin to listen to the train step."""
         arguments = self._arguments
         table = lr_table(arguments.start_lr, arguments.end_lr, self._num_iter, arguments.step_mode)
-        self._sweep = self._current = Measurement(arguments, table, self._steps, self._muted)
+        self._sweep = self._current = self._measurement(table, arguments.diverge_th)
         # Only now, to come after a handler added inside the block, which may take the step.
         self._add_handler(Events.ITERATION_COMPLETED, self._take_loss)
 
@@ -173,8 +177,17 @@ class SweepHooks:
         row = lrs_at(self._result(self._sweep), self._planned.lr)
         table = np.tile(np.array(row), (self._planned.num_iter, 1))
         # Only a loss that is not finite ends a trial: a spike need not last.
-        self._current = Measurement(
-            self._arguments, table, self._steps, self._muted, diverge_th=math.inf
+        self._current = self._measurement(table, diverge_th=math.inf)
+
+    def _measurement(self, table: Lrs, diverge_th: float) -> Measurement:
+        """Begin to measure the loss at the learning rates of a table."""
+        return Measurement(
+            self._arguments,
+            table,
+            self._steps,
+            self._muted,
+            validate=self._validate,
+            diverge_th=diverge_th,
         )
 
     def _notice_end_of_data(self, engine: Engine) -> None:

@@ -1,6 +1,6 @@
 """A table of learning rates trained through, one point for each optimizer step."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from ignite_lrfinder.arguments import Arguments
 from ignite_lrfinder.divergence import DivergenceMonitor, StopReason
 from ignite_lrfinder.errors import LRFinderError
-from ignite_lrfinder.recorder import LossRecorder, loss_of
+from ignite_lrfinder.recorder import Loss, LossRecorder, loss_of
 from ignite_lrfinder.stepping import StepWatch
 from ignite_lrfinder.sweep import Lrs, LRSweep
 
@@ -27,7 +27,8 @@ class Measurement:
         table: the learning rates of T points and G parameter groups, of shape (T, G).
         steps: the watch over the optimizer's steps, which from now on follows the table.
         muted: the names of the muted handlers that a user wrote, one of which may take the step.
-        diverge_th: how far the loss may rise; default, as given to `attach`.
+        validate: gives the loss of a point in place of the trainer's.
+        diverge_th: how far the loss may rise.
 
     Attributes:
         reason: why it ended; None as long as it goes on.
@@ -39,17 +40,18 @@ class Measurement:
         table: Lrs,
         steps: StepWatch,
         muted: Sequence[str],
-        diverge_th: float | None = None,
+        *,
+        validate: Callable[[], object] | None,
+        diverge_th: float,
     ) -> None:
         self.reason: StopReason | None = None
         self._output_transform = arguments.output_transform
         self._steps = steps
         self._muted = muted
+        self._validate = validate
         self._sweep = LRSweep(arguments.optimizer, table)
         self._recorder = LossRecorder()
-        self._monitor = DivergenceMonitor(
-            arguments.smooth_f, arguments.diverge_th if diverge_th is None else diverge_th
-        )
+        self._monitor = DivergenceMonitor(arguments.smooth_f, diverge_th)
         self._losses: list[float] = []
         self._num_stepless = 0
         steps.follow(self._sweep)
@@ -86,13 +88,13 @@ class Measurement:
             LRFinderError: if the optimizer takes no steps.
         """
         self._steps.hold_lr()
-        self._recorder.add(loss_of(self._output_transform(output)))
+        self._record(output)
         if not self._steps.has_stepped and not self._steps.is_blind:
             self._do_without_step()
             return self.reason
         self._steps.forget_step()
         self._num_stepless = 0
-        self._recorder.close_point()
+        self._recorder.close_point(self._validation_loss())
         is_last = self._sweep.event_index + 1 == len(self.table)
         if is_last or self._recorder.is_due():
             self._judge()
@@ -113,6 +115,25 @@ class Measurement:
             self._judge(is_collective=is_collective)
             self.reason = self.reason or reason
         return self.reason
+
+    def _record(self, output: object) -> None:
+        """Keep the loss of an iteration; where validation gives that of the point, it may be none.
+
+        There it only tells when the loss has broken down and a scaler skips every step.
+        """
+        try:
+            self._recorder.add(loss_of(self._output_transform(output)))
+        except (TypeError, ValueError):
+            if self._validate is None:
+                raise
+
+    def _validation_loss(self) -> Loss | None:
+        """Return the validation loss after a step; None where there is none."""
+        if self._validate is None:
+            return None
+        loss = loss_of(self._validate(), source="val_loss")
+        self._steps.hold_lr("val_loss")
+        return loss
 
     def _do_without_step(self) -> None:
         """Decide what an iteration without a step is: a micro-batch, a skipped step, a mistake."""

@@ -6,7 +6,7 @@ has it and can still remove it.
 
 import functools
 import weakref
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Literal
 
 from ignite.engine import Engine, Events
@@ -123,15 +123,25 @@ def is_named(handler: Handler, names: Collection[Handler]) -> bool:
     return any(handler == name or (owner is not None and owner is name) for name in names)
 
 
-def kept_reporters(trainer: Engine, keep_handlers: KeepHandlers) -> tuple[object, ...]:
+def kept_of(evaluator: Engine, keep_handlers: KeepHandlers) -> KeepHandlers:
+    """Return what runs on an evaluator that a sweep validates with: its metrics besides."""
+    if isinstance(keep_handlers, str) and keep_handlers == "all":
+        return "all"
+    named = () if isinstance(keep_handlers, str) else tuple(keep_handlers)
+    metrics = (h for h in handlers_of(evaluator) if _is_of(_owner(h), ("ignite.metrics",)))
+    return (*named, *metrics)
+
+
+def kept_reporters(kept: Mapping[Engine, KeepHandlers]) -> tuple[object, ...]:
     """Return the objects of Ignite's own that will run in the sweep, and so change."""
-    kept = [
+    owners = [
         _owner(_parent(entry[0]))
-        for event, entries in handler_table(trainer).items()
+        for engine, keep_handlers in kept.items()
+        for event, entries in handler_table(engine).items()
         for entry in entries
-        if _is_kept(trainer, keep_handlers, event, entry[0])
+        if _is_kept(engine, keep_handlers, event, entry[0])
     ]
-    return tuple(obj for obj in kept if _is_reporter(obj) and not isinstance(obj, Engine))
+    return tuple(obj for obj in owners if _is_reporter(obj) and not isinstance(obj, Engine))
 
 
 def name_of(handler: Handler) -> str:
@@ -175,9 +185,14 @@ def _is_ignites(registered: Handler) -> bool:
 
 def _is_reporter(obj: object) -> bool:
     """Tell whether an object is a handler, metric or engine of Ignite's, or derives from one."""
+    return _is_of(obj, _REPORTING_PACKAGES)
+
+
+def _is_of(obj: object, packages: tuple[str, ...]) -> bool:
+    """Tell whether an object's class, or one that it derives from, is from one of some packages."""
     if isinstance(obj, type) or not hasattr(type(obj), "__mro__"):
         return False
-    return any(base.__module__.startswith(_REPORTING_PACKAGES) for base in type(obj).__mro__)
+    return any(base.__module__.startswith(packages) for base in type(obj).__mro__)
 
 
 def _owner(handler: Handler) -> object:

@@ -12,15 +12,18 @@ import torch
 # A wait on the device costs about as much as launching some ten small kernels.
 _READ_EVERY = 10
 
+_OUTPUT = "the trainer's output"
+
 Loss = float | torch.Tensor
 
 
-def loss_of(output: object) -> Loss:
+def loss_of(output: object, source: str = _OUTPUT) -> Loss:
     """Find the loss in what the trainer returned, after the user's `output_transform`.
 
     Args:
         output: a number, a NumPy scalar, a tensor or array of one element, or a mapping with the
-            key "loss" that holds one of these.
+                key "loss" that holds one of these.
+        source: where it comes from, for the error.
 
     Returns:
         The loss as a float; as a tensor of shape () where reading it would wait for a device.
@@ -32,7 +35,7 @@ def loss_of(output: object) -> Loss:
     value = output["loss"] if isinstance(output, Mapping) and "loss" in output else output
     if isinstance(value, torch.Tensor):
         if value.numel() != 1 or value.is_complex():
-            raise ValueError(_refusal(output))
+            raise ValueError(_refusal(output, source))
         value = value.detach()
         if value.device.type == "cpu":
             return _read_on_host(value)
@@ -40,11 +43,11 @@ def loss_of(output: object) -> Loss:
         return value.to_dense().reshape(()).clone()
     if isinstance(value, np.ndarray):
         if value.size != 1:
-            raise ValueError(_refusal(output))
+            raise ValueError(_refusal(output, source))
         value = value.reshape(-1)[0]
     if isinstance(value, (numbers.Real, np.bool_)):
         return float(value)
-    raise TypeError(_refusal(output))
+    raise TypeError(_refusal(output, source))
 
 
 def _read_on_host(value: torch.Tensor) -> float:
@@ -90,8 +93,11 @@ class LossRecorder:
             return has_one
         return bool(idist.all_reduce(float(has_one), op="MAX"))
 
-    def close_point(self) -> None:
-        """Make one point of the iterations since the last."""
+    def close_point(self, loss: Loss | None = None) -> None:
+        """Make one point of the iterations since the last, or of a loss that stands for them."""
+        if loss is not None:
+            self.discard()
+            self.add(loss)
         if self._has_tensors:
             self._read_every = _READ_EVERY
         self._unread.append(self._pending)
@@ -139,11 +145,12 @@ def _mean_over_processes(means: list[float], num_processes: int) -> list[float]:
     return (total / num_processes).tolist()
 
 
-def _refusal(output: object) -> str:
+def _refusal(output: object, source: str) -> str:
     """Say what came instead of a loss, and which `output_transform` would find one in it."""
+    remedy = _remedy(output) if source == _OUTPUT else "Let it return the loss."
     return (
-        "The trainer's output must be a loss (a number, a tensor of one element, or a mapping with "
-        f"the key 'loss'), got {_describe(output)}. {_remedy(output)}"
+        f"{source[0].upper()}{source[1:]} must be a loss (a number, a tensor of one element, or a "
+        f"mapping with the key 'loss'), got {_describe(output)}. {remedy}"
     )
 
 

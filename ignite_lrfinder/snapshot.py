@@ -3,7 +3,7 @@
 import copy
 import functools
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Protocol, TypeGuard
 
 import torch
@@ -45,6 +45,7 @@ class Snapshot:
         to_save: names to objects with `state_dict` and `load_state_dict`.
         place: where copies of tensors are held: "cpu", in host memory, or "device", beside the
             originals.
+        evaluators: further engines that will run.
         others: further objects to remember, such as Ignite's own handlers that will run.
         opaque: objects to leave alone, such as the trainer's table of handlers.
     """
@@ -55,11 +56,12 @@ class Snapshot:
         to_save: Mapping[str, Saveable],
         place: SnapshotPlace,
         *,
+        evaluators: Sequence[Engine] = (),
         others: tuple[object, ...] = (),
         opaque: tuple[object, ...] = (),
     ) -> None:
         self._trainer = trainer
-        self._attributes = dict(vars(trainer))
+        self._attributes = [(engine, dict(vars(engine))) for engine in (trainer, *evaluators)]
         self._sources: list[DataSource] = []
         self._state_dicts: dict[str, tuple[Saveable, object]] = {}
         self._memento = Memento(
@@ -68,7 +70,8 @@ class Snapshot:
         )
         self._met_data: list[object] = [trainer.state.dataloader]
         self._remember(to_save)
-        self._memento.remember("trainer", *self._attributes.values())
+        for _, attributes in self._attributes:
+            self._memento.remember("trainer", *attributes.values())
         self._memento.remember("handlers", *others)
         for data in self._met_data:
             self.add_data(data)
@@ -84,8 +87,9 @@ class Snapshot:
         Raises:
             LRFinderError: naming the objects of which something could not be put back.
         """
-        vars(self._trainer).clear()
-        vars(self._trainer).update(self._attributes)
+        for engine, attributes in self._attributes:
+            vars(engine).clear()
+            vars(engine).update(attributes)
         failures = self._restore_objects()
         # A traceback may keep this object alive; the copies need not be.
         self._memento.forget()

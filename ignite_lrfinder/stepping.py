@@ -182,10 +182,14 @@ def _params(group: dict[str, Any]) -> Iterable[object]:
 def objects_of(function: object) -> Iterator[object]:
     """Iterate over what a train step refers to outside itself.
 
-    These are enclosed variables and globals, and for a method the attributes of its object.
+    These are enclosed variables and globals, the arguments of a partial, and for a method, or for
+    an object that is called, the attributes of the object.
     """
     while isinstance(function, functools.partial):
+        yield from (*function.args, *function.keywords.values())
         function = function.func
+    if callable(function) and not inspect.isroutine(function):
+        function = function.__call__
     if isinstance(function, types.MethodType):
         yield from getattr(function.__self__, "__dict__", {}).values()
         function = function.__func__
