@@ -1,5 +1,6 @@
 """Find a learning rate with an exact, trace-free range test inside an Ignite trainer."""
 
+from ignite_lrfinder.at_epochs import LRFinderAtEpochs
 from ignite_lrfinder.divergence import StopReason
 from ignite_lrfinder.errors import LRFinderError, NoSuggestionError
 from ignite_lrfinder.finder import FastaiLRFinder
@@ -11,6 +12,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "FastaiLRFinder",
+    "LRFinderAtEpochs",
     "LRFinderError",
     "LRFinderResult",
     "NoSuggestionError",

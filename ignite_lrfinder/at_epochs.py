@@ -1,0 +1,129 @@
+"""The finder at chosen epochs, from inside a training that goes on with the new rate."""
+
+import inspect
+import warnings
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from ignite.engine import Engine, Events
+from torch.optim.lr_scheduler import LRScheduler
+
+from ignite_lrfinder.errors import NoSuggestionError, wrong_type, wrong_value
+from ignite_lrfinder.finder import FastaiLRFinder
+from ignite_lrfinder.result import LRFinderResult
+from ignite_lrfinder.snapshot import Saveable
+from ignite_lrfinder.verdict import Schedule, check_plan
+
+
+class LRFinderAtEpochs:
+    """Find the learning rate anew at the start of chosen epochs, and train on with it.
+
+    At each of these epochs the training is swept on the trainer's own data, and everything is put
+    back but the learning rate, which becomes the one suggested. Where there is no suggestion the
+    learning rate stays, and a warning says why.
+
+    Args:
+        epochs: the numbers of the epochs, counted from 1.
+        to_save: as for `FastaiLRFinder.attach`.
+        lr_scheduler: a torch scheduler of the optimizer, taken along as by `apply_suggested_lr`.
+        schedule: as for `FastaiLRFinder.lr_suggestion`.
+        total_iters: as for `FastaiLRFinder.lr_suggestion`.
+        attach_arguments: further arguments of `FastaiLRFinder.attach`. Without `start_lr` a sweep
+            starts at the rate that the optimizer has, and so suggests none below it.
+
+    Attributes:
+        results: the result of each sweep so far, by its epoch.
+
+    Raises:
+        TypeError: for an argument of the wrong kind.
+        ValueError: for an argument of the wrong value.
+
+    Example:
+        >>> import torch
+        >>> from ignite.engine import create_supervised_trainer
+        >>> model = torch.nn.Linear(4, 1)
+        >>> optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+        >>> trainer = create_supervised_trainer(model, optimizer, torch.nn.MSELoss())
+        >>> to_save = {"model": model, "optimizer": optimizer}
+        >>> at_epochs = LRFinderAtEpochs([1, 3], to_save, start_lr=1e-5, num_iter=60)
+        >>> at_epochs.attach(trainer)
+        >>> x = torch.randn(64, 4)
+        >>> _ = trainer.run([(x, x.sum(1, keepdim=True))] * 10, max_epochs=3)
+        >>> sorted(at_epochs.results)
+        [1, 3]
+    """
+
+    def __init__(
+        self,
+        epochs: Collection[int],
+        to_save: Mapping[str, Saveable],
+        *,
+        lr_scheduler: LRScheduler | None = None,
+        schedule: Schedule = "constant",
+        total_iters: int | None = None,
+        **attach_arguments: Any,
+    ) -> None:
+        check_plan(schedule, total_iters)
+        inspect.signature(FastaiLRFinder.attach).bind(None, None, to_save, **attach_arguments)
+        self.results: dict[int, LRFinderResult] = {}
+        self._epochs = _check_epochs(epochs)
+        self._to_save = to_save
+        self._lr_scheduler = lr_scheduler
+        self._schedule: Schedule = schedule
+        self._total_iters = total_iters
+        self._attach_arguments = attach_arguments
+        self._is_sweeping = False
+
+    def attach(self, trainer: Engine) -> None:
+        """Let a trainer find its learning rate at the start of these epochs.
+
+        Args:
+            trainer: the engine that trains.
+        """
+        trainer.add_event_handler(Events.EPOCH_STARTED, self)
+
+    def __call__(self, trainer: Engine) -> None:
+        """Sweep if the epoch that begins is one of those chosen, and set what is suggested."""
+        epoch = trainer.state.epoch
+        # The sweep's own epochs begin too.
+        if self._is_sweeping or epoch not in self._epochs:
+            return
+        finder, data = FastaiLRFinder(), trainer.state.dataloader
+        epoch_length = trainer.state.epoch_length
+        self._is_sweeping = True
+        try:
+            with finder.attach(trainer, self._to_save, **self._attach_arguments) as swept:
+                swept.run(data, max_epochs=1, epoch_length=epoch_length)
+        finally:
+            self._is_sweeping = False
+        self.results[epoch] = finder.result
+        self._apply(finder, epoch)
+
+    def _apply(self, finder: FastaiLRFinder, epoch: int) -> None:
+        """Set the suggested learning rate, or say why the present one stays."""
+        try:
+            finder.apply_suggested_lr(
+                self._to_save["optimizer"],  # type: ignore[arg-type]  # `attach` has checked it
+                self._lr_scheduler,
+                schedule=self._schedule,
+                total_iters=self._total_iters,
+            )
+        except NoSuggestionError as refusal:
+            warnings.warn(
+                f"The learning rate stays as it is in epoch {epoch}. {refusal}",
+                UserWarning,
+                stacklevel=2,
+            )
+
+
+def _check_epochs(epochs: object) -> frozenset[int]:
+    """Check the numbers of the epochs."""
+    remedy = "Epochs are counted from 1, as in epochs=[1, 5]."
+    if isinstance(epochs, str) or not isinstance(epochs, Collection):
+        raise wrong_type("epochs", "a collection of integers", epochs, remedy)
+    for epoch in epochs:
+        if isinstance(epoch, bool) or not isinstance(epoch, int):
+            raise wrong_type("epochs", "a collection of integers", epochs, remedy)
+        if epoch < 1:
+            raise wrong_value("epochs", "at least 1 each", epochs, remedy)
+    return frozenset(epochs)

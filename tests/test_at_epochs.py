@@ -1,0 +1,146 @@
+"""The finder at chosen epochs: what it sets, and that nothing else of the training changes."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from conftest import Training, seed_all
+from ignite.engine import Engine, Events
+
+from ignite_lrfinder import LRFinderAtEpochs, Trials
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Run completed without loss diverging:UserWarning"),
+]
+# Late in so small a training a curve may have no fall left.
+may_refuse = pytest.mark.filterwarnings("ignore:The learning rate stays as it is:UserWarning")
+SWEEP = {"start_lr": 1e-5, "num_iter": 100}
+
+
+def watch_rates(training: Training) -> list[float]:
+    """Note the learning rate of each epoch."""
+    rates: list[float] = []
+
+    @training.trainer.on(Events.EPOCH_COMPLETED)
+    def note() -> None:
+        rates.append(float(training.optimizer.param_groups[0]["lr"]))
+
+    return rates
+
+
+@may_refuse
+@pytest.mark.parametrize("verify", [False, Trials(max_iter=75, short_iter=10, long_iter=15)])
+@pytest.mark.parametrize("optimizer", ["adam", "sgd-momentum", "adam-tensor-lr"])
+def test_only_the_learning_rate_changes(
+    make_training: Callable[..., Training], optimizer: str, verify: bool | Trials
+) -> None:
+    """From each epoch on the training is the one where the same rate was set by hand."""
+    training, by_hand = make_training(optimizer), make_training(optimizer)
+    at_epochs = LRFinderAtEpochs([1, 3], training.to_save, verify=verify, **SWEEP)
+    at_epochs.attach(training.trainer)
+    rates = watch_rates(training)
+    epochs: list[list[float]] = []
+
+    @training.trainer.on(Events.EPOCH_COMPLETED)
+    def keep() -> None:
+        epochs.append(training.losses[-12:])
+
+    seed_all(1)
+    training.trainer.run(training.loader, max_epochs=4)
+
+    @by_hand.trainer.on(Events.EPOCH_STARTED)
+    def set_rate(engine: Engine) -> None:
+        for group in by_hand.optimizer.param_groups:
+            rate = rates[engine.state.epoch - 1]
+            group["lr"] = torch.tensor(rate) if torch.is_tensor(group["lr"]) else rate
+
+    seed_all(1)
+    by_hand.trainer.run(by_hand.loader, max_epochs=4)
+    assert [loss for losses in epochs for loss in losses] == by_hand.losses
+    assert 1e-3 != rates[0] == rates[1]
+    assert rates[2] == rates[3]
+
+
+@may_refuse
+def test_results_are_kept_by_epoch(make_training: Callable[..., Training]) -> None:
+    """Only the epochs chosen are swept, each once, and what was found stays."""
+    training = make_training()
+    at_epochs = LRFinderAtEpochs({2, 4}, training.to_save, **SWEEP)
+    at_epochs.attach(training.trainer)
+    rates = watch_rates(training)
+    training.trainer.run(training.loader, max_epochs=4)
+    assert list(at_epochs.results) == [2, 4]
+    assert all(len(result) > 40 for result in at_epochs.results.values())
+    assert rates[0] == 1e-3 != rates[1] == rates[2]
+
+
+def test_a_refusal_leaves_the_rate_and_is_told(make_training: Callable[..., Training]) -> None:
+    """Where the curve is flat the training goes on as it was, with a warning."""
+    training = make_training()
+    at_epochs = LRFinderAtEpochs([1], training.to_save, start_lr=1e-12, end_lr=1e-10, num_iter=20)
+    at_epochs.attach(training.trainer)
+    rates = watch_rates(training)
+    with pytest.warns(UserWarning, match="stays as it is in epoch 1.*curve"):
+        training.trainer.run(training.loader, max_epochs=2)
+    assert rates == [1e-3, 1e-3]
+    assert list(at_epochs.results) == [1]
+
+
+def test_a_scheduler_is_taken_along(make_training: Callable[..., Training]) -> None:
+    """A torch scheduler made before goes on from the new rate."""
+    training = make_training("sgd-momentum")
+    scheduler = torch.optim.lr_scheduler.ExponentialLR(training.optimizer, 0.5)
+    to_save = {**training.to_save, "scheduler": scheduler}
+    at_epochs = LRFinderAtEpochs([2], to_save, lr_scheduler=scheduler, schedule="decay", **SWEEP)
+    rates = watch_rates(training)
+    training.trainer.add_event_handler(Events.EPOCH_COMPLETED, lambda: scheduler.step())
+    at_epochs.attach(training.trainer)
+    training.trainer.run(training.loader, max_epochs=3)
+    assert rates[0] == 1e-3
+    assert rates[1] != pytest.approx(0.5e-3, rel=0.1)
+    assert rates[2] == pytest.approx(rates[1] / 2)
+    assert scheduler.base_lrs[0] == pytest.approx(2 * rates[1])
+
+
+def test_a_length_given_by_hand_is_kept(make_training: Callable[..., Training]) -> None:
+    """Data without a length is swept in epochs as long as those of the training."""
+    training = make_training(loader=lambda: [make_training().loader.dataset[:8]] * 5)  # type: ignore[attr-defined]  # a DataLoader
+    lengths: list[int | None] = []
+    training.trainer.add_event_handler(
+        Events.EPOCH_STARTED, lambda engine: lengths.append(engine.state.epoch_length)
+    )
+    LRFinderAtEpochs([1], training.to_save, **SWEEP).attach(training.trainer)
+    training.trainer.run(Again(training.loader), max_epochs=2, epoch_length=3)
+    assert set(lengths) == {3}
+    assert training.trainer.state.iteration == 6
+
+
+class Again:
+    """An iterable without a length."""
+
+    def __init__(self, data: Any) -> None:
+        self.data = data
+
+    def __iter__(self) -> Any:
+        return iter(self.data)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"epochs": 3}, TypeError, "epochs must be a collection of integers, got 3"),
+        ({"epochs": "12"}, TypeError, "epochs must be a collection of integers, got '12'"),
+        ({"epochs": [1.5]}, TypeError, "epochs must be a collection of integers"),
+        ({"epochs": [True]}, TypeError, "epochs must be a collection of integers"),
+        ({"epochs": [0]}, ValueError, "epochs must be at least 1 each"),
+        ({"epochs": [1], "schedule": "cosine"}, ValueError, "schedule must be 'constant'"),
+        ({"epochs": [1], "num_iters": 3}, TypeError, "unexpected keyword argument 'num_iters'"),
+    ],
+)
+def test_wrong_arguments_are_refused_at_once(
+    make_training: Callable[..., Training], arguments: dict, error: type[Exception], message: str
+) -> None:
+    """Before any training, with a message that says what to pass."""
+    with pytest.raises(error, match=message):
+        LRFinderAtEpochs(to_save=make_training().to_save, **arguments)
