@@ -112,7 +112,7 @@ class Measurement:
             is_collective: whether the other processes do the same.
         """
         if self.reason is None:
-            self._judge(is_collective=is_collective)
+            self._judge(reason, is_collective=is_collective)
             self.reason = self.reason or reason
         return self.reason
 
@@ -140,7 +140,10 @@ class Measurement:
         self._num_stepless += 1
         # Every so often, since looking at losses waits for the device and for other processes.
         is_looking = self._steps.is_skipped or self._num_stepless % _LOOK_EVERY == 0
-        if is_looking and self._recorder.has_non_finite():
+        has_non_finite = is_looking and self._recorder.has_non_finite()
+        if self._recorder.ending is not None:
+            self.end(self._recorder.ending)
+        elif has_non_finite:
             self.end(StopReason.NON_FINITE)
         elif self._num_stepless >= (_MAX_STEPLESS_MUTED if self._muted else _MAX_STEPLESS):
             raise LRFinderError(
@@ -154,10 +157,11 @@ class Measurement:
             self._recorder.discard()
         self._steps.is_skipped = False
 
-    def _judge(self, *, is_collective: bool = True) -> None:
+    def _judge(self, ending: StopReason | None = None, *, is_collective: bool = True) -> None:
         """Read the losses of the latest points, up to the first at which to stop."""
-        for loss in self._recorder.read(is_collective=is_collective):
+        for loss in self._recorder.read(ending, is_collective=is_collective):
             self._losses.append(loss)
             self.reason = self._monitor.update(loss)
             if self.reason is not None:
-                break
+                return
+        self.reason = self._recorder.ending

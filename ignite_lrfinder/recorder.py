@@ -9,8 +9,11 @@ import ignite.distributed as idist
 import numpy as np
 import torch
 
+from ignite_lrfinder.divergence import StopReason
+from ignite_lrfinder.lockstep import MAX_POINTS, Message, exchange
+
 # A wait on the device costs about as much as launching some ten small kernels.
-_READ_EVERY = 10
+_READ_EVERY = MAX_POINTS
 
 _OUTPUT = "the trainer's output"
 
@@ -65,14 +68,19 @@ class LossRecorder:
     in a distributed run, over the processes. Losses on a device, and those of several processes,
     are read ten points at a time, so that the host runs ahead of the device and one collective
     serves a batch.
+
+    Attributes:
+        ending: why another process ended, as told at the last reading. After that this one must
+            end too, and tells the others nothing any more.
     """
 
     def __init__(self) -> None:
+        self.ending: StopReason | None = None
         self._pending: list[Loss] = []
         self._unread: list[list[Loss]] = []
         self._has_tensors = False
-        self._num_processes = idist.get_world_size()
-        self._read_every = _READ_EVERY if self._num_processes > 1 else 1
+        self._is_distributed = idist.get_world_size() > 1
+        self._read_every = _READ_EVERY if self._is_distributed else 1
 
     def add(self, loss: Loss) -> None:
         """Take the loss of one more iteration."""
@@ -89,9 +97,14 @@ class LossRecorder:
         This waits for the device and for the other processes, all of which must call it.
         """
         has_one = any(not math.isfinite(loss) for loss in self._pending)
-        if self._num_processes == 1:
+        if not self._is_distributed:
             return has_one
-        return bool(idist.all_reduce(float(has_one), op="MAX"))
+        together = exchange(Message(has_non_finite=has_one))
+        self.ending = together.ending
+        if self.ending is not None:
+            # The one that ended had no answer to them.
+            self._unread.clear()
+        return together.has_non_finite
 
     def close_point(self, loss: Loss | None = None) -> None:
         """Make one point of the iterations since the last, or of a loss that stands for them."""
@@ -107,19 +120,25 @@ class LossRecorder:
         """Tell whether enough points wait for being read."""
         return len(self._unread) >= self._read_every
 
-    def read(self, *, is_collective: bool = True) -> list[float]:
+    def read(
+        self, ending: StopReason | None = None, *, is_collective: bool = True
+    ) -> tuple[float, ...]:
         """Return the losses of the points since the last reading, each a mean.
 
         Args:
-            is_collective: average over the processes, all of which must then call this.
+            ending: why this process ends, where the others may not.
+            is_collective: average over the processes, all of which must then call this, or
+                `has_non_finite`.
         """
         points, self._unread = self._unread, []
         if self._has_tensors:
             points, self._has_tensors = _to_host(points), False
-        means = [float(sum(losses) / len(losses)) for losses in points]
-        if is_collective and means and self._num_processes > 1:
-            means = _mean_over_processes(means, self._num_processes)
-        return means
+        means = tuple(float(sum(losses) / len(losses)) for losses in points)
+        if not (is_collective and self._is_distributed and self.ending is None):
+            return means
+        together = exchange(Message(means, ending=ending))
+        self.ending = together.ending
+        return together.losses
 
 
 def _to_host(points: list[list[Loss]]) -> list[list[float]]:
@@ -136,13 +155,6 @@ def _to_host(points: list[list[Loss]]) -> list[list[float]]:
         ]
         for losses in points
     ]
-
-
-def _mean_over_processes(means: list[float], num_processes: int) -> list[float]:
-    """Average each loss over the processes with one collective."""
-    total = idist.all_reduce(torch.tensor(means, dtype=torch.float64, device=idist.device()))
-    assert isinstance(total, torch.Tensor)  # what a tensor comes back as
-    return (total / num_processes).tolist()
 
 
 def _refusal(output: object, source: str) -> str:

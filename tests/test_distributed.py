@@ -2,13 +2,16 @@
 
 import datetime
 import gc
+import importlib
+import json
+import time
 import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from ignite.engine import Engine, create_supervised_trainer
+from ignite.engine import Engine, Events, create_supervised_trainer
 from torch import distributed, nn
 from torch.multiprocessing.spawn import spawn
 
@@ -19,6 +22,8 @@ pytestmark = pytest.mark.skipif(
     reason="torch has no gloo here",
 )
 NUM_ITER = 25
+# Not in the oldest torch that is supported.
+fully_shard = getattr(importlib.import_module("torch.distributed.fsdp"), "fully_shard", None)
 
 
 def loss_of(case: str, rank: int, iteration: int) -> float:
@@ -69,10 +74,15 @@ def sweep(rank: int, folder: str) -> None:
         finder = FastaiLRFinder()
         to_save = {"optimizer": optimizer}
         with finder.attach(Engine(train_step), to_save, num_iter=NUM_ITER, smooth_f=0) as trainer:
-            trainer.run([0] * 7)
+            if case == "terminated-on-one" and rank == 0:
+                trainer.add_event_handler(Events.ITERATION_COMPLETED(once=17), trainer.terminate)
+            is_short = case.startswith("out-of-data-on-one") and rank == 1
+            trainer.run(iter([0] * 14) if is_short else [0] * 7)
         finder.result.save(Path(folder) / f"{case}-{rank}.json")
         (Path(folder) / f"{case}-{rank}.steps").write_text(str(num_steps))
     verify(rank, Path(folder))
+    if fully_shard is not None:
+        shard(rank, Path(folder))
     gc.collect()  # a model left to the end of the interpreter outlives what it communicates with
     distributed.destroy_process_group()
 
@@ -96,6 +106,40 @@ def verify(rank: int, folder: Path) -> None:
     finder.result.save(folder / f"verified-{rank}.json")
 
 
+def shard(rank: int, folder: Path) -> None:
+    """Sweep and verify a training of FSDP2 in its middle, and save how it goes on; and a twin."""
+    losses = {}
+    for name in ("swept", "twin"):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Dropout(0.2), nn.Linear(8, 1))
+        assert fully_shard is not None
+        fully_shard(model[0])
+        fully_shard(model)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+        trainer = create_supervised_trainer(model, optimizer, nn.functional.mse_loss)
+        torch.manual_seed(rank)
+        batches = list(zip(torch.randn(20, 8, 4), torch.randn(20, 8, 1), strict=True))
+        trainer.run(batches, max_epochs=1)
+        if name == "swept":
+            finder = FastaiLRFinder()
+            settings = Trials(max_iter=75, short_iter=10, long_iter=15)
+            to_save = {"model": model, "optimizer": optimizer}
+            with finder.attach(
+                trainer, to_save, num_iter=30, start_lr=1e-5, verify=settings
+            ) as attached:
+                attached.run(batches)
+            finder.result.save(folder / f"sharded-{rank}.json")
+        local = [parameter.to_local().shape for parameter in model.parameters()]  # type: ignore[attr-defined]  # a DTensor
+        noted = losses[name] = []
+        trainer.add_event_handler(
+            Events.ITERATION_COMPLETED,
+            lambda engine, noted=noted: noted.append(engine.state.output),
+        )
+        trainer.run(batches, max_epochs=3)
+        assert local[0] == (4, 4)
+    (folder / f"sharded-{rank}.losses").write_text(json.dumps(losses))
+
+
 # What ends each sweep, and after how many points.
 CASES = {
     "completing": (StopReason.COMPLETED, NUM_ITER),
@@ -104,6 +148,9 @@ CASES = {
     "nan-micro-batch-on-one": (StopReason.NON_FINITE, 4),
     "nan-in-a-long-step-on-one": (StopReason.NON_FINITE, 1),
     "diverging-on-one": (StopReason.DIVERGED, 17),
+    "out-of-data-on-one": (StopReason.OUT_OF_DATA, 14),
+    "out-of-data-on-one-while-accumulating": (StopReason.OUT_OF_DATA, 0),
+    "terminated-on-one": (StopReason.TERMINATED, 17),
 }
 
 
@@ -111,6 +158,7 @@ NUM_MICRO_BATCHES = {
     "accumulating": 2,
     "nan-micro-batch-on-one": 2,
     "nan-in-a-long-step-on-one": 12,
+    "out-of-data-on-one-while-accumulating": 15,
 }
 
 
@@ -141,13 +189,77 @@ def test_every_process_runs_the_same_trials(folder: Path) -> None:
     assert len(LRFinderResult.load(first).trials) >= 5
 
 
+@pytest.mark.skipif(fully_shard is None, reason="this torch has no FSDP2")
+@pytest.mark.parametrize("rank", [0, 1])
+def test_shards_are_restored_in_place(folder: Path, rank: int) -> None:
+    """A training of FSDP2 goes on bit for bit as its twin without the finder, in each process."""
+    losses = json.loads((folder / f"sharded-{rank}.losses").read_text())
+    assert len(losses["twin"]) == 40
+    assert losses["swept"] == losses["twin"]
+    texts = {(folder / f"sharded-{rank}.json").read_text() for rank in (0, 1)}
+    assert len(texts) == 1
+    assert len(LRFinderResult.load(folder / "sharded-0.json").trials) >= 5
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_every_process_ends_at_the_same_point_with_the_same_result(folder: Path, case: str) -> None:
-    """What one process measures stops both, after equally many steps, and both say the same."""
+    """What one process meets stops both, at most one reading later, and both say the same."""
     texts = [(folder / f"{case}-{rank}.json").read_text() for rank in (0, 1)]
     assert texts[0] == texts[1]
     result = LRFinderResult.load(folder / f"{case}-0.json")
     assert (result.stop_reason, len(result)) == CASES[case]
     steps = {int((folder / f"{case}-{rank}.steps").read_text()) for rank in (0, 1)}
-    assert len(steps) == 1
-    assert len(result) <= steps.pop() <= len(result) + 9
+    # A process that ends by itself takes no more steps, while the others go on to their reading.
+    assert len(steps) == 1 or result.stop_reason in (StopReason.OUT_OF_DATA, StopReason.TERMINATED)
+    assert all(len(result) <= count <= len(result) + 9 for count in steps)
+
+
+TIMEOUT = 3.0
+
+
+def fail(rank: int, folder: str) -> None:
+    """Raise in the train step of one process, and note in each what came of it and when."""
+    distributed.init_process_group(
+        "gloo",
+        init_method=f"file://{folder}/store",
+        rank=rank,
+        world_size=2,
+        timeout=datetime.timedelta(seconds=TIMEOUT),
+    )
+    parameter = nn.Parameter(torch.zeros(()))
+    optimizer = torch.optim.SGD([parameter], lr=1e-3, momentum=0.9)
+
+    def train_step(engine: Engine, batch: object) -> float:
+        if (rank, engine.state.iteration) == (0, 12):
+            raise ZeroDivisionError
+        parameter.grad = torch.ones_like(parameter)
+        optimizer.step()
+        return 1.0
+
+    trainer, begin = Engine(train_step), time.perf_counter()
+    error = "none"
+    try:
+        with FastaiLRFinder().attach(trainer, {"optimizer": optimizer}, num_iter=NUM_ITER) as t:
+            t.run([0] * 7)
+    except Exception as raised:
+        error = type(raised).__name__
+    seconds = time.perf_counter() - begin
+    is_restored = parameter.item() == 0 and not optimizer.state and parameter.grad is None
+    report = {"error": error, "seconds": seconds, "is_restored": is_restored}
+    (Path(folder) / f"{rank}.json").write_text(json.dumps(report))
+    # The process that failed lives on meanwhile: nobody is told of it by a broken connection.
+    while len(list(Path(folder).glob("?.json"))) < 2:
+        time.sleep(0.05)
+    gc.collect()
+    distributed.destroy_process_group()
+
+
+def test_no_process_waits_longer_for_another_than_the_group_does(tmp_path: Path) -> None:
+    """An error in one reaches the others as that of the group's time-out; all are restored."""
+    spawn(fail, (str(tmp_path),), nprocs=2)
+    failed, waiting = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
+    assert failed["error"] == "ZeroDivisionError"
+    assert waiting["error"] not in ("none", "ZeroDivisionError")
+    assert TIMEOUT / 2 < waiting["seconds"] < 2 * TIMEOUT + 5
+    assert failed["is_restored"]
+    assert waiting["is_restored"]
