@@ -6,6 +6,8 @@ ARGS ?=
 
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
+OLD_IGNITES = 0.5.0.post2 0.5.1 0.5.2 0.5.3 0.5.4
+IGNITE_TESTS = at_epochs engine exact finder hooks muting no_trace recorder snapshot stepping sweep validation verify
 BENCHMARK_VENV = .venv-benchmark
 BENCHMARK_READY = $(BENCHMARK_VENV)/.ready
 
@@ -17,6 +19,13 @@ demo: $(READY) ## Train on the digits data set without and with the finder.
 
 test: $(READY) ## Run the tests; ARGS goes to pytest, as in make test ARGS="-x -k exact".
 	$(BIN)/python -m pytest $(ARGS)
+
+compatibility: $(READY) ## Run the tests that touch Ignite on each of its older releases.
+	set -e; for version in $(OLD_IGNITES); do \
+		echo "Ignite $$version"; \
+		$(BIN)/python -m pip install --quiet --upgrade --no-deps --target $(VENV)/ignite-$$version pytorch-ignite==$$version; \
+		PYTHONPATH=$(VENV)/ignite-$$version $(BIN)/python -m pytest --quiet $(IGNITE_TESTS:%=tests/test_%.py); \
+	done
 
 benchmark: $(BENCHMARK_READY) ## Measure this finder and others; ARGS as in ARGS="--seeds 1".
 	$(BENCHMARK_VENV)/bin/python -m benchmarks.trust $(ARGS)
@@ -36,7 +45,7 @@ build: $(READY) ## Build the source distribution and the wheel into dist.
 	$(BIN)/python -m build --outdir dist .
 
 clean: ## Remove the virtual environment and everything made here.
-	rm -rf $(VENV) $(BENCHMARK_VENV) build dist .coverage .hypothesis .pytest_cache .ruff_cache lr_finder_digits.png
+	rm -rf $(VENV) $(BENCHMARK_VENV) build dist .coverage .hypothesis .pytest_cache .ruff_cache lr_finder_*.png
 	find benchmarks examples ignite_lrfinder tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # torch comes first and pinned, so that nothing after it can choose another build.
@@ -55,4 +64,4 @@ $(BENCHMARK_READY): pyproject.toml constraints.txt benchmarks/requirements.txt
 	$(BENCHMARK_VENV)/bin/python -m pip uninstall --yes torchvision
 	touch $(BENCHMARK_READY)
 
-.PHONY: help demo test benchmark lint types format build clean
+.PHONY: help demo test benchmark lint types format build clean compatibility

@@ -1,6 +1,7 @@
 """The Agg backend, seeds, and the small trainings that the tests sweep."""
 
 import dataclasses
+import inspect
 import random
 from collections.abc import Callable, Iterable
 
@@ -13,10 +14,11 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 mpl.use("Agg")
-# The tensors here are small; threads would only wait for each other on a busy machine.
-torch.set_num_threads(1)
 # The networks here are tiny: more threads would only wait for one another.
 torch.set_num_threads(1)
+
+HAS_MAX_ITERS = "max_iters" in inspect.signature(Engine.run).parameters
+"""Whether this Ignite counts runs in iterations too, as it does from 0.5.5 on."""
 
 OPTIMIZERS: dict[str, Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]] = {
     "sgd-momentum": lambda p: torch.optim.SGD(p, lr=1e-3, momentum=0.9, nesterov=True),

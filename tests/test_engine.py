@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from conftest import HAS_MAX_ITERS
 from ignite.engine import Engine, Events, State
 
 from ignite_lrfinder.engine import (
@@ -184,7 +185,7 @@ def loaded_trainer() -> Engine:
 def trainer_with_max_iters() -> Engine:
     """Make a trainer that was run for a number of iterations."""
     trainer = make_trainer()
-    trainer.run(range(4), max_iters=6)
+    trainer.run(range(4), **({"max_iters": 6} if HAS_MAX_ITERS else {"max_epochs": 1}))
     return trainer
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 import pytest
 import torch
+from conftest import HAS_MAX_ITERS
 from ignite.engine import Engine, Events
 from torch import nn
 
@@ -95,17 +96,20 @@ class StartsAgain:
 RUNS: dict[str, tuple[Callable[[Engine], object], int]] = {
     "one-epoch": (lambda t: t.run([0] * 4), 4),
     "epochs": (lambda t: t.run([0] * 4, max_epochs=3), 12),
-    "few-max-iters": (lambda t: t.run([0] * 4, max_iters=3), 3),
-    "many-max-iters": (lambda t: t.run([0] * 4, max_iters=50), 50),
     "short-epochs": (lambda t: t.run([0] * 4, epoch_length=2, max_epochs=3), 6),
     "long-epochs": (lambda t: t.run([0] * 4, epoch_length=9, max_epochs=2), 18),
     "one-batch": (lambda t: t.run([0]), 1),
     "no-data": (lambda t: t.run(epoch_length=3), 3),
     "no-length": (lambda t: t.run(NoLength(4)), 100),
-    "no-length-max-iters": (lambda t: t.run(NoLength(4), max_iters=6), 6),
     "own-iterator": (lambda t: t.run(StartsAgain(4)), 4),
     "endless-iterator": (lambda t: t.run(iter(int, 1), epoch_length=5), 5),
 }
+LENGTHS: list[dict[str, int]] = [{}, {"epoch_length": 3}]
+if HAS_MAX_ITERS:
+    RUNS["few-max-iters"] = (lambda t: t.run([0] * 4, max_iters=3), 3)
+    RUNS["many-max-iters"] = (lambda t: t.run([0] * 4, max_iters=50), 50)
+    RUNS["no-length-max-iters"] = (lambda t: t.run(NoLength(4), max_iters=6), 6)
+    LENGTHS.append({"max_iters": 40})
 
 
 @pytest.mark.parametrize("num_iter", [1, 4, 17], ids=lambda n: f"num_iter-{n}")
@@ -157,13 +161,10 @@ def test_num_iter_counts_steps_where_several_iterations_share_one() -> None:
 @pytest.mark.parametrize(
     ("data", "kwargs"),
     [
-        (lambda: iter(range(5)), {}),
-        (lambda: iter(range(5)), {"epoch_length": 3}),
-        (lambda: iter(range(5)), {"max_iters": 40}),
+        *((lambda: iter(range(5)), kwargs) for kwargs in LENGTHS),
         (lambda: ComesBackEmpty(5), {}),
         (lambda: ComesBackEmpty(5), {"epoch_length": 3}),
     ],
-    ids=["iterator", "iterator-epoch-length", "iterator-max-iters", "empty", "empty-epoch-length"],
 )
 def test_data_that_ends_for_good_ends_the_sweep(
     data: Callable[[], Iterable], kwargs: dict[str, int]
@@ -176,7 +177,7 @@ def test_data_that_ends_for_good_ends_the_sweep(
     assert StopReason.OUT_OF_DATA.remedy in sweep.warnings[-1]
 
 
-@pytest.mark.parametrize("kwargs", [{}, {"epoch_length": 3}, {"max_iters": 40}], ids=str)
+@pytest.mark.parametrize("kwargs", LENGTHS, ids=str)
 def test_an_iterator_that_ends_is_asked_only_once(kwargs: dict[str, int]) -> None:
     """The sweep ends where the iterator does, before Ignite starts it again and warns of it."""
     sweep = Sweep()

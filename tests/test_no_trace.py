@@ -2,7 +2,6 @@
 
 import collections
 import dataclasses
-import inspect
 import multiprocessing
 import random
 from collections.abc import Callable, Iterator
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import OPTIMIZERS, Net, Training, data, seed_all
+from conftest import HAS_MAX_ITERS, OPTIMIZERS, Net, Training, data, seed_all
 from ignite.engine import Engine, Events
 from ignite.handlers import EMAHandler, LinearCyclicalScheduler
 from ignite.metrics import RunningAverage
@@ -209,7 +208,7 @@ MOMENTS: dict[str, tuple[Callable[[Training], object], Callable[[Training], obje
     "interrupted": (interrupt, resume),
     "swept-already": (sweep, train),
 }
-if "max_iters" in inspect.signature(Engine.run).parameters:  # not before Ignite 0.5.5
+if HAS_MAX_ITERS:
     MOMENTS["max-iters"] = (
         lambda t: t.trainer.run(t.loader, max_iters=15),
         lambda t: t.trainer.run(t.loader, max_iters=40),
