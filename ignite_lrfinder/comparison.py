@@ -63,16 +63,28 @@ def is_worse(tail: Array, reference: Array) -> bool:
 
 def parabola(scores: Scores) -> float:
     """Return where the parabola through the best trial and its neighbours is lowest."""
+    coefficients, x = parabola_around_best(scores), float(scores.x[scores.best])
+    if coefficients is None:
+        return x
+    curvature, slope, _ = coefficients
+    below, above = scores.x[scores.best - 1] - x, scores.x[scores.best + 1] - x
+    return float(x + np.clip(-slope / (2 * curvature), below / 2, above / 2))
+
+
+def parabola_around_best(scores: Scores) -> tuple[float, float, float] | None:
+    """Return the parabola through the best trial and its neighbours, as coefficients of x - best.
+
+    The highest power comes first. None where the best has no neighbour on a side, or on a line.
+    """
     x, mean, best = scores.x, scores.mean, scores.best
     if not 0 < best < len(x) - 1 or not np.isfinite(mean[best + 1]):
-        return float(x[best])
+        return None
     below, above = x[best - 1] - x[best], x[best + 1] - x[best]
     rise_below, rise_above = mean[best - 1] - mean[best], mean[best + 1] - mean[best]
-    curvature = rise_below * above - rise_above * below
-    if curvature <= 0:
-        return float(x[best])
-    lowest = (rise_below * above**2 - rise_above * below**2) / (2 * curvature)
-    return float(x[best] + np.clip(lowest, below / 2, above / 2))
+    scale = below * above * (below - above)
+    curvature = (rise_below * above - rise_above * below) / scale
+    slope = (rise_above * below**2 - rise_below * above**2) / scale
+    return (curvature, slope, float(mean[best])) if curvature > 0 else None
 
 
 def final_scores(trials: Sequence[Trial]) -> Scores | None:

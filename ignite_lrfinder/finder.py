@@ -4,12 +4,13 @@ import contextlib
 import logging
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from ignite.engine import Engine
+from numpy.typing import NDArray
 from torch.optim.lr_scheduler import LRScheduler
 
-from ignite_lrfinder import advice, apply, plotting
+from ignite_lrfinder import advice, apply, plotting, trial_plot
 from ignite_lrfinder.arguments import check_attach
 from ignite_lrfinder.engine import (
     end_run,
@@ -298,6 +299,7 @@ class FastaiLRFinder:
         low, high = advice.suggest_bounds(self._result_for("lr_bounds can't be returned"))
         return _float_or_list(low), _float_or_list(high)
 
+    @overload
     def plot(
         self,
         skip_start: int = 10,
@@ -305,20 +307,50 @@ class FastaiLRFinder:
         log_lr: bool = True,
         display_suggestion: bool = True,
         ax: "Axes | None" = None,
+        *,
+        derivative: Literal[False] = False,
         **kwargs: object,
-    ) -> "Axes":
+    ) -> "Axes": ...
+
+    @overload
+    def plot(
+        self,
+        skip_start: int = 10,
+        skip_end: int = 5,
+        log_lr: bool = True,
+        display_suggestion: bool = True,
+        ax: "Sequence[Axes] | None" = None,
+        *,
+        derivative: Literal[True],
+        **kwargs: object,
+    ) -> "NDArray[Any]": ...
+
+    def plot(
+        self,
+        skip_start: int = 10,
+        skip_end: int = 5,
+        log_lr: bool = True,
+        display_suggestion: bool = True,
+        ax: Any = None,
+        *,
+        derivative: bool = False,
+        **kwargs: object,
+    ) -> "Axes | NDArray[Any]":
         """Plot the loss over the learning rate; no window is opened.
 
         Args:
             skip_start: points to leave out at the start, at least 0.
             skip_end: points to leave out at the end, at least 0.
             log_lr: whether the learning rate has a logarithmic axis.
-            display_suggestion: whether to mark the suggestion and write it in the legend.
-            ax: the Axes to draw on; default, those of a new figure.
+            display_suggestion: whether to mark what is suggested: by "auto", with the interval of
+                the trials as a band, by the other methods, and the bounds; and to shade where the
+                loss no longer recovers.
+            ax: the Axes to draw on; default, those of a new figure. Two with `derivative`.
+            derivative: whether to plot the change in loss for each decade below the loss.
             kwargs: passed to `matplotlib.pyplot.subplots` where `ax` is not given.
 
         Returns:
-            The Axes drawn on.
+            The Axes drawn on; with `derivative` both, in an array of shape (2,).
 
         Raises:
             ModuleNotFoundError: if matplotlib is not installed.
@@ -335,7 +367,8 @@ class FastaiLRFinder:
             >>> ax.figure.savefig("lr_finder.png")  # doctest: +SKIP
         """
         plotting.require_matplotlib()
-        return plotting.plot_result(
+        draw = plotting.plot_derivative if derivative else plotting.plot_result
+        return draw(
             self._result_for("results can't be plotted"),
             skip_start=skip_start,
             skip_end=skip_end,
@@ -344,6 +377,25 @@ class FastaiLRFinder:
             ax=ax,
             **kwargs,
         )
+
+    def plot_trials(self, ax: "Sequence[Axes] | None" = None, **kwargs: object) -> "NDArray[Any]":
+        """Plot the loss of each trial over its iterations, and what each came to over its rate.
+
+        Args:
+            ax: the two Axes to draw on; default, those of a new figure.
+            kwargs: passed to `matplotlib.pyplot.subplots` where `ax` is not given.
+
+        Returns:
+            Both Axes, in an array of shape (2,).
+
+        Raises:
+            ModuleNotFoundError: if matplotlib is not installed.
+            LRFinderError: if no sweep has run yet, or one without trials.
+            TypeError: if `ax` is no sequence.
+            ValueError: if it does not hold two Axes.
+        """
+        plotting.require_matplotlib()
+        return trial_plot.plot_trials(self._result_for("trials can't be plotted"), ax=ax, **kwargs)
 
     def apply_suggested_lr(
         self,

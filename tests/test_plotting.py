@@ -3,7 +3,8 @@
 import dataclasses
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,10 +13,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from ignite_lrfinder import LRFinderResult, StopReason, SweepSettings, Trial
-from ignite_lrfinder.advice import suggest
+from ignite_lrfinder import LRFinderError, LRFinderResult, StopReason, SweepSettings, Trial
+from ignite_lrfinder.advice import suggest, suggest_all, suggest_bounds
 from ignite_lrfinder.curve import curve_of
-from ignite_lrfinder.plotting import plot_result
+from ignite_lrfinder.plotting import plot_derivative, plot_result, plot_results
+from ignite_lrfinder.suggestion import edge
+from ignite_lrfinder.trial_plot import plot_trials
 
 
 @pytest.fixture(autouse=True)
@@ -60,7 +63,7 @@ def test_the_curve_shows_raw_points_a_smooth_line_and_the_suggestion() -> None:
     """Raw losses are points, the zero-phase curve a line, the suggestion a marked point on it."""
     result = u_shaped()
     ax = plot_result(result)
-    raw, smooth, _, mark = ax.get_lines()
+    raw, smooth, _, mark, *_ = ax.get_lines()
     np.testing.assert_array_equal(raw.get_xydata(), np.c_[result.lr[:, 0], result.losses][10:-5])
     assert raw.get_linestyle() == "None"
     curve = curve_of(result)
@@ -81,11 +84,150 @@ def test_the_interval_of_the_trials_is_a_band() -> None:
     trials = [Trial(lr=a, num_iter=40, losses=b) for a, b in zip(rates, losses, strict=True)]
     result = dataclasses.replace(u_shaped(), trials=tuple(trials))
     ax = plot_result(result)
-    [band] = ax.patches
+    _, band = ax.patches
     assert isinstance(band, Rectangle)
     assert result.interval == pytest.approx((band.get_x(), band.get_x() + band.get_width()))
-    assert "as good as the best" in legend_of(ax)
-    assert not plot_result(u_shaped()).patches
+    assert "equally good in short trials" in legend_of(ax)
+    assert len(plot_result(u_shaped()).patches) == 1
+
+
+def test_every_method_and_the_bounds_are_marked() -> None:
+    """Each has a shape of its own on the curve and three digits in the legend."""
+    result = u_shaped()
+    ax = plot_result(result)
+    marks = {line.get_label().split(":")[0]: line for line in ax.get_lines()}  # type: ignore[union-attr]  # all have one
+    for name, (lr,) in suggest_all(result).items():
+        if name != "auto":
+            assert np.asarray(marks[name].get_xdata()).tolist() == [lr]
+            assert f"{name}: {lr:.2e}" in legend_of(ax)
+    shapes = [marks[name].get_marker() for name in suggest_all(result) if name != "auto"]
+    assert len(set(shapes)) == 4
+    bounds = [bound for (bound,) in suggest_bounds(result)]
+    assert np.asarray(marks["bounds"].get_xdata()).tolist() == bounds
+
+
+def test_what_diverges_is_shaded_up_to_the_last_point_shown() -> None:
+    """From the edge on; a sweep that ended before it has nothing to shade."""
+    result = u_shaped()
+    [shade] = plot_result(result, skip_end=0).patches
+    assert isinstance(shade, Rectangle)
+    curve = curve_of(result)
+    assert shade.get_x() == pytest.approx(curve.lr[edge(curve)])
+    assert shade.get_x() + shade.get_width() == pytest.approx(curve.lr[-1])
+    assert "diverging" in legend_of(plot_result(result))
+    assert not plot_result(result, skip_end=40).patches
+
+
+def test_marks_can_be_left_out() -> None:
+    """Without `display_suggestion` there are the points and the line."""
+    ax = plot_result(u_shaped(), display_suggestion=False)
+    assert len(ax.get_lines()) == 2
+    assert not ax.patches
+
+
+def test_the_change_in_loss_is_drawn_below_the_loss() -> None:
+    """It is the slope of the smoothed loss for each decade, over the same rates."""
+    result = u_shaped()
+    upper, lower = plot_derivative(result)
+    curve = curve_of(result)
+    line = lower.get_lines()[0]
+    np.testing.assert_array_equal(line.get_xdata(), curve.lr[10:-5])
+    slope = np.gradient(curve.smoothed, np.log10(curve.lr))
+    np.testing.assert_allclose(line.get_ydata(), slope[10:-5])
+    assert (upper.get_ylabel(), lower.get_yscale()) == ("Loss", "symlog")
+    assert upper.get_xlim() == lower.get_xlim()
+
+
+def test_several_results_share_one_axis() -> None:
+    """Each has a line with its name and suggestion, and no two look alike in grey."""
+    results = {"one": u_shaped(), "two": u_shaped(200), "three": u_shaped(is_flat=True)}
+    ax = plot_results(results)
+    text = legend_of(ax)
+    assert f"one: {suggest(results['one'])[0]:.2e}" in text
+    assert "three" in text.splitlines()
+    styles = [line.get_linestyle() for line in ax.get_lines() if line.get_marker() == "None"]
+    assert len(set(styles)) == 3
+    with pytest.raises(TypeError, match="results must be a mapping"):
+        plot_results([u_shaped()])  # type: ignore[arg-type]  # what it is about
+    with pytest.raises(ValueError, match="at least one result"):
+        plot_results({})
+
+
+def with_trials() -> LRFinderResult:
+    """Return a sweep with three long trials of a clear best, a short one, and one that diverged."""
+    losses = {0.01: 1.5, 0.02: 1.0, 0.04: 1.2}
+    trials = [
+        Trial(lr=lr, num_iter=40, losses=np.r_[2.0, np.full(39, loss)])
+        for lr, loss in losses.items()
+    ]
+    trials.append(Trial(lr=0.005, num_iter=10, losses=np.full(10, 1.9)))
+    trials.append(Trial(lr=0.08, num_iter=40, losses=np.array([2.0, 90.0, np.inf])))
+    return dataclasses.replace(u_shaped(), trials=tuple(trials))
+
+
+def test_each_trial_is_drawn_over_its_iterations() -> None:
+    """By rising rate, the legend telling which diverged; what climbs leaves at the top."""
+    left, _ = plot_trials(with_trials())
+    lines = left.get_lines()
+    assert [len(line.get_xdata()) for line in lines] == [10, 40, 40, 40, 2]
+    assert "8.00e-02, diverged" in legend_of(left)
+    assert left.get_ylim()[1] < 3
+    # A tenth of 40 iterations is averaged.
+    assert lines[2].get_ydata()[-1] == pytest.approx(1.0)
+    assert lines[2].get_ydata()[3] == pytest.approx((2.0 + 3 * 1.0) / 4)
+
+
+def test_the_final_losses_are_drawn_with_their_parabola() -> None:
+    """The long trials are points, the parabola passes through the best and its neighbours."""
+    result = with_trials()
+    _, right = plot_trials(result)
+    points, curve, cliff, suggestion = right.get_lines()
+    np.testing.assert_allclose(points.get_xdata(), [0.01, 0.02, 0.04])
+    np.testing.assert_allclose(points.get_ydata(), [1.5, 1.0, 1.2])
+    at = np.interp(np.log([0.01, 0.04]), np.log(curve.get_xdata()), curve.get_ydata())
+    np.testing.assert_allclose(at, [1.5, 1.2])
+    assert min(curve.get_ydata()) < 1.0
+    assert cliff.get_xdata()[0] == pytest.approx(0.08)
+    assert suggestion.get_xdata()[0] == suggest(result)[0]
+    [band] = right.patches
+    assert isinstance(band, Rectangle)
+    assert result.interval == pytest.approx((band.get_x(), band.get_x() + band.get_width()))
+
+
+def test_trials_that_all_diverged_are_drawn() -> None:
+    """There is nothing to compare then, and no suggestion to mark."""
+    broken = Trial(lr=0.1, num_iter=40, losses=np.array([2.0, np.nan]))
+    left, right = plot_trials(dataclasses.replace(u_shaped(), trials=(broken,)))
+    assert len(left.get_lines()) == 1
+    assert not right.get_lines()
+
+
+def test_a_result_without_trials_has_none_to_draw() -> None:
+    """The error says how to get some."""
+    with pytest.raises(LRFinderError, match=r"must have trials.*verify=True"):
+        plot_trials(u_shaped())
+
+
+@pytest.mark.parametrize("draw", [plot_derivative, plot_trials])
+def test_two_axes_of_the_users_are_drawn_on(draw: Callable[..., Any]) -> None:
+    """They come back, no figure is made; one alone, or something else, is refused."""
+    axes = Figure().subplots(1, 2)
+    upper, lower = draw(with_trials(), ax=axes)
+    assert upper is axes[0]
+    assert lower is axes[1]
+    assert not plt.get_fignums()
+    with pytest.raises(TypeError, match="ax must be two matplotlib Axes"):
+        draw(with_trials(), ax=axes[0])
+    with pytest.raises(ValueError, match="ax must be two matplotlib Axes"):
+        draw(with_trials(), ax=axes[:1])
+
+
+def test_the_style_of_the_user_is_respected() -> None:
+    """Sizes that the user set in matplotlib's settings are those of the figure."""
+    with plt.rc_context({"figure.figsize": (3, 2)}):
+        figure = plot_result(u_shaped()).figure
+    assert isinstance(figure, Figure)
+    assert tuple(figure.get_size_inches()) == (3, 2)
 
 
 @pytest.mark.parametrize(("log_lr", "scale"), [(True, "log"), (False, "linear")])
@@ -123,11 +265,11 @@ def test_groups_share_one_curve_and_a_line_of_the_legend_each(num_groups: int) -
     ratios = tuple(0.5**i for i in range(num_groups))
     result = u_shaped(ratios=ratios)
     ax = plot_result(result)
-    assert len(ax.get_lines()) == 4
+    assert len(ax.get_lines()) == len(plot_result(u_shaped()).get_lines())
     text = legend_of(ax)
     for index, lr in list(enumerate(suggest(result)))[:2]:
         assert f"group {index}: {lr:.2e}" in text
-    assert len(text.splitlines()) <= 8
+    assert len(text.splitlines()) <= 14
     assert ("and 15 groups more" in text) == (num_groups == 20)
 
 

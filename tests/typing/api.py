@@ -1,6 +1,7 @@
 """The public API as a type checker sees it: pyright reads this file, nothing executes it."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from ignite_lrfinder import (
     StopReason,
     Trial,
     Trials,
+    plot_results,
 )
 
 
@@ -47,6 +49,7 @@ def attach_with_everything(trainer: Engine, optimizer: Optimizer) -> None:
         smooth_f=0.1,
         diverge_th=3.0,
         keep_handlers="none",
+        val_loss=lambda: 1.0,
         verify=True,
         snapshot="device",
     ):
@@ -108,6 +111,10 @@ def plot(lr_finder: FastaiLRFinder) -> None:
     axes = lr_finder.plot(skip_start=0, skip_end=0, log_lr=False, display_suggestion=False)
     axes = lr_finder.plot(ax=Figure().subplots())
     axes = lr_finder.plot(figsize=(6, 4))
+    pair: NDArray[Any] = lr_finder.plot(derivative=True)
+    pair = lr_finder.plot_trials()
+    pair = lr_finder.plot_trials(Figure().subplots(1, 2))
+    axes = plot_results({"Adam": lr_finder.result}, ax=axes)
     axes.set_title("LR range test")
 
 
