@@ -58,7 +58,7 @@ def find_lr(
     ) as trainer_with_lr_finder:
         trainer_with_lr_finder.run(loader)
 
-    figure, ax = plt.subplots()
+    figure, ax = plt.subplots(figsize=(8, 5), layout="constrained")
     lr_finder.plot(ax=ax)
     figure.savefig(PLOT_PATH)
     lr_finder.apply_suggested_lr(optimizer)

@@ -114,6 +114,7 @@ def plot(lr_finder: FastaiLRFinder) -> None:
     pair: NDArray[Any] = lr_finder.plot(derivative=True)
     pair = lr_finder.plot_trials()
     pair = lr_finder.plot_trials(Figure().subplots(1, 2))
+    pair[0].set_title("trials")
     axes = plot_results({"Adam": lr_finder.result}, ax=axes)
     axes.set_title("LR range test")
 
