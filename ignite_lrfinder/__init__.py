@@ -4,8 +4,8 @@ from ignite_lrfinder.at_epochs import LRFinderAtEpochs
 from ignite_lrfinder.divergence import StopReason
 from ignite_lrfinder.errors import LRFinderError, NoSuggestionError
 from ignite_lrfinder.finder import FastaiLRFinder
-from ignite_lrfinder.plotting import plot_results
 from ignite_lrfinder.result import LRFinderResult, SweepSettings
+from ignite_lrfinder.several_plot import plot_results
 from ignite_lrfinder.trial import Trial
 from ignite_lrfinder.trials import Trials
 

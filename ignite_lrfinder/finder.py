@@ -12,6 +12,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from ignite_lrfinder import advice, apply, plotting, trial_plot
 from ignite_lrfinder.arguments import check_attach
+from ignite_lrfinder.axes import require_matplotlib
 from ignite_lrfinder.engine import (
     end_run,
     event_list,
@@ -366,7 +367,7 @@ class FastaiLRFinder:
             >>> ax = lr_finder.plot(skip_end=0)  # doctest: +SKIP
             >>> ax.figure.savefig("lr_finder.png")  # doctest: +SKIP
         """
-        plotting.require_matplotlib()
+        require_matplotlib()
         draw = plotting.plot_derivative if derivative else plotting.plot_result
         return draw(
             self._result_for("results can't be plotted"),
@@ -394,7 +395,7 @@ class FastaiLRFinder:
             TypeError: if `ax` is no sequence.
             ValueError: if it does not hold two Axes.
         """
-        plotting.require_matplotlib()
+        require_matplotlib()
         return trial_plot.plot_trials(self._result_for("trials can't be plotted"), ax=ax, **kwargs)
 
     def apply_suggested_lr(

@@ -1,50 +1,39 @@
-"""Sweeps drawn on matplotlib Axes; matplotlib is imported when a plot is asked for."""
+"""A sweep drawn: the curve with all that is read off it, and its slope."""
 
 import contextlib
-import importlib
-import numbers
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ignite_lrfinder.advice import suggest, suggest_all, suggest_bounds
+from ignite_lrfinder.axes import (
+    CURVE_COLOR,
+    GREY,
+    SUGGESTION_COLOR,
+    check_skip,
+    limit_losses,
+    loss_at,
+    new_axes,
+    new_pair,
+    shown_points,
+    suggested_lr,
+    two_axes,
+)
 from ignite_lrfinder.curve import Curve, curve_of, reference_group
-from ignite_lrfinder.errors import NoSuggestionError, wrong_type, wrong_value
+from ignite_lrfinder.errors import NoSuggestionError, wrong_type
 from ignite_lrfinder.result import LRFinderResult
 from ignite_lrfinder.suggestion import edge
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Okabe and Ito's blue and vermilion: told apart by the colour-blind, and dark and light in grey.
-CURVE_COLOR = "#0072B2"
-SUGGESTION_COLOR = "#D55E00"
 # The other methods are told apart by shape.
 _MARKERS = {"steepest": "^", "valley": "v", "minimum": "s", "slide": "D"}
 _MARK_COLOR = "0.25"
-_CLIFF_COLOR = "0.5"
 _MAX_GROUPS_IN_LEGEND = 6
-# Okabe and Ito's others, with line styles to tell them apart in grey.
-_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-_STYLES = ("-", "--", "-.", ":")
-
-
-def require_matplotlib() -> None:
-    """Import matplotlib, or say how to get it.
-
-    Raises:
-        ModuleNotFoundError: if it is not installed.
-    """
-    try:
-        importlib.import_module("matplotlib")
-    except ImportError as error:
-        raise ModuleNotFoundError(
-            "This method requires matplotlib to be installed. Install it with "
-            "`pip install matplotlib`."
-        ) from error
 
 
 def plot_result(
@@ -76,20 +65,20 @@ def plot_result(
         ValueError: if skip_start or skip_end is negative.
         NoSuggestionError: if there is no point to draw.
     """
-    _check_skip("skip_start", skip_start)
-    _check_skip("skip_end", skip_end)
+    check_skip("skip_start", skip_start)
+    check_skip("skip_end", skip_end)
     if ax is not None and not hasattr(ax, "has_data"):
         raise wrong_type("ax", "a matplotlib Axes or None", ax, "Leave it out for a new figure.")
     if len(result) == 0:
         raise NoSuggestionError("The curve has too few points to be drawn: none. Raise num_iter.")
-    shown = _shown_points(len(result), skip_start, skip_end)
-    ax = _new_axes(kwargs) if ax is None else ax
+    shown = shown_points(len(result), skip_start, skip_end)
+    ax = new_axes(kwargs) if ax is None else ax
     is_new = not ax.has_data()
     if log_lr:
         ax.set_xscale("log")
     _draw_losses(ax, result, shown)
     if is_new:
-        _limit_losses(ax, result.losses)
+        limit_losses(ax, result.losses)
     if display_suggestion:
         _draw_cliff(ax, result, shown)
         _draw_suggestions(ax, result)
@@ -139,131 +128,21 @@ def plot_derivative(
         log_lr=log_lr,
         display_suggestion=display_suggestion,
     )
-    shown = _shown_points(len(curve.lr), skip_start, skip_end)
+    shown = shown_points(len(curve.lr), skip_start, skip_end)
     slope = np.gradient(curve.smoothed, np.log10(curve.lr))
     lower.plot(curve.lr[shown], slope[shown], color=CURVE_COLOR, linewidth=2)
-    lower.axhline(0.0, color=_CLIFF_COLOR, linewidth=0.8)
+    lower.axhline(0.0, color=GREY, linewidth=0.8)
     # What falls is drawn in proportion, the cliff by its orders of magnitude.
     linear = float(np.abs(slope[slope < 0]).max(initial=0.0)) or float(np.abs(slope).max()) or 1.0
     lower.set_yscale("symlog", linthresh=linear, linscale=1.5)
     if log_lr:
         lower.set_xscale("log")
-    if display_suggestion and (lr := _suggested(result)) is not None:
+    if display_suggestion and (lr := suggested_lr(result)) is not None:
         lower.axvline(lr, color=SUGGESTION_COLOR, linestyle="--", linewidth=1)
     upper.set_xlabel("")
     lower.set_xlabel("Learning rate")
     lower.set_ylabel("Change in loss\nper decade")
     return np.array([upper, lower], dtype=object)
-
-
-def plot_results(
-    results: Mapping[str, LRFinderResult],
-    *,
-    ax: "Axes | None" = None,
-    skip_start: int = 10,
-    skip_end: int = 5,
-    log_lr: bool = True,
-    display_suggestion: bool = True,
-    **kwargs: object,
-) -> "Axes":
-    """Draw the smooth curves of several sweeps together.
-
-    Args:
-        results: the results by the names that the legend gives them.
-        ax: the Axes to draw on; default, those of a new figure.
-        skip_start: as for `plot_result`.
-        skip_end: as for `plot_result`.
-        log_lr: as for `plot_result`.
-        display_suggestion: whether to mark each suggestion and write it in the legend.
-        kwargs: passed to `matplotlib.pyplot.subplots` where `ax` is not given.
-
-    Returns:
-        The Axes drawn on.
-
-    Raises:
-        TypeError: if `results` is no mapping.
-        ValueError: if it is empty; or as for `plot_result`.
-        NoSuggestionError: if a result has too few points for a smooth curve.
-
-    Example:
-        >>> plot_results({"Adam": adam.result, "SGD": sgd.result})  # doctest: +SKIP
-    """
-    require_matplotlib()
-    if not isinstance(results, Mapping):
-        remedy = 'Pass {"Adam": lr_finder.result, ...}.'
-        raise wrong_type("results", "a mapping from names to results", results, remedy)
-    if not results:
-        raise wrong_value("results", "at least one result", results, "Run a sweep first.")
-    _check_skip("skip_start", skip_start)
-    _check_skip("skip_end", skip_end)
-    curves = {name: curve_of(result) for name, result in results.items()}
-    ax = _new_axes(kwargs) if ax is None else ax
-    is_new = not ax.has_data()
-    if log_lr:
-        ax.set_xscale("log")
-    for index, (name, curve) in enumerate(curves.items()):
-        shown = _shown_points(len(curve.lr), skip_start, skip_end)
-        color = _COLORS[index % len(_COLORS)]
-        style = _STYLES[index % len(_STYLES)]
-        lr = _suggested(results[name]) if display_suggestion else None
-        label = name if lr is None else f"{name}: {lr:.2e}"
-        ax.plot(
-            curve.lr[shown], curve.smoothed[shown], style, color=color, linewidth=2, label=label
-        )
-        if lr is not None:
-            ax.plot([lr], [_loss_at(curve, lr)], "o", markersize=8, color=color)
-    if is_new:
-        _limit_losses(ax, *(curve.smoothed for curve in curves.values()))
-    ax.set_xlabel("Learning rate")
-    ax.set_ylabel("Smoothed loss")
-    ax.legend(fontsize="small", title="suggested lr" if display_suggestion else None)
-    return ax
-
-
-def _check_skip(name: str, skip: object) -> None:
-    """Refuse to leave out something else than a number of points."""
-    if not isinstance(skip, numbers.Integral):
-        raise wrong_type(name, "an integer", skip, "Pass a number of points.")
-    if skip < 0:
-        remedy = f"{name} cannot be negative; 0 leaves out nothing."
-        raise wrong_value(name, "at least 0", skip, remedy)
-
-
-def _new_axes(kwargs: Mapping[str, Any]) -> "Axes":
-    """Make a figure with one Axes."""
-    from matplotlib import pyplot as plt
-
-    return plt.subplots(**{"layout": "constrained", **kwargs})[1]
-
-
-def new_pair(rows: int, columns: int, kwargs: Mapping[str, Any]) -> "NDArray[Any]":
-    """Make a figure with two Axes, above or beside one another."""
-    from matplotlib import pyplot as plt
-
-    return plt.subplots(rows, columns, **{"layout": "constrained", **kwargs})[1]
-
-
-def two_axes(axes: object) -> "tuple[Axes, Axes]":
-    """Return the two Axes to draw on."""
-    remedy = "Leave it out for a new figure."
-    if not isinstance(axes, (Sequence, np.ndarray)):
-        raise wrong_type("ax", "two matplotlib Axes", axes, remedy)
-    if len(axes) != 2 or not all(hasattr(ax, "has_data") for ax in axes):
-        raise wrong_value("ax", "two matplotlib Axes", axes, remedy)
-    return axes[0], axes[1]
-
-
-def _shown_points(num_points: int, skip_start: int, skip_end: int) -> slice:
-    """Return the points to draw; all of them where the trimming would leave no curve."""
-    if num_points - skip_start - skip_end >= 2:
-        return slice(skip_start, num_points - skip_end)
-    warnings.warn(
-        f"skip_start={skip_start} and skip_end={skip_end} leave no curve of {num_points} points, "
-        "so all are shown. Lower them.",
-        UserWarning,
-        stacklevel=4,
-    )
-    return slice(0, num_points)
 
 
 def _draw_losses(ax: "Axes", result: LRFinderResult, shown: slice) -> None:
@@ -298,20 +177,6 @@ def _smoothed(result: LRFinderResult) -> Curve | None:
         return None
 
 
-def _limit_losses(ax: "Axes", *curves: np.ndarray) -> None:
-    """Keep losses beyond the cliff from flattening the valley: they leave at the top."""
-    finite = [losses[np.isfinite(losses)] for losses in curves]
-    finite = [losses for losses in finite if len(losses)]
-    if not finite:
-        return
-    start = max(float(np.median(losses[: max(3, len(losses) // 10)])) for losses in finite)
-    lowest = min(float(losses.min()) for losses in finite)
-    ceiling = start + (start - lowest)
-    if max(losses.max() for losses in finite) > ceiling > lowest:
-        margin = 0.05 * (ceiling - lowest)
-        ax.set_ylim(lowest - margin, ceiling + margin)
-
-
 def _draw_cliff(ax: "Axes", result: LRFinderResult, shown: slice) -> None:
     """Shade the rates from which the loss no longer recovers, where the sweep came to them."""
     try:
@@ -321,22 +186,7 @@ def _draw_cliff(ax: "Axes", result: LRFinderResult, shown: slice) -> None:
         return
     end = float(result.lr[shown, reference_group(result)][-1])
     if cliff < end:
-        ax.axvspan(
-            float(cliff), end, color=_CLIFF_COLOR, alpha=0.15, linewidth=0, label="diverging"
-        )
-
-
-def _suggested(result: LRFinderResult) -> float | None:
-    """Return the suggestion for the drawn group, or None where there is none."""
-    try:
-        return suggest(result)[reference_group(result)]
-    except NoSuggestionError:
-        return None
-
-
-def _loss_at(curve: Curve, lr: float) -> float:
-    """Return the smoothed loss at a learning rate."""
-    return float(np.interp(np.log(lr), np.log(curve.lr), curve.smoothed))
+        ax.axvspan(float(cliff), end, color=GREY, alpha=0.15, linewidth=0, label="diverging")
 
 
 def _draw_suggestions(ax: "Axes", result: LRFinderResult) -> None:
@@ -359,7 +209,7 @@ def _draw_suggestions(ax: "Axes", result: LRFinderResult) -> None:
     ax.axvline(lrs[group], color=SUGGESTION_COLOR, linestyle="--", linewidth=1)
     ax.plot(
         [lrs[group]],
-        [_loss_at(curve, lrs[group])],
+        [loss_at(curve, lrs[group])],
         linestyle="none",
         marker="o",
         markersize=9,
@@ -377,7 +227,7 @@ def _draw_other_methods(ax: "Axes", result: LRFinderResult, curve: Curve) -> Non
         if name in _MARKERS:
             ax.plot(
                 [lrs[group]],
-                [_loss_at(curve, lrs[group])],
+                [loss_at(curve, lrs[group])],
                 linestyle="none",
                 marker=_MARKERS[name],
                 markersize=5,

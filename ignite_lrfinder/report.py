@@ -1,10 +1,16 @@
-"""A result in words: what was tested, what is suggested, and how far to trust it."""
+"""A result in words, plain or with a picture: what was tested, what is suggested, how surely."""
 
+import base64
+import contextlib
+import html as markup
+import io
+import warnings
 from collections.abc import Iterator, Sequence
 
-from ignite_lrfinder.advice import suggest_all
+from ignite_lrfinder.advice import suggest_all, suggest_bounds
 from ignite_lrfinder.curve import reference_group
 from ignite_lrfinder.errors import NoSuggestionError
+from ignite_lrfinder.plotting import plot_result
 from ignite_lrfinder.result import LRFinderResult
 from ignite_lrfinder.verdict import Schedule
 
@@ -13,6 +19,7 @@ _WIDE = 10.0
 _MAX_GROUPS = 6
 # It gives the low end of an interval, so it lies far below the others on any curve.
 _LOW_BY_DESIGN = "slide"
+_OTHERS = "Other methods: "
 _PLANS = {"constant": "a constant rate", "decay": "the peak of a rate that decays"}
 
 
@@ -36,6 +43,26 @@ def summary(
         ValueError: if there is no such schedule, or `total_iters` is below 1.
     """
     return "\n".join(_lines(result, schedule, total_iters))
+
+
+def html(result: LRFinderResult) -> str:
+    """Say what `summary` says as HTML, with a small picture where matplotlib is installed.
+
+    Args:
+        result: the result of a sweep, with or without trials.
+
+    Returns:
+        One `div`, with nothing to load from elsewhere.
+    """
+    head, *lines = [markup.escape(line) for line in _lines(result, "constant", None)]
+    rows = "".join(f"<tr><td>{name}</td><td>{lrs}</td></tr>" for name, lrs in _table(result))
+    table = f"<table><tr><th>method</th><th>learning rate</th></tr>{rows}</table>" if rows else ""
+    text = "".join(f"<p>{line}</p>" for line in lines if not line.startswith(_OTHERS))
+    return (
+        f"<div><p><b>{head}</b></p>{text}"
+        '<div style="display: flex; flex-wrap: wrap; gap: 1em; align-items: flex-start">'
+        f"{_picture(result)}{table}</div></div>"
+    )
 
 
 def cautions(result: LRFinderResult, suggestions: dict[str, tuple[float, ...]]) -> list[str]:
@@ -100,7 +127,7 @@ def _lines(result: LRFinderResult, schedule: Schedule, total_iters: int | None) 
         yield f"Suggested learning rate: {formatted(chosen)}, for {_PLANS[schedule]}."
     if others:
         named = "; ".join(f"{name} {formatted(lrs)}" for name, lrs in others.items())
-        yield f"Other methods: {named}."
+        yield f"{_OTHERS}{named}."
     if result.interval is not None:
         low, high = result.interval
         yield (
@@ -111,3 +138,29 @@ def _lines(result: LRFinderResult, schedule: Schedule, total_iters: int | None) 
             yield "The trials saw different batches, so that they tell rates apart less sharply."
     for caution in cautions(result, suggestions):
         yield f"Careful: {caution}"
+
+
+def _table(result: LRFinderResult) -> Iterator[tuple[str, str]]:
+    """Yield each method's name and what it suggests, and the bounds."""
+    with contextlib.suppress(NoSuggestionError):
+        for name, lrs in suggest_all(result).items():
+            yield name, formatted(lrs)
+        yield "bounds", " to ".join(formatted(bound) for bound in suggest_bounds(result))
+
+
+def _picture(result: LRFinderResult) -> str:
+    """Return the plot as an image of its own, or nothing where it cannot be drawn."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        return ""
+    figure, content = Figure(figsize=(5.2, 3.4), layout="constrained"), io.BytesIO()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            plot_result(result, ax=figure.subplots(), skip_end=0)
+    except NoSuggestionError:
+        return ""
+    figure.savefig(content, format="png", dpi=110)
+    data = base64.b64encode(content.getvalue()).decode("ascii")
+    return f'<img alt="loss over learning rate" width="520" src="data:image/png;base64,{data}">'

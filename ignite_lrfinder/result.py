@@ -1,11 +1,9 @@
 """The frozen result of a sweep; save, load."""
 
 import dataclasses
-import json
 import os
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,10 +11,11 @@ from numpy.typing import ArrayLike, NDArray
 from ignite_lrfinder.comparison import are_paired, interval_of
 from ignite_lrfinder.divergence import StopReason
 from ignite_lrfinder.errors import wrong_value
+from ignite_lrfinder.files import FORMAT, VERSION, not_a_result, read, write
 from ignite_lrfinder.trial import Trial
 
-_FORMAT = "ignite-lrfinder-result"
-_VERSION = 1
+if TYPE_CHECKING:
+    import pandas  # as below
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +103,12 @@ class LRFinderResult:
 
         return summary(self)
 
+    def _repr_html_(self) -> str:
+        """Show in a notebook what `__repr__` says, with a small picture, see `report.html`."""
+        from ignite_lrfinder.report import html
+
+        return html(self)
+
     @property
     def interval(self) -> tuple[float, float] | None:
         """The lowest and the highest rate whose trials cannot be told apart from the best.
@@ -118,6 +123,43 @@ class LRFinderResult:
         """Whether all trials saw the same batches, as told by their first losses."""
         return are_paired(self.trials)
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result as plain data: dicts, lists, numbers and strings.
+
+        Returns:
+            What `save` writes, with the keys "format", "version", "stop_reason", "settings", "lr",
+            "losses", "smoothed_losses" and "trials".
+        """
+        return {
+            "format": FORMAT,
+            "version": VERSION,
+            "stop_reason": self.stop_reason.value,
+            "settings": dataclasses.asdict(self.settings),
+            "lr": self.lr.tolist(),
+            "losses": self.losses.tolist(),
+            "smoothed_losses": self.smoothed_losses.tolist(),
+            "trials": [_plain_trial(trial) for trial in self.trials],
+        }
+
+    def to_pandas(self) -> "pandas.DataFrame":
+        """Return the points as a pandas DataFrame, one row for each.
+
+        Returns:
+            The columns "loss", "smoothed_loss" and "lr"; with several parameter groups "lr_0",
+            "lr_1" and so on.
+
+        Raises:
+            ModuleNotFoundError: if pandas is not installed.
+        """
+        import pandas  # it is optional, and slow to import
+
+        num_groups = self.lr.shape[1]
+        names = ["lr"] if num_groups == 1 else [f"lr_{group}" for group in range(num_groups)]
+        columns = dict(zip(names, self.lr.T, strict=True))
+        return pandas.DataFrame(
+            {**columns, "loss": self.losses, "smoothed_loss": self.smoothed_losses}
+        )
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the result to `path` as strict JSON; NaN and infinity are kept, as strings.
 
@@ -127,17 +169,7 @@ class LRFinderResult:
         Raises:
             OSError: if the file cannot be written.
         """
-        content = {
-            "format": _FORMAT,
-            "version": _VERSION,
-            "stop_reason": self.stop_reason.value,
-            "settings": _encode(dataclasses.asdict(self.settings)),
-            "lr": _encode(self.lr.tolist()),
-            "losses": _encode(self.losses.tolist()),
-            "smoothed_losses": _encode(self.smoothed_losses.tolist()),
-            "trials": [_encode_trial(trial) for trial in self.trials],
-        }
-        Path(path).write_text(json.dumps(content, allow_nan=False) + "\n", encoding="utf-8")
+        write(path, self.to_dict())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "LRFinderResult":
@@ -153,14 +185,7 @@ class LRFinderResult:
             OSError: if the file cannot be read.
             ValueError: if it holds something else than a result, or one of another version.
         """
-        try:
-            content = json.loads(Path(path).read_text(encoding="utf-8"))
-        except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-            raise _not_a_result(path, f"no readable JSON ({error})") from error
-        if not isinstance(content, dict) or content.get("format") != _FORMAT:
-            raise _not_a_result(path, "another kind of file")
-        if content.get("version") != _VERSION:
-            raise _not_a_result(path, f"version {content.get('version')!r} of the format")
+        content = read(path)
         try:
             return cls(
                 lr=_decode(content["lr"]),
@@ -171,7 +196,7 @@ class LRFinderResult:
                 trials=tuple(_decode_trial(trial) for trial in content["trials"]),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise _not_a_result(path, f"a damaged result ({error!r})") from error
+            raise not_a_result(path, f"a damaged result ({error!r})") from error
 
 
 def _check_shape(name: str, array: NDArray[np.float64], shape: tuple[int, ...]) -> None:
@@ -179,17 +204,6 @@ def _check_shape(name: str, array: NDArray[np.float64], shape: tuple[int, ...]) 
     if array.shape != shape:
         remedy = "Give one row for each point and one column for each parameter group."
         raise wrong_value(name, f"of shape {shape}", array.shape, remedy)
-
-
-def _encode(value: object) -> object:
-    """Replace the floats that strict JSON has no word for by "nan", "inf" and "-inf"."""
-    if isinstance(value, Mapping):
-        return {key: _encode(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_encode(item) for item in value]
-    if isinstance(value, float) and not np.isfinite(value):
-        return str(value)
-    return value
 
 
 def _decode(numbers: ArrayLike) -> NDArray[np.float64]:
@@ -209,12 +223,12 @@ def _decode_settings(content: Mapping[str, Any]) -> SweepSettings:
     )
 
 
-def _encode_trial(trial: Trial) -> dict[str, object]:
+def _plain_trial(trial: Trial) -> dict[str, object]:
     """Make plain data of a trial."""
     return {
         "lr": trial.lr,
         "num_iter": trial.num_iter,
-        "losses": _encode(trial.losses.tolist()),
+        "losses": trial.losses.tolist(),
         "is_diverged": trial.is_diverged,
     }
 
@@ -226,14 +240,4 @@ def _decode_trial(content: Mapping[str, Any]) -> Trial:
         num_iter=int(content["num_iter"]),
         losses=_decode(content["losses"]),
         is_diverged=bool(content["is_diverged"]),
-    )
-
-
-def _not_a_result(path: str | os.PathLike[str], found: str) -> ValueError:
-    """Make the error for a file that `load` cannot read."""
-    return wrong_value(
-        "path",
-        "a file that LRFinderResult.save wrote",
-        os.fspath(path),
-        f"It holds {found}. Save the result again with this version of ignite-lrfinder.",
     )

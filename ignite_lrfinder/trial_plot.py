@@ -1,4 +1,4 @@
-"""Trials drawn on matplotlib Axes; matplotlib is imported when a plot is asked for."""
+"""The trials of a result drawn."""
 
 import importlib
 from collections.abc import Sequence
@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ignite_lrfinder.advice import suggest
+from ignite_lrfinder.axes import CURVE_COLOR, GREY, SUGGESTION_COLOR, new_pair, two_axes
 from ignite_lrfinder.comparison import Scores, final_scores, parabola_around_best
 from ignite_lrfinder.curve import reference_group
 from ignite_lrfinder.errors import LRFinderError, NoSuggestionError
-from ignite_lrfinder.plotting import CURVE_COLOR, SUGGESTION_COLOR, new_pair, two_axes
 from ignite_lrfinder.result import LRFinderResult
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def _draw_scores(ax: "Axes", result: LRFinderResult) -> None:
         )
         _draw_parabola(ax, scores)
         for x in scores.x[~is_finite]:
-            ax.axvline(float(np.exp(x)), color="0.5", linestyle=":", label="diverged")
+            ax.axvline(float(np.exp(x)), color=GREY, linestyle=":", label="diverged")
         ax.axvspan(
             *result.interval,
             color=SUGGESTION_COLOR,

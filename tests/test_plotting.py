@@ -16,7 +16,8 @@ from matplotlib.patches import Rectangle
 from ignite_lrfinder import LRFinderError, LRFinderResult, StopReason, SweepSettings, Trial
 from ignite_lrfinder.advice import suggest, suggest_all, suggest_bounds
 from ignite_lrfinder.curve import curve_of
-from ignite_lrfinder.plotting import plot_derivative, plot_result, plot_results
+from ignite_lrfinder.plotting import plot_derivative, plot_result
+from ignite_lrfinder.several_plot import plot_results
 from ignite_lrfinder.suggestion import edge
 from ignite_lrfinder.trial_plot import plot_trials
 

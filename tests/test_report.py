@@ -1,9 +1,15 @@
 """The text form of a result: what it says, and when it warns."""
 
+import base64
 import dataclasses
+import html as markup
+import re
+import sys
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from matplotlib import pyplot as plt
 from strategies import result_of, u_shape
 
 from ignite_lrfinder import LRFinderResult, Trial
@@ -102,3 +108,44 @@ def test_many_groups_do_not_fill_the_screen() -> None:
     """Six rates are written, the rest counted."""
     assert formatted([0.1] * 8) == ", ".join(["1.00e-01"] * 6) + " and 2 groups more"
     assert formatted([0.1, 0.01]) == "1.00e-01, 1.00e-02"
+
+
+def test_a_notebook_shows_text_picture_and_table() -> None:
+    """The lines of the text, a picture that needs nothing from elsewhere, each method in a row."""
+    result = with_trials(0.01)
+    page = result._repr_html_()
+    for line in summary(result).splitlines():
+        assert line.startswith("Other methods") or markup.escape(line) in page
+    picture = re.search(r'src="data:image/png;base64,([^"]+)"', page)
+    assert picture is not None
+    assert base64.b64decode(picture[1]).startswith(b"\x89PNG")
+    for name, lrs in suggest_all(result).items():
+        assert f"<td>{name}</td><td>{formatted(lrs)}</td>" in page
+    assert "<td>bounds</td>" in page
+    assert "http" not in page
+    root = ElementTree.fromstring(re.sub(r"(<img [^>]*)>", r"\1/>", page))
+    assert root.tag == "div"
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_notebook_shows_a_refusal() -> None:
+    """Without a suggestion there is no table, and the picture is there all the same."""
+    page = result_of(LR, 1 + 0 * LR)._repr_html_()
+    assert "No suggestion" in page
+    assert "<table>" not in page
+    assert "<img" in page
+
+
+def test_a_notebook_without_matplotlib_shows_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where matplotlib is missing there is no picture, and no error."""
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    page = swept()._repr_html_()
+    assert "<img" not in page
+    assert "<table>" in page
+
+
+def test_drawing_for_a_notebook_leaves_pyplot_alone() -> None:
+    """No figure is opened that a notebook would show a second time."""
+    before = plt.get_fignums()
+    swept()._repr_html_()
+    assert plt.get_fignums() == before

@@ -137,3 +137,31 @@ def test_a_sweep_without_points_has_a_result() -> None:
     result = make_result([], [])
     assert len(result) == 0
     assert result.lr.shape == (0, 1)
+
+
+def test_plain_data_is_what_the_file_holds(tmp_path: Path) -> None:
+    """`to_dict` gives dicts, lists and numbers; written as JSON, they are the file."""
+    result = make_result([[1.0, 2.0], [2.0, 4.0]], [0.5, 0.25])
+    content = result.to_dict()
+    assert content["lr"] == [[1.0, 2.0], [2.0, 4.0]]
+    assert content["losses"] == [0.5, 0.25]
+    assert content["settings"]["diverge_th"] == float("inf")
+    result.save(tmp_path / "result.json")
+    written = json.loads((tmp_path / "result.json").read_text())
+    assert written["settings"].pop("diverge_th") == "inf"
+    del content["settings"]["diverge_th"]
+    assert written == json.loads(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+    ("lr", "columns"),
+    [([[1.0], [2.0]], ["lr"]), ([[1.0, 3.0], [2.0, 6.0]], ["lr_0", "lr_1"])],
+    ids=["one-group", "two-groups"],
+)
+def test_a_data_frame_has_a_row_for_each_point(lr: list[list[float]], columns: list[str]) -> None:
+    """With a column for each parameter group, one for the loss, and one for it smoothed."""
+    frame = make_result(lr, [0.5, 0.25]).to_pandas()
+    assert list(frame.columns) == [*columns, "loss", "smoothed_loss"]
+    np.testing.assert_array_equal(frame[columns].to_numpy(), lr)
+    assert frame["loss"].tolist() == [0.5, 0.25]
+    assert frame["smoothed_loss"].tolist() == [0.25, 0.125]

@@ -1,0 +1,62 @@
+"""Results on disk: strict JSON, in which NaN and infinity are strings."""
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ignite_lrfinder.errors import wrong_value
+
+FORMAT = "ignite-lrfinder-result"
+VERSION = 1
+
+
+def write(path: str | os.PathLike[str], content: Mapping[str, object]) -> None:
+    """Write plain data to a file.
+
+    Raises:
+        OSError: if the file cannot be written.
+    """
+    text = json.dumps(_encode(content), allow_nan=False)
+    Path(path).write_text(text + "\n", encoding="utf-8")
+
+
+def read(path: str | os.PathLike[str]) -> Mapping[str, Any]:
+    """Read the plain data of a result; its numbers may be strings.
+
+    Raises:
+        OSError: if the file cannot be read.
+        ValueError: if it holds something else than a result, or one of another version.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise not_a_result(path, f"no readable JSON ({error})") from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise not_a_result(path, "another kind of file")
+    if content.get("version") != VERSION:
+        raise not_a_result(path, f"version {content.get('version')!r} of the format")
+    return content
+
+
+def not_a_result(path: str | os.PathLike[str], found: str) -> ValueError:
+    """Make the error for a file that `load` cannot read."""
+    return wrong_value(
+        "path",
+        "a file that LRFinderResult.save wrote",
+        os.fspath(path),
+        f"It holds {found}. Save the result again with this version of ignite-lrfinder.",
+    )
+
+
+def _encode(value: object) -> object:
+    """Replace the floats that strict JSON has no word for by "nan", "inf" and "-inf"."""
+    if isinstance(value, Mapping):
+        return {key: _encode(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_encode(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value
