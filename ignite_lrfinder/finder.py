@@ -27,7 +27,7 @@ from ignite_lrfinder.interrupts import Interrupts
 from ignite_lrfinder.muting import KeepHandlers, Muting, kept_of, kept_reporters
 from ignite_lrfinder.result import LRFinderResult
 from ignite_lrfinder.snapshot import Saveable, Snapshot, SnapshotPlace
-from ignite_lrfinder.stepping import StepWatch, models_of, objects_of, scalers_among
+from ignite_lrfinder.stepping import StepWatch, objects_of, scalers_among, trained_among
 from ignite_lrfinder.sweep import OptimizerLike
 from ignite_lrfinder.trials import Trials
 from ignite_lrfinder.validation import Validation
@@ -163,8 +163,8 @@ class FastaiLRFinder:
         scalers = scalers_among(
             *to_save.values(), *vars(trainer).values(), *vars(trainer.state).values(), *references
         )
-        models = models_of(arguments.optimizer, references)
-        validation = Validation(arguments.val_loss, trainer, (*to_save.values(), *models))
+        trained = trained_among(arguments.optimizer, references)
+        validation = Validation(arguments.val_loss, trainer, (*to_save.values(), *trained))
         kept: dict[Engine, KeepHandlers] = {trainer: keep_handlers}
         kept |= {engine: kept_of(engine, keep_handlers) for engine in validation.evaluators}
         with Interrupts() as interrupts:
@@ -173,7 +173,7 @@ class FastaiLRFinder:
                 to_save,
                 snapshot,
                 evaluators=validation.evaluators,
-                others=(*kept_reporters(kept), *scalers, *models, *validation.loaders),
+                others=(*kept_reporters(kept), *scalers, *trained, *validation.loaders),
                 opaque=(*map(handler_table, kept), *map(event_list, kept)),
             )
             steps = StepWatch(arguments.optimizer, scalers)

@@ -10,6 +10,7 @@ from ignite.engine import Engine, Events
 
 from ignite_lrfinder.advice import lrs_at
 from ignite_lrfinder.arguments import Arguments
+from ignite_lrfinder.data_source import is_loader_iterator
 from ignite_lrfinder.divergence import StopReason
 from ignite_lrfinder.engine import length_of_run, max_iters_of, move_first
 from ignite_lrfinder.errors import LRFinderError
@@ -62,6 +63,7 @@ class SweepHooks:
         self._planned: PlannedTrial | None = None
         self._trials: list[Trial] = []
         self._is_finished = False
+        self._is_rewinding = False
         self._num_iter = 0
         self._last_iteration = 0
         self._handlers: list[tuple[Events, Callable[..., None]]] = []
@@ -94,6 +96,8 @@ class SweepHooks:
 
     def _take_data(self, engine: Engine) -> None:
         """Note the trainer's data and length, before a handler or an iterator changes them."""
+        if self._is_rewinding:
+            return
         if self._sweep is not None:
             raise LRFinderError(
                 "The block must run its trainer once, got a second run. Attach the finder again "
@@ -120,6 +124,8 @@ class SweepHooks:
 
     def _begin(self, engine: Engine) -> None:
         """Set the first learning rate, and begin to listen to the train step."""
+        if self._is_rewinding:
+            return
         arguments = self._arguments
         table = lr_table(arguments.start_lr, arguments.end_lr, self._num_iter, arguments.step_mode)
         self._sweep = self._current = self._measurement(table, arguments.diverge_th)
@@ -171,13 +177,22 @@ class SweepHooks:
         if self._planned is None or self._sweep is None:
             return
         self._steps.remove()
-        self._snapshot.rewind()
-        engine.state.dataloader = self._data
+        self._rewind(engine)
         self._last_iteration = -1
         row = lrs_at(self._result(self._sweep), self._planned.lr)
         table = np.tile(np.array(row), (self._planned.num_iter, 1))
         # Only a loss that is not finite ends a trial: a spike need not last.
         self._current = self._measurement(table, diverge_th=math.inf)
+
+    def _rewind(self, engine: Engine) -> None:
+        """Put everything back, and let what prepares a run prepare this one."""
+        self._snapshot.rewind()
+        engine.state.dataloader = self._data
+        self._is_rewinding = True
+        try:
+            engine.fire_event(Events.STARTED)
+        finally:
+            self._is_rewinding = False
 
     def _measurement(self, table: Lrs, diverge_th: float) -> Measurement:
         """Begin to measure the loss at the learning rates of a table."""
@@ -191,12 +206,13 @@ class SweepHooks:
         )
 
     def _notice_end_of_data(self, engine: Engine) -> None:
-        """End the sweep where the data is a built-in iterator, which cannot be started again.
+        """End the sweep where the data is an iterator that cannot be started again.
 
         One of a user's own may start again; if it gives nothing, an epoch ends without a batch.
         """
         data = engine.state.dataloader
-        if isinstance(data, Iterator) and type(data).__module__ in ("builtins", "itertools"):
+        is_built_in = type(data).__module__ in ("builtins", "itertools")
+        if isinstance(data, Iterator) and (is_built_in or is_loader_iterator(data)):
             self._stop(StopReason.OUT_OF_DATA)
 
     def _go_on(self, engine: Engine) -> None:

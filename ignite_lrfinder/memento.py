@@ -10,6 +10,7 @@ objects. What it cannot put back (a file, a lock, a process) it leaves alone.
 import collections
 import enum
 import functools
+import inspect
 import logging
 import math
 import sys
@@ -125,6 +126,8 @@ class Memento:
             return [*self._note_container(obj), *self._note_attributes(obj)]
         if isinstance(obj, _CALLABLES):
             return generators_behind(obj) if self._is_data else ()
+        if isinstance(obj, types.GeneratorType):
+            return inspect.getgeneratorlocals(obj).values() if self._is_data else ()
         return () if _is_foreign(obj) else self._note_attributes(obj)
 
     def _note_tensor(self, tensor: torch.Tensor) -> Iterable[object]:

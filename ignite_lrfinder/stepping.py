@@ -13,6 +13,8 @@ from torch.utils.hooks import RemovableHandle
 from ignite_lrfinder.random_state import closed_over
 from ignite_lrfinder.sweep import LRSweep, OptimizerLike
 
+# A dict of networks or of optimizers has fewer items than a list of batches.
+_MAX_ITEMS = 100
 _TRAIN_STEP = "the train step (a scheduler stepped in it?) or a handler added inside the block"
 
 
@@ -53,13 +55,14 @@ class StepWatch:
         """
         self._sweep = sweep
         sweep.write()
-        handle = _add_step_hook(self._optimizer, self._before_step)
-        if handle is not None:
-            self._undo.append(handle.remove)
-        elif hasattr(self._optimizer, "__dict__"):
-            self._shadow_step(self._optimizer, self._take_step)
-        else:
-            self.is_blind = True
+        for optimizer in (self._optimizer, *_inner_optimizers(self._optimizer)):
+            handle = _add_step_hook(optimizer, self._before_step)
+            if handle is not None:
+                self._undo.append(handle.remove)
+            elif hasattr(optimizer, "__dict__"):
+                self._shadow_step(optimizer, self._take_step)
+            else:
+                self.is_blind = True
         for scaler in self._scalers:
             self._shadow_step(scaler, self._take_scaler_step)
 
@@ -167,11 +170,24 @@ def scalers_among(*objects: object) -> list[GradScalerLike]:
     return list(found.values())
 
 
-def models_of(optimizer: OptimizerLike, objects: Iterable[object]) -> list[torch.nn.Module]:
-    """Return the modules among some objects that the optimizer trains, if only in part."""
-    trained = {id(parameter) for group in optimizer.param_groups for parameter in _params(group)}
+def trained_among(
+    optimizer: OptimizerLike, objects: Iterable[object]
+) -> list[torch.nn.Module | torch.optim.Optimizer]:
+    """Return the optimizers among some objects, and the modules that these or another train.
+
+    Args:
+        optimizer: the one that is swept.
+        objects: what a train step refers to.
+
+    Returns:
+        The other optimizers, which train on in the sweep, and the modules trained, if in part.
+    """
+    objects = list(objects)
+    others = [obj for obj in objects if isinstance(obj, torch.optim.Optimizer)]
+    groups = [group for each in (optimizer, *others) for group in each.param_groups]
+    trained = {id(parameter) for group in groups for parameter in _params(group)}
     modules = [obj for obj in objects if isinstance(obj, torch.nn.Module)]
-    return [obj for obj in modules if any(id(p) in trained for p in obj.parameters())]
+    return [*others, *(m for m in modules if any(id(p) in trained for p in m.parameters()))]
 
 
 def _params(group: dict[str, Any]) -> Iterable[object]:
@@ -183,8 +199,16 @@ def objects_of(function: object) -> Iterator[object]:
     """Iterate over what a train step refers to outside itself.
 
     These are enclosed variables and globals, the arguments of a partial, and for a method, or for
-    an object that is called, the attributes of the object.
+    an object that is called, the attributes of the object; and what small containers of these hold.
     """
+    for obj in _referred_to(function):
+        yield obj
+        if isinstance(obj, (dict, list, tuple)) and len(obj) <= _MAX_ITEMS:
+            yield from obj.values() if isinstance(obj, dict) else obj
+
+
+def _referred_to(function: object) -> Iterator[object]:
+    """Iterate over what a function refers to, and not over what containers among it hold."""
     while isinstance(function, functools.partial):
         yield from (*function.args, *function.keywords.values())
         function = function.func
@@ -197,6 +221,22 @@ def objects_of(function: object) -> Iterator[object]:
         yield from closed_over(function)
         names = function.__code__.co_names
         yield from (function.__globals__[n] for n in names if n in function.__globals__)
+
+
+def _inner_optimizers(optimizer: OptimizerLike) -> list[torch.optim.Optimizer]:
+    """Return the optimizers that one wraps and shares its groups with, whose step may be the real.
+
+    Sharpness-aware minimisation, say, steps in two halves of other names, the last with these.
+    """
+    groups = {id(group) for group in optimizer.param_groups}
+    attributes = getattr(optimizer, "__dict__", {}).values()
+    return [
+        inner
+        for inner in attributes
+        if isinstance(inner, torch.optim.Optimizer)
+        and inner is not optimizer
+        and any(id(group) in groups for group in inner.param_groups)
+    ]
 
 
 def _is_scaler(cls: type) -> bool:

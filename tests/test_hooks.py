@@ -10,6 +10,7 @@ import torch
 from conftest import HAS_MAX_ITERS
 from ignite.engine import Engine, Events
 from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
 from ignite_lrfinder import FastaiLRFinder, LRFinderError, LRFinderResult, StopReason
 
@@ -182,6 +183,17 @@ def test_an_iterator_that_ends_is_asked_only_once(kwargs: dict[str, int]) -> Non
     """The sweep ends where the iterator does, before Ignite starts it again and warns of it."""
     sweep = Sweep()
     sweep.run(lambda t: t.run(iter(range(5)), **kwargs), num_iter=12)
+    (message,) = sweep.warnings
+    assert message.startswith("Run completed without loss diverging")
+
+
+def test_the_iterator_of_a_loader_is_asked_only_once() -> None:
+    """It ends for good as a built-in iterator does, and Ignite need not find that out."""
+    sweep = Sweep()
+    result = sweep.run(
+        lambda t: t.run(iter(DataLoader(TensorDataset(torch.ones(5)))), epoch_length=3), num_iter=12
+    )
+    assert result.stop_reason is StopReason.OUT_OF_DATA
     (message,) = sweep.warnings
     assert message.startswith("Run completed without loss diverging")
 

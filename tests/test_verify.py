@@ -77,6 +77,28 @@ def test_all_trials_see_the_batches_of_the_sweep(
     assert result.is_paired
 
 
+def test_what_a_handler_prepares_for_a_run_is_prepared_for_each_trial(
+    make_training: Callable[..., Training],
+) -> None:
+    """A kept handler on STARTED runs again before each trial, which begins with what it set."""
+    training = make_training()
+    seen: list[float] = []
+
+    @training.trainer.on(Events.STARTED)
+    def prepare(engine: Engine) -> None:
+        engine.state.counter = torch.rand(()).item()  # type: ignore[attr-defined]  # the user's own
+
+    @training.trainer.on(Events.ITERATION_STARTED)
+    def count(engine: Engine) -> None:
+        seen.append(engine.state.counter)  # type: ignore[attr-defined]  # as above
+
+    result = verified(training).result
+    assert len(result.trials) >= 5
+    assert len(set(seen)) == 1
+    assert result.is_paired
+    assert not hasattr(training.trainer.state, "counter")
+
+
 def test_each_step_of_a_trial_uses_its_rate(make_training: Callable[..., Training]) -> None:
     """What plain SGD changes in a parameter without other gradients tells the rate of each step."""
     used: list[float] = []
