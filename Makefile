@@ -7,7 +7,7 @@ ARGS ?=
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 OLD_IGNITES = 0.5.0.post2 0.5.1 0.5.2 0.5.3 0.5.4
-IGNITE_TESTS = at_epochs engine exact finder hooks muting no_trace recorder snapshot stepping sweep validation verify
+IGNITE_TESTS = at_epochs engine exact finder hooks loggers muting no_trace progress recorder snapshot stepping sweep validation verify
 BENCHMARK_VENV = .venv-benchmark
 BENCHMARK_READY = $(BENCHMARK_VENV)/.ready
 

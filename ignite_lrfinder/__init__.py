@@ -4,6 +4,7 @@ from ignite_lrfinder.at_epochs import LRFinderAtEpochs
 from ignite_lrfinder.divergence import StopReason
 from ignite_lrfinder.errors import LRFinderError, NoSuggestionError
 from ignite_lrfinder.finder import FastaiLRFinder
+from ignite_lrfinder.loggers import log_result
 from ignite_lrfinder.result import LRFinderResult, SweepSettings
 from ignite_lrfinder.several_plot import plot_results
 from ignite_lrfinder.trial import Trial
@@ -21,5 +22,6 @@ __all__ = [
     "SweepSettings",
     "Trial",
     "Trials",
+    "log_result",
     "plot_results",
 ]

@@ -8,6 +8,7 @@ import dataclasses
 import numbers
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
+import ignite.distributed as idist
 from ignite.engine import Engine
 
 from ignite_lrfinder.errors import wrong_type, wrong_value
@@ -32,6 +33,7 @@ class Arguments:
     diverge_th: float
     val_loss: Callable[[], object] | None
     trials: Trials | None
+    is_showing: bool
 
 
 def check_attach(
@@ -49,6 +51,7 @@ def check_attach(
     verify: object,
     keep_handlers: object,
     snapshot: object,
+    progress: object,
 ) -> Arguments:
     """Check all arguments of `attach`.
 
@@ -84,6 +87,7 @@ def check_attach(
         diverge_th=_check_diverge_th(diverge_th),
         val_loss=val_loss,
         trials=_check_verify(verify),
+        is_showing=_check_progress(progress) and idist.get_rank() == 0,
     )
 
 
@@ -164,6 +168,13 @@ def _check_verify(verify: object) -> Trials | None:
         remedy = "Pass verify=True for the usual trials."
         raise wrong_type("verify", "True, False or Trials(...)", verify, remedy)
     return Trials() if verify else None
+
+
+def _check_progress(progress: object) -> bool:
+    """Check whether to show progress."""
+    if not isinstance(progress, bool):
+        raise wrong_type("progress", "True or False", progress, "Leave it out for a quiet sweep.")
+    return progress
 
 
 def _check_choice(name: str, value: object, *choices: str) -> None:

@@ -25,6 +25,7 @@ from ignite_lrfinder.errors import LRFinderError
 from ignite_lrfinder.hooks import SweepHooks
 from ignite_lrfinder.interrupts import Interrupts
 from ignite_lrfinder.muting import KeepHandlers, Muting, kept_of, kept_reporters
+from ignite_lrfinder.progress import Progress
 from ignite_lrfinder.result import LRFinderResult
 from ignite_lrfinder.snapshot import Saveable, Snapshot, SnapshotPlace
 from ignite_lrfinder.stepping import StepWatch, objects_of, scalers_among, trained_among
@@ -92,6 +93,7 @@ class FastaiLRFinder:
         val_loss: Callable[[], object] | None = None,
         verify: bool | Trials = False,
         snapshot: SnapshotPlace = "cpu",
+        progress: bool = False,
     ) -> Iterator[Engine]:
         """Attach the range test to a trainer for the length of a `with` block.
 
@@ -131,6 +133,8 @@ class FastaiLRFinder:
                 much they may train.
             snapshot: where the copy of all state is held: "cpu", in host memory, or "device",
                 beside the original.
+            progress: whether to show the point, its learning rate and smoothed loss in Ignite's
+                progress bar, and the trials after it; on the first process only.
 
         Yields:
             The trainer, to be run.
@@ -138,6 +142,7 @@ class FastaiLRFinder:
         Raises:
             TypeError: for an argument of the wrong kind; nothing has been touched then.
             ValueError: for an argument of the wrong value; nothing has been touched then.
+            ModuleNotFoundError: for `progress` without tqdm; nothing has been touched then.
             LRFinderError: if a sweep is under way already, if the optimizer takes no step, or if
                 something could not be put back afterwards.
 
@@ -157,6 +162,7 @@ class FastaiLRFinder:
             verify=verify,
             keep_handlers=keep_handlers,
             snapshot=snapshot,
+            progress=progress,
         )
         self._refuse_second_attach(trainer)
         references = list(objects_of(train_step_of(trainer)))
@@ -185,6 +191,7 @@ class FastaiLRFinder:
                 muted=mutings[0].muted,
                 validate=validation if arguments.val_loss is not None else None,
                 snapshot=before,
+                progress=Progress() if arguments.is_showing else None,
                 on_result=self._keep_result,
             )
             interrupted_run = pending_run(trainer)

@@ -15,6 +15,7 @@ from ignite_lrfinder.divergence import StopReason
 from ignite_lrfinder.engine import length_of_run, max_iters_of, move_first
 from ignite_lrfinder.errors import LRFinderError
 from ignite_lrfinder.measurement import Measurement
+from ignite_lrfinder.progress import Progress
 from ignite_lrfinder.result import LRFinderResult, SweepSettings
 from ignite_lrfinder.snapshot import Snapshot
 from ignite_lrfinder.stepping import StepWatch
@@ -36,6 +37,7 @@ class SweepHooks:
         muted: the names of the muted handlers that a user wrote, one of which may take the step.
         validate: gives the loss of a point in place of the trainer's.
         snapshot: what trials begin from; it is told of the trainer's data before it is drawn from.
+        progress: shows how far the sweep is; None for a quiet one.
         on_result: called once with the result.
     """
 
@@ -48,6 +50,7 @@ class SweepHooks:
         muted: Sequence[str],
         validate: Callable[[], object] | None,
         snapshot: Snapshot,
+        progress: Progress | None,
         on_result: Callable[[LRFinderResult], None],
     ) -> None:
         self._trainer = trainer
@@ -56,6 +59,7 @@ class SweepHooks:
         self._muted = muted
         self._validate = validate
         self._snapshot = snapshot
+        self._progress = progress
         self._on_result = on_result
         self._sweep: Measurement | None = None
         self._current: Measurement | None = None
@@ -86,6 +90,8 @@ class SweepHooks:
             self._trainer.remove_event_handler(handler, event)
         self._handlers.clear()
         vars(self._trainer).pop("set_data", None)
+        if self._progress is not None:
+            self._progress.close()
         if self._sweep is not None and not self._is_finished:
             self._make_result(self._sweep, is_collective=False)
 
@@ -129,6 +135,8 @@ class SweepHooks:
         arguments = self._arguments
         table = lr_table(arguments.start_lr, arguments.end_lr, self._num_iter, arguments.step_mode)
         self._sweep = self._current = self._measurement(table, arguments.diverge_th)
+        if self._progress is not None:
+            self._progress.follow(self._sweep, "LR range test", persist=True)
         # Only now, to come after a handler added inside the block, which may take the step.
         self._add_handler(Events.ITERATION_COMPLETED, self._take_loss)
 
@@ -136,7 +144,10 @@ class SweepHooks:
         """Hand the output of an iteration to the measurement; after its end, go on to the next."""
         if self._current is None or self._current.reason is not None:
             return
-        if self._current.take(engine.state.output) is None:
+        reason = self._current.take(engine.state.output)
+        if self._progress is not None:
+            self._progress.update()
+        if reason is None:
             return
         self._note_trial()
         self._planned = self._next_trial()
@@ -183,6 +194,9 @@ class SweepHooks:
         table = np.tile(np.array(row), (self._planned.num_iter, 1))
         # Only a loss that is not finite ends a trial: a spike need not last.
         self._current = self._measurement(table, diverge_th=math.inf)
+        if self._progress is not None:
+            name = f"Trial {len(self._trials) + 1} at {self._planned.lr:.1e}"
+            self._progress.follow(self._current, name, persist=False)
 
     def _rewind(self, engine: Engine) -> None:
         """Put everything back, and let what prepares a run prepare this one."""

@@ -56,6 +56,15 @@ class Measurement:
         self._num_stepless = 0
         steps.follow(self._sweep)
 
+    def __len__(self) -> int:
+        """Return the number of points whose losses are known."""
+        return len(self._losses)
+
+    @property
+    def smoothed_loss(self) -> float:
+        """The moving average at the latest of these points."""
+        return self._monitor.smoothed[-1]
+
     @property
     def table(self) -> Lrs:
         """The learning rates to be tested, as the optimizer's number format holds them; (T, G)."""

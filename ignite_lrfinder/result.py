@@ -141,6 +141,12 @@ class LRFinderResult:
             "trials": [_plain_trial(trial) for trial in self.trials],
         }
 
+    @property
+    def lr_names(self) -> list[str]:
+        """What the learning rates of the parameter groups are called: "lr", or "lr_0", "lr_1"..."""
+        num_groups = self.lr.shape[1]
+        return ["lr"] if num_groups == 1 else [f"lr_{group}" for group in range(num_groups)]
+
     def to_pandas(self) -> "pandas.DataFrame":
         """Return the points as a pandas DataFrame, one row for each.
 
@@ -153,9 +159,7 @@ class LRFinderResult:
         """
         import pandas  # it is optional, and slow to import
 
-        num_groups = self.lr.shape[1]
-        names = ["lr"] if num_groups == 1 else [f"lr_{group}" for group in range(num_groups)]
-        columns = dict(zip(names, self.lr.T, strict=True))
+        columns = dict(zip(self.lr_names, self.lr.T, strict=True))
         return pandas.DataFrame(
             {**columns, "loss": self.losses, "smoothed_loss": self.smoothed_losses}
         )

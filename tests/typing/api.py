@@ -52,6 +52,7 @@ def attach_with_everything(trainer: Engine, optimizer: Optimizer) -> None:
         val_loss=lambda: 1.0,
         verify=True,
         snapshot="device",
+        progress=True,
     ):
         pass
 

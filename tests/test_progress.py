@@ -1,0 +1,128 @@
+"""Progress: one line that says where the sweep is, and that shows nothing anywhere else."""
+
+import sys
+from collections.abc import Callable
+
+import ignite.distributed as idist
+import pytest
+from conftest import Training
+
+from ignite_lrfinder import FastaiLRFinder, StopReason, Trials
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Run completed without loss diverging:UserWarning"),
+]
+
+
+def sweep(training: Training, **arguments: object) -> FastaiLRFinder:
+    """Sweep with the bar."""
+    finder = FastaiLRFinder()
+    arguments = {"num_iter": 30, "end_lr": 10.0, "progress": True} | arguments
+    with finder.attach(training.trainer, training.to_save, **arguments) as trainer:  # type: ignore[arg-type]  # any of them
+        trainer.run(training.loader)
+    return finder
+
+
+def visible(text: str) -> list[str]:
+    """Return the lines that are left when each return to the start of a line has overwritten it."""
+    lines = [line.split("\r")[-1].strip() for line in text.split("\n")]
+    return [line for line in lines if line]
+
+
+def test_a_log_file_has_one_line(
+    make_training: Callable[..., Training], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Nobody watches it, so it gets the last point, its rate and its loss, and no trials."""
+    finder = sweep(make_training(), verify=Trials(max_iter=75, short_iter=10, long_iter=15))
+    error = capfd.readouterr().err
+    [line] = visible(error)
+    result = finder.result
+    n = len(result)
+    assert line.startswith(f"LR range test: [{n}/{n}] 100%")
+    assert f"lr={result.lr[-1, 0]:.3g}" in line
+    assert f"loss={result.smoothed_losses[-1]:.3g}" in line
+
+
+def test_a_terminal_sees_the_points_and_the_trials(
+    make_training: Callable[..., Training],
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each trial takes the same line and leaves it; the sweep's line stays."""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr("ignite_lrfinder.progress._SECONDS_BETWEEN", -1.0)
+    finder = sweep(make_training(), verify=Trials(max_iter=75, short_iter=10, long_iter=15))
+    error = capfd.readouterr().err
+    for point in range(1, len(finder.result) + 1):
+        assert f"[{point}/30]" in error
+    for index, trial in enumerate(finder.result.trials, start=1):
+        assert f"Trial {index} at {trial.lr:.1e}: [{len(trial.losses)}/" in error
+    [line] = visible(error)
+    assert line.startswith("LR range test: [")
+
+
+def test_a_sweep_that_ends_early_is_not_shown_as_whole(
+    make_training: Callable[..., Training], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The line ends with the points there were."""
+    finder = sweep(make_training("sgd-momentum"), num_iter=100, end_lr=1e6)
+    assert finder.result.stop_reason is not StopReason.COMPLETED
+    n = len(finder.result)
+    assert f"[{n}/{n}]" in capfd.readouterr().err
+    assert n < 100
+
+
+def test_other_processes_and_quiet_sweeps_show_nothing(
+    make_training: Callable[..., Training],
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Only the first process shows a bar, and none by default."""
+    sweep(make_training(), progress=False)
+    monkeypatch.setattr(idist, "get_rank", lambda: 1)
+    sweep(make_training())
+    captured = capfd.readouterr()
+    assert (captured.out, captured.err) == ("", "")
+
+
+def test_the_result_is_that_of_a_quiet_sweep(make_training: Callable[..., Training]) -> None:
+    """Showing it changes no number."""
+    shown, quiet = sweep(make_training()), sweep(make_training(), progress=False)
+    assert shown.result.to_dict() == quiet.result.to_dict()
+
+
+def test_an_error_ends_the_line(
+    make_training: Callable[..., Training], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """What comes after an exception begins on a line of its own."""
+    training = make_training()
+
+    def fail(output: object) -> float:
+        if len(training.losses) == 9:
+            raise ZeroDivisionError
+        return 1.0
+
+    with pytest.raises(ZeroDivisionError):
+        sweep(training, output_transform=fail)
+    error = capfd.readouterr().err
+    assert "[8/8]" in error
+    assert error.rstrip(" \r").endswith("\n")
+
+
+def test_without_tqdm_nothing_is_touched(
+    make_training: Callable[..., Training], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error comes before the block, and says what to install."""
+    training = make_training()
+    monkeypatch.setitem(sys.modules, "tqdm.autonotebook", None)
+    with pytest.raises(ModuleNotFoundError, match="tqdm"):
+        sweep(training)
+    assert not training.losses
+    monkeypatch.undo()
+    sweep(training)
+
+
+def test_something_else_than_a_bool_is_refused(make_training: Callable[..., Training]) -> None:
+    """The message says what to pass."""
+    with pytest.raises(TypeError, match=r"progress must be True or False, got 1\. Leave it out"):
+        sweep(make_training(), progress=1)
