@@ -6,6 +6,7 @@ for the same mistake they stand in the remedy, for code that looks for them.
 
 import dataclasses
 import numbers
+import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import ignite.distributed as idist
@@ -73,7 +74,7 @@ def check_attach(
         remedy = "Pass a function, as in lambda: evaluator.run(val_loader).metrics['loss']."
         raise wrong_type("val_loss", "callable or None", val_loss, remedy)
     _check_choice("step_mode", step_mode, "exp", "linear")
-    _check_choice("snapshot", snapshot, "cpu", "device")
+    _check_snapshot(snapshot)
     _check_keep_handlers([trainer, *evaluators_of(val_loss, trainer)], keep_handlers)
     starts, ends = group_lrs(optimizer, start_lr, end_lr, is_exp=step_mode == "exp")
     return Arguments(
@@ -175,6 +176,17 @@ def _check_progress(progress: object) -> bool:
     if not isinstance(progress, bool):
         raise wrong_type("progress", "True or False", progress, "Leave it out for a quiet sweep.")
     return progress
+
+
+def _check_snapshot(snapshot: object) -> None:
+    """Check where the snapshot is to be held."""
+    places = "'cpu', 'device' or a directory that can be written to"
+    if not isinstance(snapshot, (str, os.PathLike)):
+        raise wrong_type("snapshot", places, snapshot, "snapshot should be 'cpu' or 'device'.")
+    if snapshot in ("cpu", "device"):
+        return
+    if not os.path.isdir(snapshot) or not os.access(snapshot, os.W_OK | os.X_OK):
+        raise wrong_value("snapshot", places, snapshot, "Make the directory first.")
 
 
 def _check_choice(name: str, value: object, *choices: str) -> None:

@@ -131,8 +131,9 @@ class FastaiLRFinder:
             verify: whether the same run goes on after the sweep with short trials at a few fixed
                 learning rates, each from the start and on the same batches; `Trials(...)` says how
                 much they may train.
-            snapshot: where the copy of all state is held: "cpu", in host memory, or "device",
-                beside the original.
+            snapshot: where the copy of all state is held: "cpu", in host memory; "device", beside
+                the original; or the path of a directory with room for it, for what fits in neither.
+                The directory holds a file without a name, and nothing when the block ends.
             progress: whether to show the point, its learning rate and smoothed loss in Ignite's
                 progress bar, and the trials after it; on the first process only.
 
@@ -143,8 +144,8 @@ class FastaiLRFinder:
             TypeError: for an argument of the wrong kind; nothing has been touched then.
             ValueError: for an argument of the wrong value; nothing has been touched then.
             ModuleNotFoundError: for `progress` without tqdm; nothing has been touched then.
-            LRFinderError: if a sweep is under way already, if the optimizer takes no step, or if
-                something could not be put back afterwards.
+            LRFinderError: if a sweep is under way already, if the directory of `snapshot` is full,
+                if the optimizer takes no step, or if something could not be put back afterwards.
 
         Inside the block `trainer.run` raises TypeError or ValueError for an output that is no loss.
         """

@@ -25,6 +25,7 @@ from torch.nn.parameter import is_lazy
 from ignite_lrfinder import containers, tensors
 from ignite_lrfinder.errors import LRFinderError
 from ignite_lrfinder.random_state import Restorer, generator_restorer, generators_behind
+from ignite_lrfinder.storage import Kept, on_device
 
 _ATOMS = (
     type(None), bool, int, float, complex, str, bytes, range, slice, frozenset, enum.Enum,
@@ -47,7 +48,7 @@ class Memento:
     """Remember the content of everything mutable that hangs on some objects, and put it back.
 
     Args:
-        keep: make the copy of a tensor that is kept.
+        keep: keep the values of a tensor, and return a function that returns them.
         is_opaque: tell which objects to leave alone, with all that hangs on them.
         is_data: whether the objects are sources of data. Then samples, which are large and which
             nobody writes, are not copied, and random generators are looked for in functions too.
@@ -56,7 +57,7 @@ class Memento:
     def __init__(
         self,
         *,
-        keep: Callable[[torch.Tensor], torch.Tensor] = torch.clone,
+        keep: Callable[[torch.Tensor], Kept] = on_device,
         is_opaque: Callable[[object], bool] = lambda obj: False,
         is_data: bool = False,
     ) -> None:

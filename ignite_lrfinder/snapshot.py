@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Protocol, TypeGuard
@@ -15,10 +16,11 @@ from ignite_lrfinder.data_source import DataSource, is_loader_iterator
 from ignite_lrfinder.errors import LRFinderError
 from ignite_lrfinder.memento import Memento
 from ignite_lrfinder.random_state import global_states
+from ignite_lrfinder.storage import Kept, OnDisk, in_host_memory, on_device
 
 _LENGTH_OF_RUN = ("epoch_length", "max_epochs", "max_iters", "dataloader")
 
-SnapshotPlace = Literal["cpu", "device"]
+SnapshotPlace = Literal["cpu", "device"] | os.PathLike[str] | str
 
 
 class Saveable(Protocol):
@@ -43,8 +45,8 @@ class Snapshot:
     Args:
         trainer: the engine that will run the sweep.
         to_save: names to objects with `state_dict` and `load_state_dict`.
-        place: where copies of tensors are held: "cpu", in host memory, or "device", beside the
-            originals.
+        place: where copies of tensors are held: "cpu", in host memory; "device", beside the
+            originals; or a directory.
         evaluators: further engines that will run.
         others: further objects to remember, such as Ignite's own handlers that will run.
         opaque: objects to leave alone, such as the trainer's table of handlers.
@@ -63,16 +65,21 @@ class Snapshot:
         self._trainer = trainer
         self._attributes = [(engine, dict(vars(engine))) for engine in (trainer, *evaluators)]
         self._sources: list[DataSource] = []
+        self._keep = _storage(place)
         self._state_dicts: dict[str, tuple[Saveable, object]] = {}
         self._memento = Memento(
-            keep=torch.clone if place == "device" else _to_host,
+            keep=self._keep,
             is_opaque=functools.partial(self._is_opaque, (*opaque, trainer.state.dataloader)),
         )
         self._met_data: list[object] = [trainer.state.dataloader]
-        self._remember(to_save)
-        for _, attributes in self._attributes:
-            self._memento.remember("trainer", *attributes.values())
-        self._memento.remember("handlers", *others)
+        try:
+            self._remember(to_save)
+            for _, attributes in self._attributes:
+                self._memento.remember("trainer", *attributes.values())
+            self._memento.remember("handlers", *others)
+        except BaseException:
+            self._forget()
+            raise
         for data in self._met_data:
             self.add_data(data)
         self._random_states = global_states()
@@ -91,11 +98,16 @@ class Snapshot:
             vars(engine).clear()
             vars(engine).update(attributes)
         failures = self._restore_objects()
-        # A traceback may keep this object alive; the copies need not be.
-        self._memento.forget()
+        self._forget()
         self._sources.clear()
         if failures:
             _report(failures)
+
+    def _forget(self) -> None:
+        """Let the copies go: a traceback may keep this object alive."""
+        self._memento.forget()
+        if isinstance(self._keep, OnDisk):
+            self._keep.close()
 
     def rewind(self) -> None:
         """Put everything back in the middle of a run, which begins again with its first epoch.
@@ -160,9 +172,11 @@ def _parts(obj: object) -> tuple[object, ...]:
     return (obj.state,) if isinstance(obj, Engine) else (obj,)
 
 
-def _to_host(tensor: torch.Tensor) -> torch.Tensor:
-    """Copy a tensor into host memory."""
-    return tensor.to("cpu", copy=True)
+def _storage(place: SnapshotPlace) -> Callable[[torch.Tensor], Kept]:
+    """Return what keeps copies of tensors in a place."""
+    if place == "cpu":
+        return in_host_memory
+    return on_device if place == "device" else OnDisk(place)
 
 
 def _copy_containers(state: object) -> object:

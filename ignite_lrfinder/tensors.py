@@ -6,6 +6,7 @@ from collections.abc import Callable
 import torch
 
 from ignite_lrfinder.random_state import Restorer
+from ignite_lrfinder.storage import Kept
 
 _PROBE = 1024
 
@@ -19,29 +20,27 @@ def has_values(tensor: torch.Tensor) -> bool:
     return tensor.is_nested or tensor.numel() == 0 or tensor.untyped_storage().nbytes() > 0
 
 
-def restorer(tensor: torch.Tensor, keep: Callable[[torch.Tensor], torch.Tensor]) -> Restorer:
+def restorer(tensor: torch.Tensor, keep: Callable[[torch.Tensor], Kept]) -> Restorer:
     """Return a function that puts a tensor back to what it is now.
 
     Args:
         tensor: any tensor with storage; one inside an autograd graph comes back with its values.
-        keep: make the copy of the values.
+        keep: keep the values, and return a function that returns them.
     """
     alias = tensor.detach()
-    content = keep(alias)
+    kept = keep(alias)
     if tensor.layout != torch.strided or tensor.is_nested:
         # Only the tensor itself will lead to its storage: accumulation in place replaces its parts.
         alias = tensor
     if not tensor.is_leaf:
-        return functools.partial(_write, alias, content)
-    return functools.partial(
-        _restore_leaf, tensor, alias, content, tensor.grad, tensor.requires_grad
-    )
+        return functools.partial(_write_kept, alias, kept)
+    return functools.partial(_restore_leaf, tensor, alias, kept, tensor.grad, tensor.requires_grad)
 
 
 def _restore_leaf(
     tensor: torch.Tensor,
     alias: torch.Tensor,
-    content: torch.Tensor,
+    kept: Kept,
     grad: torch.Tensor | None,
     requires_grad: bool,
 ) -> None:
@@ -50,11 +49,16 @@ def _restore_leaf(
         tensor.detach_()
     if alias is not tensor and _has_moved(tensor, alias):
         tensor.data = alias
-    _write(alias, content)
+    _write(alias, kept())
     if tensor.requires_grad != requires_grad:
         tensor.requires_grad_(requires_grad)
     if tensor.grad is not grad:
         tensor.grad = grad
+
+
+def _write_kept(alias: torch.Tensor, kept: Kept) -> None:
+    """Put the values that were kept back into a tensor."""
+    _write(alias, kept())
 
 
 def _has_moved(tensor: torch.Tensor, alias: torch.Tensor) -> bool:

@@ -109,7 +109,7 @@ def verify(rank: int, folder: Path) -> None:
 def shard(rank: int, folder: Path) -> None:
     """Sweep and verify a training of FSDP2 in its middle, and save how it goes on; and a twin."""
     losses = {}
-    for name in ("swept", "twin"):
+    for name, place in {"swept": "cpu", "swept-on-disk": str(folder), "twin": None}.items():
         torch.manual_seed(0)
         model = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Dropout(0.2), nn.Linear(8, 1))
         assert fully_shard is not None
@@ -120,12 +120,12 @@ def shard(rank: int, folder: Path) -> None:
         torch.manual_seed(rank)
         batches = list(zip(torch.randn(20, 8, 4), torch.randn(20, 8, 1), strict=True))
         trainer.run(batches, max_epochs=1)
-        if name == "swept":
+        if place is not None:
             finder = FastaiLRFinder()
             settings = Trials(max_iter=75, short_iter=10, long_iter=15)
             to_save = {"model": model, "optimizer": optimizer}
             with finder.attach(
-                trainer, to_save, num_iter=30, start_lr=1e-5, verify=settings
+                trainer, to_save, num_iter=30, start_lr=1e-5, verify=settings, snapshot=place
             ) as attached:
                 attached.run(batches)
             finder.result.save(folder / f"sharded-{rank}.json")
@@ -195,7 +195,7 @@ def test_shards_are_restored_in_place(folder: Path, rank: int) -> None:
     """A training of FSDP2 goes on bit for bit as its twin without the finder, in each process."""
     losses = json.loads((folder / f"sharded-{rank}.losses").read_text())
     assert len(losses["twin"]) == 40
-    assert losses["swept"] == losses["twin"]
+    assert losses["swept"] == losses["swept-on-disk"] == losses["twin"]
     texts = {(folder / f"sharded-{rank}.json").read_text() for rank in (0, 1)}
     assert len(texts) == 1
     assert len(LRFinderResult.load(folder / "sharded-0.json").trials) >= 5

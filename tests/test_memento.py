@@ -213,9 +213,9 @@ def test_copies_are_made_by_keep(dtype: torch.dtype) -> None:
     """The place of the copies is the caller's choice, for the values and the gradient alike."""
     kept: list[torch.Tensor] = []
 
-    def keep(tensor: torch.Tensor) -> torch.Tensor:
-        kept.append(tensor.clone())
-        return kept[-1]
+    def keep(tensor: torch.Tensor) -> Callable[[], torch.Tensor]:
+        kept.append(copy := tensor.clone())
+        return lambda: copy
 
     tensor = torch.ones(2, dtype=dtype)
     tensor.grad = torch.zeros(2, dtype=dtype)

@@ -7,13 +7,14 @@ import torch
 from torch import nn
 
 from ignite_lrfinder import tensors
+from ignite_lrfinder.storage import on_device
 
 
 def restore_after(
     change: Callable[[torch.Tensor], object], tensor: torch.Tensor
 ) -> Callable[[], None]:
     """Remember a tensor, change it, and return what puts it back."""
-    put_back = tensors.restorer(tensor, torch.clone)
+    put_back = tensors.restorer(tensor, on_device)
     change(tensor)
 
     def restore() -> None:

@@ -1,0 +1,110 @@
+"""Where the copies of tensors are held: in host memory, beside the originals, or on disk."""
+
+import contextlib
+import functools
+import math
+import os
+import tempfile
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from ignite_lrfinder.errors import LRFinderError
+
+Kept = Callable[[], torch.Tensor]
+"""Returns the values that were kept."""
+
+
+def in_host_memory(tensor: torch.Tensor) -> Kept:
+    """Keep a copy of a tensor in host memory."""
+    return functools.partial(_same, tensor.to("cpu", copy=True))
+
+
+def on_device(tensor: torch.Tensor) -> Kept:
+    """Keep a copy of a tensor beside it."""
+    return functools.partial(_same, tensor.clone())
+
+
+class OnDisk:
+    """Keep the bytes of tensors in a file, one after the other.
+
+    The file has no name where the system allows it, and nobody else may open it: nothing of it is
+    left behind, even if the process is killed. Only one tensor at a time is in memory twice. What
+    has no plain bytes, such as a sparse tensor, is kept in host memory.
+
+    Args:
+        directory: where there is room for the file.
+    """
+
+    def __init__(self, directory: str | os.PathLike[str]) -> None:
+        self._directory = os.fspath(directory)
+        self._file = tempfile.TemporaryFile(dir=directory)
+
+    def __call__(self, tensor: torch.Tensor) -> Kept:
+        """Keep the values of a tensor, or of a process's part of a sharded one.
+
+        Raises:
+            LRFinderError: if the disk is full or cannot be written.
+        """
+        if hasattr(tensor, "to_local"):
+            return functools.partial(_with_local, tensor, self(tensor.to_local()))  # type: ignore[operator]  # a DTensor
+        if not _is_plain(tensor):
+            return in_host_memory(tensor)
+        plain = tensor.resolve_conj().resolve_neg().cpu().contiguous()
+        offset = self._file.seek(0, os.SEEK_END)
+        try:
+            self._file.write(_bytes_of(plain))
+            self._file.flush()
+        except OSError as error:
+            self.close()
+            raise LRFinderError(
+                f"The directory of the snapshot must have room for all state, got {error} in "
+                f"{self._directory!r}. Nothing was changed; free some room, or choose another."
+            ) from error
+        return functools.partial(self._read, offset, plain.dtype, plain.shape)
+
+    def close(self) -> None:
+        """Give the room back."""
+        with contextlib.suppress(OSError):
+            self._file.close()
+
+    def _read(self, offset: int, dtype: torch.dtype, shape: torch.Size) -> torch.Tensor:
+        """Return the values that were kept at some place of the file."""
+        tensor = torch.empty(shape, dtype=dtype)
+        content = _bytes_of(tensor)
+        self._file.seek(offset)
+        if len(content) and self._file.readinto(content) != len(content):
+            raise EOFError(f"the file of the snapshot in {self._directory!r} was cut short")
+        return tensor
+
+
+def _same(tensor: torch.Tensor) -> torch.Tensor:
+    """Return a tensor."""
+    return tensor
+
+
+def _bytes_of(tensor: torch.Tensor) -> memoryview:
+    """Return the memory of a contiguous tensor on the host."""
+    if math.prod(tensor.shape) == 0:
+        return memoryview(b"")
+    return tensor.detach().reshape(-1).view(torch.uint8).numpy().data
+
+
+def _with_local(sharded: Any, local: Kept) -> torch.Tensor:
+    """Return a sharded tensor like another, with this process's part as it was kept."""
+    return type(sharded).from_local(
+        local().to(sharded.device),
+        sharded.device_mesh,
+        sharded.placements,
+        run_check=False,
+        shape=sharded.shape,
+        stride=sharded.stride(),
+    )
+
+
+def _is_plain(tensor: torch.Tensor) -> bool:
+    """Tell whether a tensor is no more than its bytes."""
+    is_usual = type(tensor) in (torch.Tensor, torch.nn.Parameter)
+    is_dense = tensor.layout == torch.strided and not tensor.is_nested
+    return is_usual and is_dense and not tensor.is_quantized
