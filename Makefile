@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
+FAULT_CASES ?= 2000
 
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
@@ -27,8 +28,12 @@ compatibility: $(READY) ## Run the tests that touch Ignite on each of its older 
 		PYTHONPATH=$(VENV)/ignite-$$version $(BIN)/python -m pytest --quiet $(IGNITE_TESTS:%=tests/test_%.py); \
 	done
 
-benchmark: $(BENCHMARK_READY) ## Measure this finder and others; ARGS as in ARGS="--seeds 1".
+faults: $(READY) ## Try 2,000 random courses of training, sweeps and faults; FAULT_CASES=n for others.
+	FAULT_CASES=$(FAULT_CASES) $(BIN)/python -m pytest tests/test_faults.py $(ARGS)
+
+benchmark: $(BENCHMARK_READY) ## Measure the suggestions of this finder and others, and what they cost.
 	$(BENCHMARK_VENV)/bin/python -m benchmarks.trust $(ARGS)
+	$(BENCHMARK_VENV)/bin/python -m benchmarks.cost
 
 lint: $(READY) ## Check the code's style and format.
 	$(BIN)/ruff check .
@@ -64,4 +69,4 @@ $(BENCHMARK_READY): pyproject.toml constraints.txt benchmarks/requirements.txt
 	$(BENCHMARK_VENV)/bin/python -m pip uninstall --yes torchvision
 	touch $(BENCHMARK_READY)
 
-.PHONY: help demo test benchmark lint types format build clean compatibility
+.PHONY: help demo test benchmark lint types format build clean compatibility faults

@@ -35,7 +35,12 @@ def loss_of(output: object, source: str = _OUTPUT) -> Loss:
         TypeError: for another kind of output, showing it and an `output_transform` that would fit.
         ValueError: for a tensor or array of several elements.
     """
-    value = output["loss"] if isinstance(output, Mapping) and "loss" in output else output
+    if type(output) is float:
+        return output
+    value = output
+    # A tensor is told at once, a mapping takes longer.
+    if not isinstance(output, torch.Tensor) and isinstance(output, Mapping) and "loss" in output:
+        value = output["loss"]
     if isinstance(value, torch.Tensor):
         if value.numel() != 1 or value.is_complex():
             raise ValueError(_refusal(output, source))
@@ -133,7 +138,7 @@ class LossRecorder:
         points, self._unread = self._unread, []
         if self._has_tensors:
             points, self._has_tensors = _to_host(points), False
-        means = tuple(float(sum(losses) / len(losses)) for losses in points)
+        means = tuple([float(sum(losses) / len(losses)) for losses in points])
         if not (is_collective and self._is_distributed and self.ending is None):
             return means
         together = exchange(Message(means, ending=ending))

@@ -1,0 +1,340 @@
+"""What finders cost: for each iteration, for keeping and restoring the state, and for importing.
+
+All are measured in one run, one after the other and round after round, so that whatever else the
+machine does meets them alike; medians of the ratios within a round are printed.
+"""
+
+import argparse
+import contextlib
+import importlib
+import io
+import logging
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from ignite.engine import Engine
+from ignite.handlers import Checkpoint, DiskSaver
+from ignite.handlers import FastaiLRFinder as IgniteLRFinder
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from ignite_lrfinder import FastaiLRFinder
+
+Batch = tuple[Tensor, Tensor]
+
+# Rates that leave the loss where it is, so that nothing stops early.
+START_LR, END_LR = 1e-9, 1e-8
+# What decides on stopping is out of reach, but finite: some finders calculate with it.
+NEVER = 1e9
+
+
+class Setup:
+    """A training that takes about as long for each step as its network is wide."""
+
+    def __init__(self, width: int, num_iter: int, device: torch.device) -> None:
+        torch.manual_seed(0)
+        layers = [nn.Linear(64, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU()]
+        self.model = nn.Sequential(*layers, nn.Linear(width, 10)).to(device)
+        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=START_LR, momentum=0.9)
+        self.loss = nn.CrossEntropyLoss()
+        batch = (torch.randn(32, 64).to(device), torch.randint(10, (32,)).to(device))
+        # Batches come ready-made, for finders that insist on a loader too.
+        self.loader: Any = DataLoader([batch] * 50, batch_size=None)  # type: ignore[arg-type]  # a list will do
+        self.num_iter = num_iter
+
+    def step(self, batch: Batch) -> Tensor:
+        """Train on one batch; return the loss without waiting for it."""
+        self.optimizer.zero_grad()
+        loss = self.loss(self.model(batch[0]), batch[1])
+        loss.backward()
+        self.optimizer.step()
+        return loss.detach()
+
+    def trainer(self) -> Engine:
+        """Return an Ignite trainer."""
+        return Engine(lambda engine, batch: self.step(batch))
+
+    @property
+    def to_save(self) -> dict[str, Any]:
+        """What a finder restores."""
+        return {"model": self.model, "optimizer": self.optimizer}
+
+
+def bare_loop(setup: Setup) -> None:
+    """Train without any framework."""
+    left = setup.num_iter
+    while left > 0:
+        for batch in setup.loader:
+            setup.step(batch)
+            left -= 1
+            if left == 0:
+                break
+
+
+def bare_ignite(setup: Setup) -> None:
+    """Train with Ignite."""
+    setup.trainer().run(setup.loader, max_epochs=setup.num_iter // 50)
+
+
+def ours(setup: Setup) -> None:
+    """Sweep with this finder."""
+    with FastaiLRFinder().attach(
+        setup.trainer(),
+        setup.to_save,
+        num_iter=setup.num_iter,
+        start_lr=START_LR,
+        end_lr=END_LR,
+        diverge_th=NEVER,
+    ) as trainer:
+        trainer.run(setup.loader)
+
+
+def ignite(setup: Setup) -> None:
+    """Sweep with Ignite's own finder."""
+    with IgniteLRFinder().attach(
+        setup.trainer(),
+        setup.to_save,
+        num_iter=setup.num_iter - 1,
+        start_lr=START_LR,
+        end_lr=END_LR,
+        diverge_th=NEVER,
+    ) as trainer:
+        trainer.run(setup.loader)
+
+
+def torch_lr_finder(setup: Setup) -> None:
+    """Sweep with torch-lr-finder."""
+    finder = importlib.import_module("torch_lr_finder").LRFinder(
+        setup.model, setup.optimizer, setup.loss
+    )
+    finder.range_test(setup.loader, end_lr=END_LR, num_iter=setup.num_iter, diverge_th=NEVER)
+    finder.reset()
+
+
+def fastai(setup: Setup) -> None:
+    """Sweep with fastai."""
+    importlib.import_module("fastai.callback.schedule")
+    learner = importlib.import_module("fastai.learner")
+    wrapper = importlib.import_module("fastai.optimizer").OptimWrapper
+    loaders = importlib.import_module("fastai.data.core").DataLoaders(setup.loader, setup.loader)
+    with tempfile.TemporaryDirectory() as folder:
+        learn = learner.Learner(
+            loaders,
+            setup.model,
+            loss_func=setup.loss,
+            opt_func=lambda parameters, lr: wrapper(parameters, opt=torch.optim.SGD, lr=lr),
+            path=folder,
+        )
+        learn.lr_find(START_LR, END_LR, setup.num_iter, stop_div=False, show_plot=False)
+
+
+def lightning(setup: Setup) -> None:
+    """Sweep with Lightning."""
+    pytorch = importlib.import_module("lightning.pytorch")
+    tuner = importlib.import_module("lightning.pytorch.tuner")
+
+    class Module(pytorch.LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model, self.lr = setup.model, START_LR
+
+        def training_step(self, batch: Batch, index: int) -> Tensor:
+            return setup.loss(self.model(batch[0]), batch[1])
+
+        def configure_optimizers(self) -> torch.optim.Optimizer:
+            return torch.optim.SGD(self.parameters(), lr=self.lr, momentum=0.9)
+
+    with tempfile.TemporaryDirectory() as folder:
+        quiet = dict.fromkeys(
+            ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False
+        )
+        trainer = pytorch.Trainer(accelerator="auto", default_root_dir=folder, **quiet)
+        tuner.Tuner(trainer).lr_find(
+            Module(),
+            train_dataloaders=setup.loader,
+            min_lr=START_LR,
+            max_lr=END_LR,
+            num_training=setup.num_iter,
+            early_stop_threshold=None,
+        )
+
+
+RUNS: Mapping[str, Callable[[Setup], None]] = MappingProxyType(
+    {
+        "bare loop": bare_loop,
+        "bare Ignite": bare_ignite,
+        "ours": ours,
+        "Ignite": ignite,
+        "torch-lr-finder": torch_lr_finder,
+        "fastai": fastai,
+        "Lightning": lightning,
+    }
+)
+_MODULES = {"torch-lr-finder": "torch_lr_finder", "fastai": "fastai.learner"}
+_MODULES |= {"Lightning": "lightning.pytorch.tuner"}
+
+
+def seconds(run: Callable[[], object], device: torch.device) -> float:
+    """Return how long something takes, until the device is done with it."""
+    begin = time.perf_counter()
+    run()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - begin
+
+
+def measure_iterations(width: int, num_iter: int, rounds: int, device: torch.device) -> None:
+    """Print what a step costs under each finder, over Ignite's bare run and a bare loop."""
+    runs = {name: run for name, run in RUNS.items() if _is_installed(name)}
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(rounds + 1):
+        for name, run in runs.items():
+            setup = Setup(width, num_iter, device)
+            with _quiet():
+                times[name].append(seconds(lambda run=run, setup=setup: run(setup), device))
+    # The first round warms up.
+    times = {name: taken[1:] for name, taken in times.items()}
+    print(f"\n{'a sweep of ' + str(num_iter) + ' points':<28}us for each  over Ignite  over loop")
+    for name, taken in times.items():
+        each = 1e6 * statistics.median(taken) / num_iter
+        over = [_ratio(taken, times[base]) for base in ("bare Ignite", "bare loop")]
+        print(f"{name:<28}{each:>11.0f}  {over[0]:>+11.1%}  {over[1]:>+9.1%}")
+
+
+def measure_snapshot(num_parameters: int, rounds: int, device: torch.device) -> None:
+    """Print what keeping and restoring a model with Adam's state costs, over plain copying."""
+    parameters = [nn.Parameter(torch.randn(num_parameters // 25).to(device)) for _ in range(25)]
+    optimizer = torch.optim.Adam(parameters, lr=1e-3)
+    for parameter in parameters:
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    optimizer.zero_grad()
+    model = nn.ParameterList(parameters)
+    state = [
+        *parameters,
+        *(value for s in optimizer.state.values() for value in s.values()),
+    ]
+
+    def spoil() -> None:
+        with torch.no_grad():
+            for tensor in state:
+                tensor.add_(1)
+
+    def copied() -> None:
+        kept = [tensor.detach().to("cpu", copy=True) for tensor in state]
+        spoil()
+        with torch.no_grad():
+            for tensor, values in zip(state, kept, strict=True):
+                tensor.copy_(values)
+
+    def attached(place: str) -> None:
+        trainer = Engine(lambda engine, batch: 0.0)
+        to_save = {"model": model, "optimizer": optimizer}
+        with FastaiLRFinder().attach(trainer, to_save, snapshot=place):
+            spoil()
+
+    def through_ignite(folder: str) -> None:
+        # What Ignite's finder does: a checkpoint written with pickle, and loaded.
+        to_save: Any = {"model": model, "optimizer": optimizer}
+        checkpoint = Checkpoint(to_save, DiskSaver(folder, require_empty=False), n_saved=1)
+        checkpoint(Engine(lambda engine, batch: 0.0))
+        spoil()
+        Checkpoint.load_objects(to_save, torch.load(Path(folder) / str(checkpoint.last_checkpoint)))
+
+    times: dict[str, list[float]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        ways: dict[str, Callable[[], None]] = {
+            "plain copying": copied,
+            'ours, snapshot="cpu"': lambda: attached("cpu"),
+            'ours, snapshot="device"': lambda: attached("device"),
+            "ours, in a directory": lambda: attached(folder),
+            "Ignite, in a file": lambda: through_ignite(folder),
+        }
+        for _ in range(rounds + 1):
+            for name, way in ways.items():
+                with _quiet():
+                    times.setdefault(name, []).append(seconds(way, device))
+    print(f"\n{f'{num_parameters / 1e6:.0f} million parameters, Adam':<34}seconds  over copying")
+    for name, taken in times.items():
+        ratio = 1 + _ratio(taken[1:], times["plain copying"][1:])
+        print(f"{name:<34}{statistics.median(taken[1:]):>7.2f}  {ratio:>11.2f}x")
+
+
+def measure_import(rounds: int) -> None:
+    """Print what importing the package takes beyond torch and Ignite."""
+    code = (
+        "import time, sys, torch, numpy, ignite.engine, ignite.handlers, ignite.distributed\n"
+        "begin = time.perf_counter()\n"
+        "import ignite_lrfinder\n"
+        "print(1e3 * (time.perf_counter() - begin), 'matplotlib' in sys.modules)"
+    )
+    taken = []
+    for _ in range(rounds):
+        command = [sys.executable, "-W", "ignore", "-c", code]
+        out = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+        assert out[1] == "False"
+        taken.append(float(out[0]))
+    print(f"\nimport of the package beyond torch and Ignite: {min(taken):.0f} ms, no matplotlib")
+
+
+def _ratio(taken: Iterable[float], base: Iterable[float]) -> float:
+    """Return the median over the rounds of how much longer one takes than another."""
+    return statistics.median(a / b for a, b in zip(taken, base, strict=True)) - 1
+
+
+def _is_installed(name: str) -> bool:
+    """Tell whether a finder can be measured, and say why not."""
+    try:
+        importlib.import_module(_MODULES.get(name, "ignite"))
+    except (ImportError, RuntimeError) as error:
+        print(f"{name} is left out: {error}")
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def _quiet() -> Any:
+    """Keep what finders print and log out of the table."""
+    logging.disable(logging.CRITICAL)
+    try:
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()),
+        ):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description="Measure what finders cost.")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--num-iter", type=int, default=1000, help="a multiple of 50")
+    parser.add_argument("--parameters", type=int, default=100_000_000)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    args = parser.parse_args()
+    device = torch.device(args.device)
+    torch.set_num_threads(1)
+    name = torch.cuda.get_device_name() if device.type == "cuda" else "one thread of the CPU"
+    print(f"torch {torch.__version__}, {name}; medians of {args.rounds} rounds")
+    # About half a millisecond for each step on a CPU, and some ten.
+    for width, num_iter in ((300, args.num_iter), (2500, 100)):
+        measure_iterations(width, num_iter, args.rounds, device)
+    measure_snapshot(args.parameters, max(1, args.rounds // 2), device)
+    measure_import(args.rounds)
+
+
+if __name__ == "__main__":
+    main()
