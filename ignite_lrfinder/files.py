@@ -1,26 +1,41 @@
 """Results on disk: strict JSON, in which NaN and infinity are strings."""
 
+import contextlib
 import json
 import math
 import os
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ignite_lrfinder.errors import wrong_value
 
+# A hundred thousand points of a hundred groups take a fifth of it.
+_MAX_BYTES = 2**30
+
 FORMAT = "ignite-lrfinder-result"
 VERSION = 1
 
 
 def write(path: str | os.PathLike[str], content: Mapping[str, object]) -> None:
-    """Write plain data to a file.
+    """Write plain data to a file that only its owner can read, all of it or nothing.
 
     Raises:
-        OSError: if the file cannot be written.
+        OSError: if the file cannot be written; one that was there before is as it was.
     """
+    path = Path(path)
     text = json.dumps(_encode(content), allow_nan=False)
-    Path(path).write_text(text + "\n", encoding="utf-8")
+    # Such a file is private, and takes the place of another at once.
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text + "\n")
+        os.replace(name, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(name)
+        raise
 
 
 def read(path: str | os.PathLike[str]) -> Mapping[str, Any]:
@@ -30,14 +45,16 @@ def read(path: str | os.PathLike[str]) -> Mapping[str, Any]:
         OSError: if the file cannot be read.
         ValueError: if it holds something else than a result, or one of another version.
     """
+    if (size := os.stat(path).st_size) > _MAX_BYTES:
+        raise not_a_result(path, f"{size} bytes, more than {_MAX_BYTES}")
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise not_a_result(path, f"no readable JSON ({error})") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise not_a_result(path, "another kind of file")
     if content.get("version") != VERSION:
-        raise not_a_result(path, f"version {content.get('version')!r} of the format")
+        raise not_a_result(path, f"version {content.get('version')!r:.50} of the format")
     return content
 
 

@@ -167,6 +167,8 @@ class LRFinderResult:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the result to `path` as strict JSON; NaN and infinity are kept, as strings.
 
+        Only the owner can read the file. It is written whole or not at all.
+
         Args:
             path: the file to write; one that exists is replaced.
 
@@ -199,8 +201,8 @@ class LRFinderResult:
                 settings=_decode_settings(content["settings"]),
                 trials=tuple(_decode_trial(trial) for trial in content["trials"]),
             )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise not_a_result(path, f"a damaged result ({error!r})") from error
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            raise not_a_result(path, f"a damaged result ({error!r:.200})") from error
 
 
 def _check_shape(name: str, array: NDArray[np.float64], shape: tuple[int, ...]) -> None:

@@ -1,9 +1,12 @@
 """What one trial gave."""
 
 import dataclasses
+import math
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ignite_lrfinder.errors import wrong_value
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -16,6 +19,9 @@ class Trial:
         losses: the loss of each iteration, before its step; shape (n,), n at most `num_iter`,
             read-only.
         is_diverged: whether it broke down; a loss that is not finite makes it so in any case.
+
+    Raises:
+        ValueError: if the learning rate is not in (0, inf), or the losses are no list of numbers.
     """
 
     lr: float
@@ -24,8 +30,14 @@ class Trial:
     is_diverged: bool = False
 
     def __post_init__(self) -> None:
-        """Make the losses a read-only array, and look for those that are not finite."""
+        """Make the losses a read-only array, and refuse what no trial can have given."""
         losses = np.array(self.losses, dtype=np.float64)
+        if losses.ndim != 1:
+            raise wrong_value(
+                "losses", "of shape (n,)", losses.shape, "Give one for each iteration."
+            )
+        if not 0 < self.lr < math.inf:
+            raise wrong_value("lr", "in (0, inf)", self.lr, "Give the rate that was tried.")
         losses.flags.writeable = False
         object.__setattr__(self, "losses", losses)
         is_diverged = bool(self.is_diverged) or not bool(np.isfinite(losses).all())

@@ -1,15 +1,18 @@
 """The frozen result: shapes, read-only arrays, a file that brings every number back."""
 
 import dataclasses
+import errno
 import json
+import os
+import stat
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ignite_lrfinder import LRFinderResult, StopReason, SweepSettings
+from ignite_lrfinder import LRFinderResult, StopReason, SweepSettings, Trial
 
 
 def make_result(
@@ -165,3 +168,72 @@ def test_a_data_frame_has_a_row_for_each_point(lr: list[list[float]], columns: l
     np.testing.assert_array_equal(frame[columns].to_numpy(), lr)
     assert frame["loss"].tolist() == [0.5, 0.25]
     assert frame["smoothed_loss"].tolist() == [0.25, 0.125]
+
+
+def test_the_file_is_private_and_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others cannot read it, and a write that fails leaves the file that was there."""
+    path = tmp_path / "result.json"
+    make_result([[1.0]], [0.5]).save(path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    before = path.read_bytes()
+
+    def fail(*args: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(OSError, match="No space left"):
+        make_result([[2.0]], [0.25]).save(path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_too_large_is_refused_unread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its size is looked at before its content."""
+    path = tmp_path / "result.json"
+    with path.open("wb") as file:
+        file.truncate(2**31)
+    monkeypatch.setattr(Path, "read_text", lambda *args, **kwargs: pytest.fail("it was read"))
+    with pytest.raises(ValueError, match=r"path must be a file .* It holds 2147483648 bytes"):
+        LRFinderResult.load(path)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text() | st.just(10**400),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=300)
+@given(data=st.data())
+def test_no_damage_does_more_than_a_clear_error(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    """Whatever stands in a file, it is a result or a ValueError that says so; no code is run."""
+    trial = Trial(lr=0.1, num_iter=3, losses=np.array([1.0, np.nan]))
+    whole = dataclasses.replace(make_result([[1.0], [2.0]], [0.5, 0.25]), trials=(trial,))
+    content = whole.to_dict()
+    where: dict | list = content
+    while True:
+        keys = list(where) if isinstance(where, dict) else list(range(len(where)))
+        key = data.draw(st.sampled_from(keys))
+        inner = where[key]
+        if not isinstance(inner, (dict, list)) or not inner or data.draw(st.booleans()):
+            break
+        where = inner
+    where[key] = data.draw(JSON)
+    text = json.dumps(content).encode()
+    if data.draw(st.booleans()):
+        cut = data.draw(st.integers(0, len(text)))
+        text = text[:cut] + data.draw(st.binary(max_size=20))
+    path = tmp_path_factory.getbasetemp() / "damaged.json"
+    path.write_bytes(text)
+    try:
+        said = repr(LRFinderResult.load(path))
+    except ValueError as error:
+        said = str(error)
+    assert said.startswith(
+        ("LR range test: ", "path must be a file that LRFinderResult.save wrote")
+    )

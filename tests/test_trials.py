@@ -327,3 +327,18 @@ def test_a_plan_that_is_none_is_refused(arguments, message):
     """A wrong plan is named, with what it must be and what it was."""
     with pytest.raises(ValueError, match=message):
         suggested_lr(of(), **arguments)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"lr": 0.0}, r"lr must be in \(0, inf\), got 0.0"),
+        ({"lr": math.nan}, r"lr must be in \(0, inf\), got nan"),
+        ({"losses": 1.0}, r"losses must be of shape \(n,\), got \(\)"),
+        ({"losses": [[1.0]]}, r"losses must be of shape \(n,\), got \(1, 1\)"),
+    ],
+)
+def test_what_no_trial_can_have_given_is_refused(changes: dict, message: str):
+    """A result read from a file has trials that can be compared."""
+    with pytest.raises(ValueError, match=message):
+        Trial(**{"lr": 0.1, "num_iter": 2, "losses": [1.0, 2.0], **changes})
