@@ -42,6 +42,9 @@ lint: $(READY) ## Check the code's style and format.
 types: $(READY) ## Check the types of the package, the tests and the examples.
 	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright --pythonpath $(BIN)/python
 
+docs: $(READY) ## Build the documentation into docs/_build/html; a warning is an error.
+	$(BIN)/python -m sphinx -E -W --keep-going -q -b html docs docs/_build/html
+
 format: $(READY) ## Format the code, and mend what ruff can mend.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -50,8 +53,8 @@ build: $(READY) ## Build the source distribution and the wheel into dist.
 	$(BIN)/python -m build --outdir dist .
 
 clean: ## Remove the virtual environment and everything made here.
-	rm -rf $(VENV) $(BENCHMARK_VENV) build dist .coverage .hypothesis .pytest_cache .ruff_cache lr_finder_*.png
-	find benchmarks examples ignite_lrfinder tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf $(VENV) $(BENCHMARK_VENV) build dist docs/_build .coverage .hypothesis .pytest_cache .ruff_cache lr_finder_*.png
+	find benchmarks docs examples ignite_lrfinder tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # torch comes first and pinned, so that nothing after it can choose another build.
 $(READY): pyproject.toml constraints.txt
@@ -69,4 +72,4 @@ $(BENCHMARK_READY): pyproject.toml constraints.txt benchmarks/requirements.txt
 	$(BENCHMARK_VENV)/bin/python -m pip uninstall --yes torchvision
 	touch $(BENCHMARK_READY)
 
-.PHONY: help demo test benchmark lint types format build clean compatibility faults
+.PHONY: help demo test benchmark lint types format build clean compatibility faults docs

@@ -25,7 +25,8 @@ class LRFinderAtEpochs:
     Args:
         epochs: the numbers of the epochs, counted from 1.
         to_save: as for `FastaiLRFinder.attach`.
-        lr_scheduler: a torch scheduler of the optimizer, taken along as by `apply_suggested_lr`.
+        lr_scheduler: a torch scheduler of the optimizer, taken along as by
+            `FastaiLRFinder.apply_suggested_lr`.
         schedule: as for `FastaiLRFinder.lr_suggestion`.
         total_iters: as for `FastaiLRFinder.lr_suggestion`.
         attach_arguments: further arguments of `FastaiLRFinder.attach`. Without `start_lr` a sweep

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 CURVE_COLOR = "#0072B2"
 SUGGESTION_COLOR = "#D55E00"
 GREY = "0.5"
+# Percentile of the losses that a picture shows in any case.
+_MOSTLY = 60
 
 
 def require_matplotlib() -> None:
@@ -92,7 +94,9 @@ def limit_losses(ax: "Axes", *curves: np.ndarray) -> None:
         return
     start = max(float(np.median(losses[: max(3, len(losses) // 10)])) for losses in finite)
     lowest = min(float(losses.min()) for losses in finite)
-    ceiling = start + (start - lowest)
+    # Where nothing falls, what rises is the picture.
+    usual = max(float(np.percentile(losses, _MOSTLY)) for losses in finite)
+    ceiling = max(start + (start - lowest), usual)
     if max(losses.max() for losses in finite) > ceiling > lowest:
         margin = 0.05 * (ceiling - lowest)
         ax.set_ylim(lowest - margin, ceiling + margin)

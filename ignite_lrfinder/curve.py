@@ -2,7 +2,7 @@
 
 The loss of a sweep is noisy, and the moving average that decides on stopping lags: with Ignite's
 factor of 0.05 by some 20 points, which on 100 points over eight decades is a factor of 30 in the
-learning rate. Here the whole sweep is known, so the smoothing looks both ways and lags by nothing:
+learning rate. Here the whole sweep is known, so the smoothing looks both ways and has no lag::
 
     losses -> running median -> local least squares over log(lr) -> smoothed
 
@@ -23,7 +23,7 @@ from ignite_lrfinder.result import LRFinderResult
 Array = NDArray[np.float64]
 
 MIN_POINTS = 10
-"""The fewest points that make a curve: below it noise and shape cannot be told apart."""
+"""The fewest points that make a curve, below which noise and shape cannot be told apart."""
 
 # The median looks a thirtieth of the curve to either side: a glitch or a spike is shorter, a valley
 # longer. The line takes 15 % of the points, about a decade of eight; 10 to 30 % did equally well.

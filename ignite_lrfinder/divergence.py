@@ -8,10 +8,15 @@ class StopReason(enum.Enum):
     """Say why a sweep ended: `message` in words, `remedy` what to change if it was too early."""
 
     COMPLETED = "completed"
+    """Every point was tested."""
     DIVERGED = "diverged"
+    """The smoothed loss rose beyond `diverge_th`."""
     NON_FINITE = "non-finite"
+    """The loss became NaN or infinite."""
     OUT_OF_DATA = "out of data"
+    """The data ended and could not be started again."""
     TERMINATED = "terminated"
+    """The run was ended by something else than the finder."""
 
     @property
     def message(self) -> str:

@@ -232,8 +232,8 @@ class FastaiLRFinder:
         """Return the learning rates and the smoothed losses of the last sweep, as Ignite does.
 
         Returns:
-            {"lr": [...], "loss": [...]}, with a float for each point, or a list of floats in "lr"
-            where there are several parameter groups; empty before the first sweep.
+            A dict {"lr": [...], "loss": [...]}, with a float for each point, or a list of floats in
+            "lr" where there are several parameter groups; empty before the first sweep.
         """
         if self._result is None:
             return {}
@@ -295,8 +295,8 @@ class FastaiLRFinder:
         """Return the range for a cyclical or one-cycle policy.
 
         Returns:
-            `(min_lr, max_lr)`: where the loss starts to fall, and where it stops falling or becomes
-            ragged; lists with several parameter groups.
+            The rate where the loss starts to fall, and that where it stops falling or becomes
+            ragged; two lists with several parameter groups.
 
         Raises:
             LRFinderError: if no sweep has run yet.

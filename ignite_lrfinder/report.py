@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 
 from ignite_lrfinder.advice import suggest_all, suggest_bounds
-from ignite_lrfinder.curve import reference_group
+from ignite_lrfinder.curve import reference_group, usable_points
 from ignite_lrfinder.errors import NoSuggestionError
 from ignite_lrfinder.plotting import plot_result
 from ignite_lrfinder.result import LRFinderResult
@@ -73,8 +73,9 @@ def cautions(result: LRFinderResult, suggestions: dict[str, tuple[float, ...]]) 
         suggestions: what `advice.suggest_all` makes of it.
 
     Returns:
-        A sentence for each reason: the interval of the trials, or what the methods suggest, spans
-        more than a factor of 10. None for a suggestion that is clear.
+        A sentence for each reason, none for a suggestion that is clear. A reason is that the
+        interval of the trials or what the methods suggest spans more than a factor of 10, or that
+        the suggestion is the lowest rate that was tested.
     """
     reasons = []
     if result.interval is not None:
@@ -85,6 +86,9 @@ def cautions(result: LRFinderResult, suggestions: dict[str, tuple[float, ...]]) 
                 "may: verify=Trials(...)."
             )
     group = reference_group(result)
+    chosen = suggestions.get("auto")
+    if chosen is not None and not result.trials and chosen[group] <= lowest_tested(result):
+        reasons.append("The suggestion is the lowest rate that was tested. Lower start_lr.")
     rates = [lrs[group] for name, lrs in suggestions.items() if name != _LOW_BY_DESIGN]
     if rates and max(rates) / min(rates) > _WIDE:
         spread = f"The methods disagree by a factor of {max(rates) / min(rates):.0f}"
@@ -102,6 +106,11 @@ def formatted(lrs: Sequence[float]) -> str:
     shown = [f"{lr:.2e}" for lr in lrs[:_MAX_GROUPS]]
     left = len(lrs) - len(shown)
     return ", ".join(shown) + (f" and {left} groups more" if left else "")
+
+
+def lowest_tested(result: LRFinderResult) -> float:
+    """Return the first positive rate of the drawn group."""
+    return float(result.lr[usable_points(result), reference_group(result)][0])
 
 
 def tested(result: LRFinderResult) -> str:

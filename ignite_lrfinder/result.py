@@ -143,7 +143,7 @@ class LRFinderResult:
 
     @property
     def lr_names(self) -> list[str]:
-        """What the learning rates of the parameter groups are called: "lr", or "lr_0", "lr_1"..."""
+        """The names of the parameter groups' learning rates, "lr" or "lr_0", "lr_1" and so on."""
         num_groups = self.lr.shape[1]
         return ["lr"] if num_groups == 1 else [f"lr_{group}" for group in range(num_groups)]
 

@@ -39,9 +39,9 @@ def plot_results(
     Args:
         results: the results by the names that the legend gives them.
         ax: the Axes to draw on; default, those of a new figure.
-        skip_start: as for `plot_result`.
-        skip_end: as for `plot_result`.
-        log_lr: as for `plot_result`.
+        skip_start: as for `FastaiLRFinder.plot`.
+        skip_end: as for `FastaiLRFinder.plot`.
+        log_lr: as for `FastaiLRFinder.plot`.
         display_suggestion: whether to mark each suggestion and write it in the legend.
         kwargs: passed to `matplotlib.pyplot.subplots` where `ax` is not given.
 
@@ -50,7 +50,7 @@ def plot_results(
 
     Raises:
         TypeError: if `results` is no mapping.
-        ValueError: if it is empty; or as for `plot_result`.
+        ValueError: if it is empty; or as for `FastaiLRFinder.plot`.
         NoSuggestionError: if a result has too few points for a smooth curve.
 
     Example:

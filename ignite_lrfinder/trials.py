@@ -2,7 +2,7 @@
 
 A trial trains a few steps at one fixed learning rate, from the starting state and on the same
 batches as every other trial. A few short trials below the edge of the sweep find the region, a few
-long ones measure it, and what short runs are known to get wrong about long ones is corrected:
+long ones measure it, and what short runs are known to get wrong of long ones is corrected::
 
     sweep -> short trials -> long trials -> verdict -> suggested_lr
 

@@ -114,7 +114,7 @@ def suggested_lr(
 ) -> float:
     """Correct the best rate of short trials for the training that is planned.
 
-    With `r = total_iters / verdict.num_iter`, kept within 1 and 30, the suggestion is the lowest of
+    With `r = total_iters / verdict.num_iter`, within 1 and 30, the suggestion is the lowest of::
 
         constant rate:  best_lr * r ** -a,     0.4  * shoulder_lr,  highest_stable_lr
         decaying rate:  best_lr * r ** 0.3,    0.85 * shoulder_lr,  highest_stable_lr

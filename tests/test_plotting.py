@@ -313,6 +313,15 @@ def test_losses_beyond_the_cliff_do_not_flatten_the_valley() -> None:
     assert plot_result(result, skip_end=0).get_ylim()[1] < 10
 
 
+def test_a_curve_that_only_rises_is_seen() -> None:
+    """Where there is no valley to make room for, most of the rise is shown."""
+    rising = dataclasses.replace(u_shaped(), losses=np.linspace(1.0, 9.0, 100))
+    ax = plot_result(rising, display_suggestion=False)
+    low, high = ax.get_ylim()
+    assert low < 1.0
+    assert high > 5.0
+
+
 @pytest.mark.parametrize("name", ["skip_start", "skip_end"])
 def test_a_negative_trim_is_refused(name: str) -> None:
     """Trimming fewer than no points is refused."""

@@ -78,6 +78,13 @@ def test_slide_is_low_by_design() -> None:
     assert not cautions(swept(), {"auto": (0.1,), "valley": (0.05,), "slide": (0.001,)})
 
 
+def test_a_suggestion_at_the_start_of_the_sweep_is_named() -> None:
+    """Where the lowest rate tested is suggested, a lower one might do better."""
+    early = result_of(np.geomspace(0.05, 10, 100), np.geomspace(0.05, 10, 100) ** 2)
+    assert "lowest rate that was tested" in str(cautions(early, {"auto": (0.05,)}))
+    assert not cautions(early, {"auto": (0.06,)})
+
+
 def test_only_the_trained_group_is_compared() -> None:
     """A group frozen at 0 leaves no methods apart, nor a division by zero."""
     result = result_of(LR[:, None] * np.array([0.0, 1.0]), swept().losses)

@@ -86,7 +86,7 @@ def attach_refuses_what_it_does_not_know(trainer: Engine, optimizer: Optimizer) 
     lr_finder = FastaiLRFinder()
     to_save = {"optimizer": optimizer}
     lr_finder.attach(trainer, to_save, num_iter="100")  # pyright: ignore[reportArgumentType]
-    lr_finder.attach(trainer, to_save, snapshot="disk")  # pyright: ignore[reportArgumentType]
+    lr_finder.attach(trainer, to_save, snapshot=3)  # pyright: ignore[reportArgumentType]
     lr_finder.attach(trainer)  # pyright: ignore[reportCallIssue]
 
 

@@ -1,0 +1,88 @@
+"""How Sphinx builds the documentation."""
+
+import os
+import re
+
+from docutils import nodes
+from sphinx.application import Sphinx
+
+from ignite_lrfinder import __version__
+
+project = "ignite-lrfinder"
+author = "The ignite-lrfinder developers"
+copyright = author
+version = release = __version__
+
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.intersphinx",
+    "sphinx.ext.napoleon",
+    "sphinx_copybutton",
+]
+exclude_patterns = ["_build"]
+
+nb_execution_mode = "off"  # the tests run the code of the pages
+myst_enable_extensions = ["colon_fence"]
+myst_heading_anchors = 3
+
+# A single backtick is code, and a link where it is the name of something of ours.
+default_role = "py:obj"
+autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True
+autodoc_typehints = "description"
+autodoc_typehints_description_target = "documented"
+autodoc_typehints_format = "short"
+maximum_signature_line_length = 80
+napoleon_google_docstring = True
+napoleon_numpy_docstring = False
+napoleon_use_ivar = True
+
+# Links into other projects need their inventories from the network. A build must not fail without
+# one, so they are looked up only where documentation is published, or where this is asked for.
+if os.environ.get("READTHEDOCS") or os.environ.get("DOCS_INTERSPHINX"):
+    intersphinx_mapping = {
+        "ignite": ("https://docs.pytorch.org/ignite/", None),
+        "matplotlib": ("https://matplotlib.org/stable/", None),
+        "numpy": ("https://numpy.org/doc/stable/", None),
+        "python": ("https://docs.python.org/3/", None),
+        "torch": ("https://docs.pytorch.org/docs/stable/", None),
+    }
+
+html_theme = "furo"
+html_title = project
+html_static_path = ["_static"]
+html_css_files = ["custom.css"]
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
+
+
+def shorten_types(app: Sphinx, domain: str, objtype: str, content: nodes.Element) -> None:
+    """Write the types of parameters and attributes without the modules that they are in."""
+    for field in content.findall(nodes.field):
+        name, body = field.children
+        if name.astext().partition(" ")[0] in ("rtype", "type", "vartype"):
+            for text in list(body.findall(nodes.Text)):
+                text.parent.replace(text, nodes.Text(short(text.astext())))
+
+
+def short(annotation: str) -> str:
+    """Write NumPy's arrays as in the code, and mark other names to be shown without a module."""
+    annotation = re.sub(r"[~.\w]*ndarray\[.*?dtype\[[~.\w]*?(\w+)\]\]", r"NDArray[\1]", annotation)
+    # Sphinx leaves what follows a `Literal` as it is, with the mark.
+    mark = "" if "Literal" in annotation else "~"
+    return re.sub(r"~?((?:\w+\.)+)(\w+)", rf"{mark}\1\2" if mark else r"\2", annotation)
+
+
+def name_attributes(app: Sphinx, doctree: nodes.document) -> None:
+    """Call attributes what the docstrings call them."""
+    for name in doctree.findall(nodes.field_name):
+        if name.astext() == "Variables":
+            name.children = [nodes.Text("Attributes")]
+
+
+def setup(app: Sphinx) -> None:
+    """Connect what is ours."""
+    # After autodoc, which puts the types in at the same event.
+    app.connect("object-description-transform", shorten_types, priority=900)
+    app.connect("doctree-read", name_attributes)
