@@ -2,6 +2,7 @@
 
 import enum
 import math
+from array import array
 
 
 class StopReason(enum.Enum):
@@ -64,7 +65,7 @@ class DivergenceMonitor:
     """
 
     def __init__(self, smooth_f: float, diverge_th: float) -> None:
-        self.smoothed: list[float] = []
+        self.smoothed = array("d")
         self._smooth_f = smooth_f
         self._diverge_th = diverge_th
         self._best = math.inf

@@ -1,5 +1,6 @@
 """A table of learning rates trained through, one point for each optimizer step."""
 
+from array import array
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -52,7 +53,7 @@ class Measurement:
         self._sweep = LRSweep(arguments.optimizer, table)
         self._recorder = LossRecorder()
         self._monitor = DivergenceMonitor(arguments.smooth_f, diverge_th)
-        self._losses: list[float] = []
+        self._losses = array("d")
         self._num_stepless = 0
         steps.follow(self._sweep)
 
