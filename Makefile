@@ -18,6 +18,9 @@ help: ## Say what there is to make.
 demo: $(READY) ## Train on the digits data set without and with the finder.
 	$(BIN)/python examples/digits.py
 
+notebooks: $(READY) ## Execute the notebooks; ARGS="--output FOLDER" keeps the executed copies.
+	$(BIN)/python notebooks/execute.py $(ARGS)
+
 test: $(READY) ## Run the tests; ARGS goes to pytest, as in make test ARGS="-x -k exact".
 	$(BIN)/python -m pytest $(ARGS)
 
@@ -54,7 +57,7 @@ build: $(READY) ## Build the source distribution and the wheel into dist.
 
 clean: ## Remove the virtual environment and everything made here.
 	rm -rf $(VENV) $(BENCHMARK_VENV) build dist docs/_build .coverage .hypothesis .pytest_cache .ruff_cache lr_finder_*.png
-	find benchmarks docs examples ignite_lrfinder tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find benchmarks docs examples ignite_lrfinder notebooks tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # torch comes first and pinned, so that nothing after it can choose another build.
 $(READY): pyproject.toml constraints.txt
@@ -72,4 +75,4 @@ $(BENCHMARK_READY): pyproject.toml constraints.txt benchmarks/requirements.txt
 	$(BENCHMARK_VENV)/bin/python -m pip uninstall --yes torchvision
 	touch $(BENCHMARK_READY)
 
-.PHONY: help demo test benchmark lint types format build clean compatibility faults docs
+.PHONY: help demo test benchmark lint types format build clean compatibility faults docs notebooks

@@ -78,12 +78,10 @@ class DivergenceMonitor:
         if self.smoothed and self._smooth_f > 0:
             loss = self._smooth_f * loss + (1 - self._smooth_f) * self.smoothed[-1]
         self.smoothed.append(loss)
-        self._best = min(self._best, loss)
-        return StopReason.DIVERGED if loss > self._threshold() else None
-
-    def _threshold(self) -> float:
-        """Return the smoothed loss above which the sweep has diverged."""
-        if math.isinf(self._diverge_th):
-            return math.inf
+        # An infinite threshold times a loss that has not fallen below zero yet would be no number.
+        if loss <= self._best or math.isinf(self._diverge_th):
+            self._best = min(self._best, loss)
+            return None
         scale = max(abs(self._best), self.smoothed[0] - self._best)
-        return self._best + (self._diverge_th - 1) * scale
+        is_over = loss > self._best + (self._diverge_th - 1) * scale
+        return StopReason.DIVERGED if is_over else None

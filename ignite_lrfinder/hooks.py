@@ -19,6 +19,7 @@ from ignite_lrfinder.progress import Progress
 from ignite_lrfinder.result import LRFinderResult, SweepSettings
 from ignite_lrfinder.snapshot import Snapshot
 from ignite_lrfinder.stepping import StepWatch
+from ignite_lrfinder.suggestion import has_edge
 from ignite_lrfinder.sweep import Lrs, lr_table
 from ignite_lrfinder.trial import Trial
 from ignite_lrfinder.trials import PlannedTrial, next_trial
@@ -251,7 +252,7 @@ class SweepHooks:
         if self._is_finished or self._sweep is None:
             return
         reason = self._make_result(self._sweep)
-        if not reason.is_divergence:
+        if not reason.is_divergence and not has_edge(self._result(self._sweep)):
             detail = "" if reason is StopReason.COMPLETED else f" ({reason.message})"
             warnings.warn(
                 f"Run completed without loss diverging{detail}, {reason.remedy}",

@@ -1,5 +1,6 @@
 """A table of learning rates trained through, one point for each optimizer step."""
 
+import contextlib
 from array import array
 from collections.abc import Callable, Sequence
 
@@ -97,16 +98,20 @@ class Measurement:
             ValueError: if it is a tensor or array of several elements.
             LRFinderError: if the optimizer takes no steps.
         """
-        self._steps.hold_lr()
-        self._record(output)
-        if not self._steps.has_stepped and not self._steps.is_blind:
+        steps, recorder = self._steps, self._recorder
+        steps.hold_lr()
+        if self._validate is None:
+            recorder.add(loss_of(self._output_transform(output)))
+        else:
+            self._note_loss_of_training(output)
+        if not steps.has_stepped and not steps.is_blind:
             self._do_without_step()
             return self.reason
-        self._steps.forget_step()
+        steps.has_stepped = steps.is_skipped = False
         self._num_stepless = 0
-        self._recorder.close_point(self._validation_loss())
-        is_last = self._sweep.event_index + 1 == len(self.table)
-        if is_last or self._recorder.is_due():
+        recorder.close_point(None if self._validate is None else self._validation_loss())
+        is_last = self._sweep.event_index + 1 == len(self._sweep.table)
+        if is_last or recorder.is_due():
             self._judge()
         if self.reason is None and is_last:
             self.reason = StopReason.COMPLETED
@@ -126,21 +131,17 @@ class Measurement:
             self.reason = self.reason or reason
         return self.reason
 
-    def _record(self, output: object) -> None:
-        """Keep the loss of an iteration; where validation gives that of the point, it may be none.
+    def _note_loss_of_training(self, output: object) -> None:
+        """Keep the trainer's loss, if its output is one, though validation makes the point.
 
-        There it only tells when the loss has broken down and a scaler skips every step.
+        It only tells when the loss has broken down and a scaler skips every step.
         """
-        try:
+        with contextlib.suppress(TypeError, ValueError):
             self._recorder.add(loss_of(self._output_transform(output)))
-        except (TypeError, ValueError):
-            if self._validate is None:
-                raise
 
-    def _validation_loss(self) -> Loss | None:
-        """Return the validation loss after a step; None where there is none."""
-        if self._validate is None:
-            return None
+    def _validation_loss(self) -> Loss:
+        """Return the validation loss after a step."""
+        assert self._validate is not None  # else the trainer's loss is the point's
         loss = loss_of(self._validate(), source="val_loss")
         self._steps.hold_lr("val_loss")
         return loss

@@ -167,9 +167,13 @@ def _picture(result: LRFinderResult) -> str:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
-            plot_result(result, ax=figure.subplots(), skip_end=0)
+            ax = plot_result(result, ax=figure.subplots(), skip_end=0)
     except NoSuggestionError:
         return ""
+    # The table beside it has the numbers.
+    handles, labels = ax.get_legend_handles_labels()
+    pairs = [pair for pair in zip(handles, labels, strict=True) if "suggest" in pair[1]]
+    ax.legend(*zip(*pairs, strict=True), fontsize="small")
     figure.savefig(content, format="png", dpi=110)
     data = base64.b64encode(content.getvalue()).decode("ascii")
     return f'<img alt="loss over learning rate" width="520" src="data:image/png;base64,{data}">'

@@ -93,10 +93,6 @@ class StepWatch:
                 stacklevel=2,
             )
 
-    def forget_step(self) -> None:
-        """Begin to wait for the next step."""
-        self.has_stepped = self.is_skipped = False
-
     def _shadow_step(self, obj: Any, take_step: Callable[..., object]) -> None:
         """Let an object's `step` go through another function, as torch's schedulers do."""
         attributes = vars(obj)
@@ -139,9 +135,11 @@ class StepWatch:
 
     def _force_lr(self) -> None:
         """Set the learning rate; a tensor also if it looks untouched: `.data` leaves no mark."""
-        self.hold_lr()
-        if self._sweep is not None and self._sweep.has_tensors:
-            self._sweep.write()
+        if self._sweep is not None:
+            if self._sweep.is_overwritten():
+                self.hold_lr()
+            if self._sweep.has_tensors:
+                self._sweep.write()
 
     def _with_watched_closures(
         self, args: tuple[Any, ...], kwargs: dict[str, Any]

@@ -89,11 +89,13 @@ class LRSweep(ParamScheduler):
         for tensor, column in zip(self._tensors, self.table.T, strict=True):
             if tensor is not None:
                 column[:] = torch.from_numpy(column).to(tensor.dtype).double().numpy()
-        self._written: list[tuple[float | torch.Tensor, int]] = []
+        self._last = len(self.table) - 1
+        self._written: Sequence[float | torch.Tensor] = []
+        self._versions: list[int] = []
 
     def get_param(self) -> list[float]:
         """Return the learning rates of the current point, one for each parameter group."""
-        return self.table[min(self.event_index, len(self.table) - 1)].tolist()
+        return self.table[min(self.event_index, self._last)].tolist()
 
     def __call__(self, engine: Engine | None, name: str | None = None) -> None:
         """Go on to the next point and set its learning rates."""
@@ -113,22 +115,27 @@ class LRSweep(ParamScheduler):
                 f"got {len(groups)}. Mute the handler that adds or removes groups (leave it out of "
                 "keep_handlers), or attach the finder after it has run."
             )
-        for group, tensor, lr in zip(groups, self._tensors, self.get_param(), strict=True):
+        lrs: list[float] = self.table[min(self.event_index, self._last)].tolist()
+        if not self.has_tensors:
+            for group, lr in zip(groups, lrs, strict=True):
+                group["lr"] = lr
+            self._written = lrs
+            return
+        for group, tensor, lr in zip(groups, self._tensors, lrs, strict=True):
             if tensor is not None:
                 with torch.no_grad():
                     tensor.fill_(lr)
             group["lr"] = lr if tensor is None else tensor
-        self._written = [(group["lr"], _version(group["lr"])) for group in groups]
+        self._written = [group["lr"] for group in groups]
+        self._versions = [_version(lr) for lr in self._written]
 
     def is_overwritten(self) -> bool:
         """Tell whether something else set a learning rate since `write`, not reading a device."""
-        for (lr, version), group in zip(self._written, self.optimizer.param_groups, strict=False):
+        for lr, group in zip(self._written, self.optimizer.param_groups, strict=False):
             now = group["lr"]
             if now is not lr and (isinstance(now, torch.Tensor) or now != lr):
                 return True
-            if version != _version(now):
-                return True
-        return False
+        return self.has_tensors and self._versions != [_version(lr) for lr in self._written]
 
 
 def _tensor_or_none(lr: object) -> torch.Tensor | None:

@@ -120,7 +120,9 @@ def _draw_suggestion(ax: "Axes", result: LRFinderResult) -> None:
         lr = suggest(result)[reference_group(result)]
     except NoSuggestionError:
         return
-    ax.axvline(lr, color=SUGGESTION_COLOR, linestyle="--", label=f"suggested lr: {lr:.2e}")
+    ax.axvline(
+        lr, color=SUGGESTION_COLOR, linestyle="--", label=f"suggested for a long run: {lr:.2e}"
+    )
 
 
 def _running_mean(losses: "NDArray[np.float64]") -> "NDArray[np.float64]":

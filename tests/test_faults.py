@@ -119,10 +119,13 @@ class Course:
             self.optimizer.zero_grad()
             loss = nn.functional.cross_entropy(self.model(batch[0]), batch[1])
             loss.backward()
-            self.maybe_fail("train_step")
             return loss.item()
 
-        return self.optimizer.step(closure)
+        # Not in the closure: an error there leaves torch's LBFGS unable to go on.
+        self.maybe_fail("train_step")
+        loss = self.optimizer.step(closure)
+        self.maybe_fail("train_step")
+        return loss
 
     def maybe_fail(self, where: str) -> None:
         """Raise what is to be raised here, when its time has come."""

@@ -187,6 +187,16 @@ def test_an_iterator_that_ends_is_asked_only_once(kwargs: dict[str, int]) -> Non
     assert message.startswith("Run completed without loss diverging")
 
 
+def test_a_rise_that_the_average_does_not_follow_is_no_reason_to_warn() -> None:
+    """A loss that rose for good was swept far enough, though the sweep was never stopped."""
+    lrs = np.geomspace(1e-6, 10, 100)
+    losses = np.where(lrs < 1e-4, 2.4, np.where(lrs < 3e-2, 0.3, 6.0))
+    sweep = Sweep(lambda iteration: losses[iteration - 1])
+    result = sweep.run(lambda t: t.run([0] * 100), num_iter=100, start_lr=1e-6)
+    assert result.stop_reason is StopReason.COMPLETED
+    assert not sweep.warnings
+
+
 def test_the_iterator_of_a_loader_is_asked_only_once() -> None:
     """It ends for good as a built-in iterator does, and Ignite need not find that out."""
     sweep = Sweep()
