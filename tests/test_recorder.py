@@ -6,6 +6,7 @@ import re
 import types
 from collections.abc import Callable, Sequence
 
+import ignite.distributed as idist
 import numpy as np
 import pytest
 import torch
@@ -307,3 +308,22 @@ def test_a_loss_on_a_device_shares_no_memory_with_the_output() -> None:
     version = loss._version
     buffer.fill_(1.0)
     assert loss._version == version
+
+
+@pytest.mark.parametrize("num_points", [20, 95])
+def test_processes_exchange_ten_points_at_a_time(
+    monkeypatch: pytest.MonkeyPatch, num_points: int
+) -> None:
+    """With two processes a sweep takes one collective for ten points, and none for each point."""
+    sent: list[torch.Tensor] = []
+
+    def all_reduce(tensor: torch.Tensor) -> torch.Tensor:
+        sent.append(tensor)
+        return 2 * tensor
+
+    monkeypatch.setattr(idist, "get_world_size", lambda: 2)
+    monkeypatch.setattr(idist, "all_reduce", all_reduce)
+    result, _ = sweep_over(np.linspace(1, 2, num_points).tolist())
+    assert result.losses == pytest.approx(np.linspace(1, 2, num_points))
+    assert len(sent) == -(-num_points // 10)
+    assert len({tuple(tensor.shape) for tensor in sent}) == 1
