@@ -5,16 +5,12 @@ machine does meets them alike; medians of the ratios within a round are printed.
 """
 
 import argparse
-import contextlib
 import importlib
-import io
-import logging
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -27,6 +23,7 @@ from ignite.handlers import FastaiLRFinder as IgniteLRFinder
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from benchmarks.measurement import quiet
 from ignite_lrfinder import FastaiLRFinder
 
 Batch = tuple[Tensor, Tensor]
@@ -199,7 +196,7 @@ def measure_iterations(width: int, num_iter: int, rounds: int, device: torch.dev
     for _ in range(rounds + 1):
         for name, run in runs.items():
             setup = Setup(width, num_iter, device)
-            with _quiet():
+            with quiet():
                 times[name].append(seconds(lambda run=run, setup=setup: run(setup), device))
     # The first round warms up.
     times = {name: taken[1:] for name, taken in times.items()}
@@ -261,7 +258,7 @@ def measure_snapshot(num_parameters: int, rounds: int, device: torch.device) -> 
         }
         for _ in range(rounds + 1):
             for name, way in ways.items():
-                with _quiet():
+                with quiet():
                     times.setdefault(name, []).append(seconds(way, device))
     print(f"\n{f'{num_parameters / 1e6:.0f} million parameters, Adam':<34}seconds  over copying")
     for name, taken in times.items():
@@ -299,22 +296,6 @@ def _is_installed(name: str) -> bool:
         print(f"{name} is left out: {error}")
         return False
     return True
-
-
-@contextlib.contextmanager
-def _quiet() -> Any:
-    """Keep what finders print and log out of the table."""
-    logging.disable(logging.CRITICAL)
-    try:
-        with (
-            warnings.catch_warnings(),
-            contextlib.redirect_stdout(io.StringIO()),
-            contextlib.redirect_stderr(io.StringIO()),
-        ):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(logging.NOTSET)
 
 
 def main() -> None:

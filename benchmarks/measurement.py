@@ -39,7 +39,7 @@ def measure(
 ) -> list[Outcome]:
     """Let a tool suggest a learning rate for a task, and score it under each schedule."""
     setup = training(task, seed)
-    with _quiet():
+    with quiet():
         try:
             suggested = TOOLS[tool].suggest(setup)
         except RuntimeError:
@@ -53,7 +53,7 @@ def measure(
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep what the tools print, log and warn about out of the table."""
     logging.disable(logging.CRITICAL)
     try:

@@ -5,7 +5,7 @@ import numpy as np
 from ignite_lrfinder.curve import curve_of, reference_group, usable_points
 from ignite_lrfinder.errors import NoSuggestionError, wrong_type, wrong_value
 from ignite_lrfinder.result import LRFinderResult
-from ignite_lrfinder.suggestion import METHODS, auto, bounds
+from ignite_lrfinder.suggestion import METHODS, auto, bounds, edge
 from ignite_lrfinder.verdict import Schedule, check_plan, suggested_lr, verdict
 
 
@@ -117,6 +117,15 @@ def suggest_bounds(result: LRFinderResult) -> tuple[tuple[float, ...], tuple[flo
     """
     lower, upper = bounds(curve_of(result))
     return lrs_at(result, lower), lrs_at(result, upper)
+
+
+def has_edge(result: LRFinderResult) -> bool:
+    """Tell whether a sweep went on far enough to see the loss rise for good."""
+    try:
+        curve = curve_of(result)
+        return edge(curve) < len(curve.lr) - 1
+    except NoSuggestionError:
+        return False
 
 
 def lrs_at(result: LRFinderResult, reference_lr: float) -> tuple[float, ...]:

@@ -26,9 +26,10 @@ from ignite_lrfinder.hooks import SweepHooks
 from ignite_lrfinder.interrupts import Interrupts
 from ignite_lrfinder.muting import KeepHandlers, Muting, kept_of, kept_reporters
 from ignite_lrfinder.progress import Progress
+from ignite_lrfinder.references import objects_of, scalers_among, trained_among
 from ignite_lrfinder.result import LRFinderResult
 from ignite_lrfinder.snapshot import Saveable, Snapshot, SnapshotPlace
-from ignite_lrfinder.stepping import StepWatch, objects_of, scalers_among, trained_among
+from ignite_lrfinder.stepping import StepWatch
 from ignite_lrfinder.sweep import OptimizerLike
 from ignite_lrfinder.trials import Trials
 from ignite_lrfinder.validation import Validation

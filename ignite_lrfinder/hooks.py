@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from ignite.engine import Engine, Events
 
-from ignite_lrfinder.advice import lrs_at
+from ignite_lrfinder.advice import has_edge, lrs_at
 from ignite_lrfinder.arguments import Arguments
 from ignite_lrfinder.data_source import is_loader_iterator
 from ignite_lrfinder.divergence import StopReason
@@ -19,7 +19,6 @@ from ignite_lrfinder.progress import Progress
 from ignite_lrfinder.result import LRFinderResult, SweepSettings
 from ignite_lrfinder.snapshot import Snapshot
 from ignite_lrfinder.stepping import StepWatch
-from ignite_lrfinder.suggestion import has_edge
 from ignite_lrfinder.sweep import Lrs, lr_table
 from ignite_lrfinder.trial import Trial
 from ignite_lrfinder.trials import PlannedTrial, next_trial

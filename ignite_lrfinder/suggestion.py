@@ -13,9 +13,8 @@ from types import MappingProxyType
 
 import numpy as np
 
-from ignite_lrfinder.curve import Curve, curve_of, running_median, unexpected_shape
+from ignite_lrfinder.curve import Curve, running_median, unexpected_shape
 from ignite_lrfinder.errors import NoSuggestionError
-from ignite_lrfinder.result import LRFinderResult
 
 # In standard deviations of the smoothed loss. The lowest point of pure noise often lies this far
 # below its level, but noise does not climb a cliff afterwards: where one follows, the curve has an
@@ -96,15 +95,6 @@ def edge(curve: Curve) -> int:
     before = curve.smoothed[: _breakdown(curve)]
     low = np.flatnonzero(before <= curve.smoothed[found.bottom] + tolerance)
     return min(int(low[-1]) + 1, len(curve.lr) - 1)
-
-
-def has_edge(result: LRFinderResult) -> bool:
-    """Tell whether a sweep went on far enough to see the loss rise for good."""
-    try:
-        curve = curve_of(result)
-        return edge(curve) < len(curve.lr) - 1
-    except NoSuggestionError:
-        return False
 
 
 def auto(curve: Curve, schedule: str = "constant") -> float:

@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from ignite_lrfinder.engine import train_step_of
-from ignite_lrfinder.stepping import objects_of
+from ignite_lrfinder.references import objects_of
 
 _FUNCTIONS = (types.FunctionType, types.MethodType, functools.partial)
 _LIBRARIES = sys.stdlib_module_names | {"torch", "ignite", "numpy"}

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from ignite_lrfinder.stepping import StepWatch, objects_of, scalers_among
+from ignite_lrfinder.references import objects_of, scalers_among
+from ignite_lrfinder.stepping import StepWatch
 from ignite_lrfinder.sweep import LRSweep, OptimizerLike
 
 
