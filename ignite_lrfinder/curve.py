@@ -12,6 +12,7 @@ noise. Both commute with adding a constant to the loss and with scaling it.
 
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -32,6 +33,7 @@ _MAX_MEDIAN_REACH = 12
 _SPAN = 0.15
 _MIN_NEIGHBOURS = 6
 _MAX_ANCHORS = 200
+_MAX_NUMBERS = 50_000
 
 _CEILING_NOISE = 3.0
 _ROUNDING = 1e-12
@@ -153,8 +155,9 @@ def noise_of(y: Array) -> float:
 def running_median(y: Array) -> Array:
     """Replace each value by the median of those around it; at the ends, of the outermost window."""
     reach = int(np.clip(len(y) // _MEDIAN_SHARE, 1, _MAX_MEDIAN_REACH))
-    medians = np.median(sliding_window_view(y, 2 * reach + 1), axis=1)
-    return np.pad(medians, reach, mode="edge")
+    windows = sliding_window_view(y, 2 * reach + 1)
+    medians = [np.median(part, axis=1) for part in _parts(windows, 2 * reach + 1)]
+    return np.pad(np.concatenate(medians), reach, mode="edge")
 
 
 def local_line(x: Array, y: Array) -> Array:
@@ -176,13 +179,14 @@ def local_line(x: Array, y: Array) -> Array:
     """
     k = num_neighbours(len(x))
     anchors = np.unique(np.linspace(0, len(x) - 1, min(len(x), _MAX_ANCHORS)).round().astype(int))
-    first = nearest_window(x, x[anchors], k)
-    neighbours = first[:, None] + np.arange(k)
-    offset = x[neighbours] - x[anchors, None]
-    # A little more than the farthest distance, so that the farthest neighbour still counts.
-    reach = np.abs(offset).max(axis=1, keepdims=True) * (1 + 1 / k)
-    fitted = _line_at_zero(offset / reach, y[neighbours])
-    return np.interp(x, x[anchors], fitted)
+    fitted = []
+    for part in _parts(anchors, k):
+        neighbours = nearest_window(x, x[part], k)[:, None] + np.arange(k)
+        offset = x[neighbours] - x[part, None]
+        # A little more than the farthest distance, so that the farthest neighbour still counts.
+        reach = np.abs(offset).max(axis=1, keepdims=True) * (1 + 1 / k)
+        fitted.append(_line_at_zero(offset / reach, y[neighbours]))
+    return np.interp(x, x[anchors], np.concatenate(fitted))
 
 
 def nearest_window(x: Array, at: Array, k: int) -> NDArray[np.intp]:
@@ -194,6 +198,11 @@ def nearest_window(x: Array, at: Array, k: int) -> NDArray[np.intp]:
 def num_neighbours(num_points: int) -> int:
     """Return how many neighbours the local fit takes."""
     return min(num_points, max(_MIN_NEIGHBOURS, round(_SPAN * num_points)))
+
+
+def _parts(rows: NDArray[Any], width: int) -> list[NDArray[Any]]:
+    """Split rows that are each worked on with so many numbers, to be sparing of memory."""
+    return np.array_split(rows, -(-len(rows) * width // _MAX_NUMBERS))
 
 
 def _line_at_zero(u: Array, y: Array) -> Array:
