@@ -96,7 +96,13 @@ def final_scores(trials: Sequence[Trial]) -> Scores | None:
 
 
 def are_paired(trials: Sequence[Trial]) -> bool:
-    """Tell whether all trials began with the same loss: it is taken before their first step."""
+    """Tell whether all trials were judged on the same batches.
+
+    Then they began with the same loss, which is taken before their first step; validation losses
+    are always of the same data.
+    """
+    if all(trial.is_validation for trial in trials):
+        return True
     first = np.array([trial.losses[0] for trial in trials if len(trial.losses)])
     return bool(np.allclose(first, first[:1], rtol=_PAIRED_RTOL, atol=0.0))
 

@@ -78,7 +78,7 @@ class DivergenceMonitor:
         if self.smoothed and self._smooth_f > 0:
             loss = self._smooth_f * loss + (1 - self._smooth_f) * self.smoothed[-1]
         self.smoothed.append(loss)
-        # An infinite threshold times a loss that has not fallen below zero yet would be no number.
+        # An infinite threshold times a scale of zero would be no number.
         if loss <= self._best or math.isinf(self._diverge_th):
             self._best = min(self._best, loss)
             return None

@@ -166,6 +166,7 @@ class SweepHooks:
                     num_iter=self._planned.num_iter,
                     losses=self._current.losses,
                     is_diverged=is_diverged,
+                    is_validation=self._validate is not None,
                 )
             )
             self._planned = None

@@ -120,7 +120,7 @@ class LRFinderResult:
 
     @property
     def is_paired(self) -> bool:
-        """Whether all trials saw the same batches, as told by their first losses."""
+        """Whether all trials were judged on the same batches, as told by their first losses."""
         return are_paired(self.trials)
 
     def to_dict(self) -> dict[str, Any]:
@@ -236,6 +236,7 @@ def _plain_trial(trial: Trial) -> dict[str, object]:
         "num_iter": trial.num_iter,
         "losses": trial.losses.tolist(),
         "is_diverged": trial.is_diverged,
+        "is_validation": trial.is_validation,
     }
 
 
@@ -246,4 +247,5 @@ def _decode_trial(content: Mapping[str, Any]) -> Trial:
         num_iter=int(content["num_iter"]),
         losses=_decode(content["losses"]),
         is_diverged=bool(content["is_diverged"]),
+        is_validation=bool(content["is_validation"]),
     )

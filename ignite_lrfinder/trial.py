@@ -19,6 +19,7 @@ class Trial:
         losses: the loss of each iteration, before its step; shape (n,), n at most `num_iter`,
             read-only.
         is_diverged: whether it broke down; a loss that is not finite makes it so in any case.
+        is_validation: whether these are validation losses, taken after each step.
 
     Raises:
         ValueError: if the learning rate is not in (0, inf), or the losses are no list of numbers.
@@ -28,6 +29,7 @@ class Trial:
     num_iter: int
     losses: NDArray[np.float64]
     is_diverged: bool = False
+    is_validation: bool = False
 
     def __post_init__(self) -> None:
         """Make the losses a read-only array, and refuse what no trial can have given."""

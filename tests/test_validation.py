@@ -261,6 +261,10 @@ def test_trials_are_judged_by_it(validated: Callable[..., Validated]) -> None:
     in_trials = np.concatenate([trial.losses for trial in result.trials])
     np.testing.assert_array_equal(np.r_[result.losses, in_trials], v.losses)
     assert len(result.trials) >= 5
+    # After the first step the losses differ by the rate, and are of the same data nevertheless.
+    assert len({trial.losses[0] for trial in result.trials}) > 1
+    assert result.is_paired
+    assert "different batches" not in repr(result)
 
 
 def test_with_accumulation_there_is_one_validation_for_each_step() -> None:
