@@ -4,6 +4,7 @@ import functools
 import random
 import types
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,13 +21,25 @@ def global_states() -> list[tuple[str, Restorer]]:
     ]
     for kind in ("cuda", "xpu"):
         module = getattr(torch, kind, None)
-        if module is not None and module.is_available() and module.is_initialized():
-            put_back = functools.partial(module.set_rng_state_all, module.get_rng_state_all())
+        if module is not None and module.is_available():
+            if module.is_initialized():
+                put_back = functools.partial(module.set_rng_state_all, module.get_rng_state_all())
+            else:
+                put_back = functools.partial(_begin_again, module)
             states.append((f"random state of {kind}", put_back))
     if torch.backends.mps.is_available():
         put_back = functools.partial(torch.mps.set_rng_state, torch.mps.get_rng_state())
         states.append(("random state of mps", put_back))
     return states
+
+
+def _begin_again(module: Any) -> None:
+    """Put the generators of an accelerator back to where they are when it is first used.
+
+    They have a seed then, which drawing does not change; asking for more would start the device.
+    """
+    for generator in module.default_generators if module.is_initialized() else ():
+        generator.manual_seed(generator.initial_seed())
 
 
 def generator_restorer(obj: object) -> Restorer | None:

@@ -12,6 +12,7 @@ from ignite.engine import Engine
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from ignite_lrfinder import tensors
 from ignite_lrfinder.data_source import DataSource, is_loader_iterator
 from ignite_lrfinder.errors import LRFinderError
 from ignite_lrfinder.memento import Memento
@@ -72,6 +73,8 @@ class Snapshot:
             is_opaque=functools.partial(self._is_opaque, (*opaque, trainer.state.dataloader)),
         )
         self._met_data: list[object] = [trainer.state.dataloader]
+        self._devices = tensors.devices_of(*to_save.values())
+        tensors.wait_for(self._devices)
         try:
             self._remember(to_save)
             for _, attributes in self._attributes:
@@ -127,6 +130,8 @@ class Snapshot:
     def _restore_objects(self) -> dict[str, BaseException]:
         """Put back all but the trainer's attributes, and return what failed."""
         failures: dict[str, BaseException] = {}
+        # A train step may work on streams of its own, before this and after it.
+        _attempt("device", failures, functools.partial(tensors.wait_for, self._devices))
         for source in reversed(self._sources):
             failures |= source.restore()
         # What fails here fails again below; `load_state_dict` needs the content of its argument.
@@ -137,6 +142,7 @@ class Snapshot:
         # Last: what is called above may draw random numbers.
         for name, put_back in self._random_states:
             _attempt(name, failures, put_back)
+        _attempt("device", failures, functools.partial(tensors.wait_for, self._devices))
         return failures
 
     def _is_opaque(self, opaque: tuple[object, ...], obj: object) -> bool:

@@ -1,7 +1,7 @@
 """A tensor's values, storage and gradient: remembered, and put back into the same tensor."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 
@@ -18,6 +18,26 @@ def has_values(tensor: torch.Tensor) -> bool:
     if type(tensor) not in (torch.Tensor, torch.nn.Parameter) or tensor.layout != torch.strided:
         return True
     return tensor.is_nested or tensor.numel() == 0 or tensor.untyped_storage().nbytes() > 0
+
+
+def devices_of(*objects: object) -> set[torch.device]:
+    """Return the devices on which some modules and optimizers have their parameters."""
+    devices: set[torch.device] = set()
+    for obj in objects:
+        if isinstance(obj, torch.nn.Module):
+            devices |= {tensor.device for tensor in (*obj.parameters(), *obj.buffers())}
+        elif isinstance(obj, torch.optim.Optimizer):
+            devices |= {p.device for group in obj.param_groups for p in group["params"]}
+    return devices
+
+
+def wait_for(devices: Iterable[torch.device]) -> None:
+    """Wait until accelerators have done what was asked of them, on whatever stream."""
+    for device in devices:
+        if device.type == "mps":
+            torch.mps.synchronize()
+        elif device.type in ("cuda", "xpu"):
+            getattr(torch, device.type).synchronize(device)
 
 
 def restorer(tensor: torch.Tensor, keep: Callable[[torch.Tensor], Kept]) -> Restorer:

@@ -29,6 +29,25 @@ def test_each_global_generator_goes_on_where_it_was(library: str) -> None:
     assert [draw() for _ in range(3)] == expected
 
 
+def test_an_accelerator_that_is_first_used_later_begins_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A device that was not started has the numbers afterwards that it would have begun with."""
+    device, is_started = torch.Generator().manual_seed(7), False
+    expected = torch.rand(3, generator=torch.Generator().manual_seed(7)).tolist()
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: is_started)
+    monkeypatch.setattr(torch.cuda, "default_generators", (device,))
+    [put_back] = [put for name, put in global_states() if name == "random state of cuda"]
+    torch.rand(5, generator=device)
+    after = device.get_state()
+    put_back()
+    assert device.get_state().equal(after)  # not started: nothing may be asked of it
+    is_started = True
+    put_back()
+    assert torch.rand(3, generator=device).tolist() == expected
+
+
 GENERATORS: dict[str, tuple[Callable[[], Any], Callable[[Any], object]]] = {
     "torch": (lambda: torch.Generator().manual_seed(1), lambda g: torch.rand((), generator=g)),
     "python": (lambda: random.Random(1), lambda g: g.gauss(0, 1)),

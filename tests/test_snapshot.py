@@ -10,6 +10,7 @@ from ignite.engine import Engine
 from torch import nn, optim
 from torch.utils.data import DataLoader
 
+from ignite_lrfinder import tensors
 from ignite_lrfinder.errors import LRFinderError
 from ignite_lrfinder.snapshot import Snapshot
 
@@ -122,6 +123,33 @@ def test_a_model_and_its_optimizer_come_back(place: Literal["cpu", "device"]) ->
     assert [group["lr"] for group in optimizer.param_groups] == [0.1]
     assert not hasattr(model, "new")
     assert not model._forward_hooks
+
+
+def test_devices_are_done_before_anything_is_copied_and_after(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What runs on other streams ends before values are kept or put back, and begins after."""
+    model, optimizer = trained()
+    seen: list[bytes] = []
+    bias = model.get_parameter("2.bias")
+
+    def wait_for(devices: set[torch.device]) -> None:
+        assert devices == {torch.device("cpu")}
+        seen.append(bias.detach().numpy().tobytes())
+        if len(seen) == 1:
+            late()
+
+    def late() -> None:
+        with torch.no_grad():
+            bias.fill_(7.0)
+
+    monkeypatch.setattr(tensors, "wait_for", wait_for)
+    snapshot = Snapshot(make_trainer(), {"model": model, "optimizer": optimizer}, "cpu")
+    step(model, optimizer)
+    stepped = bias.detach().numpy().tobytes()
+    snapshot.restore()
+    assert bias.item() == 7.0
+    assert seen[1:] == [stepped, bias.detach().numpy().tobytes()]
 
 
 def test_parameters_come_back_by_the_optimizer_alone() -> None:
