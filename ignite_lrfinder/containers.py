@@ -8,6 +8,8 @@ import collections
 from typing import Any
 
 KINDS = (list, dict, set, collections.deque, bytearray, tuple)
+# What is of several is of the first; it has methods of its own.
+_ALL_KINDS = (collections.OrderedDict, *KINDS)
 
 
 def content(obj: Any) -> list[Any]:
@@ -39,18 +41,22 @@ def restore(obj: Any, held: list[Any]) -> None:
 
 def _is_same(now: list[Any], held: list[Any]) -> bool:
     """Tell whether two contents are the same objects in the same order."""
-    if len(now) != len(held):
-        return False
-    if held and isinstance(held[0], tuple):
-        # The items of a dict are made anew each time.
-        return all(
-            a is b or (type(a) is tuple and len(a) == len(b) == 2 and _is_same([*a], [*b]))
-            for a, b in zip(now, held, strict=True)
-        )
-    return all(a is b or (type(a) is bytes and a == b) for a, b in zip(now, held, strict=True))
+    return len(now) == len(held) and all(map(_is_same_element, now, held))
+
+
+def _is_same_element(now: Any, held: Any) -> bool:
+    """Tell whether two elements are the same object.
+
+    The items of a dict are made anew each time, and so is the one string of bytes.
+    """
+    if now is held:
+        return True
+    if type(now) is tuple and type(held) is tuple and len(now) == len(held) == 2:
+        return now[0] is held[0] and now[1] is held[1]
+    return type(now) is bytes and now == held
 
 
 def _kind_of(obj: object) -> Any:
     """Return the built-in type that a container is of."""
-    kinds = (collections.OrderedDict, *KINDS)
-    return next(kind for kind in kinds if isinstance(obj, kind))
+    kind = type(obj)
+    return kind if kind in _ALL_KINDS else next(k for k in _ALL_KINDS if isinstance(obj, k))

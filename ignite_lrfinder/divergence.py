@@ -2,6 +2,7 @@
 
 import enum
 import math
+import sys
 from array import array
 
 
@@ -62,26 +63,46 @@ class DivergenceMonitor:
     Args:
         smooth_f: the weight of the newest loss, in [0, 1); 0 turns smoothing off.
         diverge_th: how far the loss may rise, in [1, inf].
+
+    Attributes:
+        smoothed: the smoothed losses.
+        harmless: a finite loss up to this one cannot end the sweep, whatever the losses between
+            the last that was taken and it, if they are harmless too.
     """
 
     def __init__(self, smooth_f: float, diverge_th: float) -> None:
         self.smoothed = array("d")
-        self._smooth_f = smooth_f
+        self.harmless = -math.inf
+        self._weight = smooth_f or 1.0
         self._diverge_th = diverge_th
-        self._best = math.inf
+        self._best = self._limit = math.inf
 
     def update(self, loss: float) -> StopReason | None:
         """Take one more loss and return the reason to stop at it, or None to go on."""
         if not math.isfinite(loss):
             self.smoothed.append(loss)
             return StopReason.NON_FINITE
-        if self.smoothed and self._smooth_f > 0:
-            loss = self._smooth_f * loss + (1 - self._smooth_f) * self.smoothed[-1]
+        if self.smoothed:
+            loss = self._weight * loss + (1 - self._weight) * self.smoothed[-1]
         self.smoothed.append(loss)
-        # An infinite threshold times a scale of zero would be no number.
-        if loss <= self._best or math.isinf(self._diverge_th):
-            self._best = min(self._best, loss)
-            return None
-        scale = max(abs(self._best), self.smoothed[0] - self._best)
-        is_over = loss > self._best + (self._diverge_th - 1) * scale
-        return StopReason.DIVERGED if is_over else None
+        if loss > self._limit:
+            return StopReason.DIVERGED
+        if loss < self._best:
+            self._best = loss
+            self._set_limits(first=self.smoothed[0])
+        return None
+
+    def _set_limits(self, first: float) -> None:
+        """Note how far the loss may rise from here on.
+
+        The limit falls with the best loss at first, then rises: its lowest is at half the first
+        loss, or at a first loss below zero. A moving average of what is below stays below.
+        """
+        if math.isinf(self._diverge_th):  # which times a scale of zero would be no number
+            self._limit, self.harmless = math.inf, sys.float_info.max
+            return
+        scale = max(abs(self._best), first - self._best)
+        self._limit = self._best + (self._diverge_th - 1) * scale
+        if self._diverge_th >= 2:
+            lowest = max(self._diverge_th * first / 2, (2 - self._diverge_th) * first)
+            self.harmless = min(lowest, sys.float_info.max)

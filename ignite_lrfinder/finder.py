@@ -26,7 +26,7 @@ from ignite_lrfinder.hooks import SweepHooks
 from ignite_lrfinder.interrupts import Interrupts
 from ignite_lrfinder.muting import KeepHandlers, Muting, kept_of, kept_reporters
 from ignite_lrfinder.progress import Progress
-from ignite_lrfinder.references import objects_of, scalers_among, trained_among
+from ignite_lrfinder.references import graphs_among, objects_of, scalers_among, trained_among
 from ignite_lrfinder.result import LRFinderResult
 from ignite_lrfinder.snapshot import Saveable, Snapshot, SnapshotPlace
 from ignite_lrfinder.stepping import StepWatch
@@ -184,7 +184,7 @@ class FastaiLRFinder:
                 others=(*kept_reporters(kept), *scalers, *trained, *validation.loaders),
                 opaque=(*map(handler_table, kept), *map(event_list, kept)),
             )
-            steps = StepWatch(arguments.optimizer, scalers)
+            steps = StepWatch(arguments.optimizer, scalers, graphs_among(references))
             mutings = [Muting(engine, keep, steps.hold_lr) for engine, keep in kept.items()]
             hooks = SweepHooks(
                 trainer,

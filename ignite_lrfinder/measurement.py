@@ -1,6 +1,7 @@
 """A table of learning rates trained through, one point for each optimizer step."""
 
 import contextlib
+import math
 from array import array
 from collections.abc import Callable, Sequence
 
@@ -56,6 +57,10 @@ class Measurement:
         self._monitor = DivergenceMonitor(arguments.smooth_f, diverge_th)
         self._losses = array("d")
         self._num_stepless = 0
+        # Up to this point losses wait for being judged: all, or those up to the harmless one.
+        self._next_look = 0
+        self._is_late = False
+        self._harmless = -math.inf
         steps.follow(self._sweep)
 
     def __len__(self) -> int:
@@ -98,26 +103,27 @@ class Measurement:
             ValueError: if it is a tensor or array of several elements.
             LRFinderError: if the optimizer takes no steps.
         """
-        steps, recorder = self._steps, self._recorder
-        steps.hold_lr()
         if self._validate is None:
-            recorder.add(loss_of(self._output_transform(output)))
+            loss = loss_of(self._output_transform(output))
         else:
-            self._note_loss_of_training(output)
-        if not steps.has_stepped and not steps.is_blind:
-            self._do_without_step()
-            return self.reason
-        steps.has_stepped = steps.is_skipped = False
-        self._num_stepless = 0
-        recorder.close_point(None if self._validate is None else self._validation_loss())
-        is_last = self._sweep.event_index + 1 == len(self._sweep.table)
-        if is_last or recorder.is_due():
+            loss = self._loss_of_training(output)
+        steps, sweep = self._steps, self._sweep
+        if not steps.has_stepped or sweep.event_index >= self._next_look or loss is None:
+            return self._take_with_care(loss)
+        if not (self._is_late or (type(loss) is float and -math.inf < loss <= self._harmless)):
+            return self._take_with_care(loss)
+        # Nearly all points come here, so as little is done as can be: each pays for it.
+        self._recorder.unread.append([loss])
+        steps.has_stepped = False
+        sweep.event_index += 1
+        if sweep.write():
+            steps.warn_of()
+        return None
+
+    def look(self) -> None:
+        """Judge the points that wait, if their losses are on the host: none of them ends it."""
+        if self.reason is None and not self._recorder.is_late:
             self._judge()
-        if self.reason is None and is_last:
-            self.reason = StopReason.COMPLETED
-        if self.reason is None:
-            self._sweep(None)
-        return self.reason
 
     def end(self, reason: StopReason, *, is_collective: bool = True) -> StopReason:
         """End the measurement, unless it ended before, and return why it did.
@@ -131,13 +137,49 @@ class Measurement:
             self.reason = self.reason or reason
         return self.reason
 
-    def _note_loss_of_training(self, output: object) -> None:
-        """Keep the trainer's loss, if its output is one, though validation makes the point.
+    def _take_with_care(self, loss: Loss | None) -> StopReason | None:
+        """Take a loss that may end the measurement, or need not be of a point."""
+        steps, recorder = self._steps, self._recorder
+        steps.hold_lr()
+        if loss is not None:
+            recorder.add(loss)
+        if not steps.has_stepped and not steps.is_blind:
+            self._next_look = 0
+            self._do_without_step()
+            return self.reason
+        steps.has_stepped = steps.is_skipped = False
+        self._num_stepless = 0
+        recorder.close_point(None if self._validate is None else self._validation_loss())
+        is_last = self._sweep.event_index + 1 == len(self._sweep.table)
+        if is_last or recorder.is_due():
+            self._judge()
+            self._plan_next_look()
+        if self.reason is None and is_last:
+            self.reason = StopReason.COMPLETED
+        if self.reason is None:
+            self._sweep(None)
+        return self.reason
+
+    def _plan_next_look(self) -> None:
+        """Let the next points wait for being judged together, those that cannot end it.
+
+        Where validation gives the loss, none waits: it is rare and slow.
+        """
+        if self._validate is not None:
+            return
+        self._is_late = self._recorder.is_late
+        self._harmless = self._monitor.harmless
+        last = len(self._sweep.table) - 1
+        self._next_look = min(self._sweep.event_index + self._recorder.read_every, last)
+
+    def _loss_of_training(self, output: object) -> Loss | None:
+        """Return the trainer's loss, if its output is one, though validation makes the point.
 
         It only tells when the loss has broken down and a scaler skips every step.
         """
         with contextlib.suppress(TypeError, ValueError):
-            self._recorder.add(loss_of(self._output_transform(output)))
+            return loss_of(self._output_transform(output))
+        return None
 
     def _validation_loss(self) -> Loss:
         """Return the validation loss after a step."""
@@ -161,7 +203,8 @@ class Measurement:
                 f"The optimizer must take a step during a sweep, got none in {self._num_stepless} "
                 f"iterations. If a handler takes it, name it in keep_handlers=[handler] (muted: "
                 f"{', '.join(self._muted) or 'none'}); if a gradient scaler skips it, the loss is "
-                "too large for it already; if gradients are accumulated over more iterations, pass "
+                "too large for it already; if a CUDA graph takes it, let the learning rate be a "
+                "tensor; if gradients are accumulated over more iterations, pass "
                 'keep_handlers="all".'
             )
         elif self._steps.is_skipped:

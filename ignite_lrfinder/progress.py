@@ -69,7 +69,10 @@ class Progress:
     def _show(self) -> None:
         """Show the latest point that is known."""
         measurement = self._measurement
-        if measurement is None or len(measurement) == 0:
+        if measurement is None:
+            return
+        measurement.look()
+        if len(measurement) == 0:
             return
         state = self._engine.state
         state.iteration = len(measurement)

@@ -12,8 +12,8 @@ import torch
 from ignite_lrfinder.divergence import StopReason
 from ignite_lrfinder.lockstep import MAX_POINTS, Message, exchange
 
-# A wait on the device costs about as much as launching some ten small kernels.
-_READ_EVERY = MAX_POINTS
+# Losses on the host are there to be read; only the work of it waits, to be done in one go.
+_MAX_POINTS_ON_HOST = 100
 
 _OUTPUT = "the trainer's output"
 
@@ -42,11 +42,18 @@ def loss_of(output: object, source: str = _OUTPUT) -> Loss:
     if not isinstance(output, torch.Tensor) and isinstance(output, Mapping) and "loss" in output:
         value = output["loss"]
     if isinstance(value, torch.Tensor):
+        if value.requires_grad:
+            value = value.detach()
+        if value.is_cpu:
+            try:
+                # With as few calls as can be, since each point pays for them.
+                return float(value.numpy().item())
+            except (RuntimeError, TypeError, ValueError):
+                pass  # Sparse, negated by a view, of a type that NumPy lacks, or not one number.
         if value.numel() != 1 or value.is_complex():
             raise ValueError(_refusal(output, source))
-        value = value.detach()
-        if value.device.type == "cpu":
-            return _read_on_host(value)
+        if value.is_cpu:
+            return value.to_dense().double().resolve_neg().numpy().item()
         # It is read later, and a train step may hand out the same buffer each time.
         return value.to_dense().reshape(()).clone()
     if isinstance(value, np.ndarray):
@@ -58,14 +65,6 @@ def loss_of(output: object, source: str = _OUTPUT) -> Loss:
     raise TypeError(_refusal(output, source))
 
 
-def _read_on_host(value: torch.Tensor) -> float:
-    """Read a tensor of one element that is in host memory, with as few calls of torch as can be."""
-    is_plain = value.dtype in (torch.float32, torch.float64) and value.layout is torch.strided
-    if not is_plain or value.is_neg():
-        value = value.to_dense().double().resolve_neg()
-    return float(value.numpy().item())
-
-
 class LossRecorder:
     """Gather the losses of iterations into the losses of points, and read them in batches.
 
@@ -75,22 +74,29 @@ class LossRecorder:
     serves a batch.
 
     Attributes:
+        unread: the losses of the points that wait for being read, for each a list of those of its
+            iterations.
+        is_late: whether losses can be known only ten points at a time.
         ending: why another process ended, as told at the last reading. After that this one must
             end too, and tells the others nothing any more.
     """
 
     def __init__(self) -> None:
+        self.unread: list[list[Loss]] = []
         self.ending: StopReason | None = None
         self._pending: list[Loss] = []
-        self._unread: list[list[Loss]] = []
-        self._has_tensors = False
         self._is_distributed = idist.get_world_size() > 1
-        self._read_every = _READ_EVERY if self._is_distributed else 1
+        self.is_late = self._is_distributed
+
+    @property
+    def read_every(self) -> int:
+        """How many points may wait for being read."""
+        return MAX_POINTS if self.is_late else _MAX_POINTS_ON_HOST
 
     def add(self, loss: Loss) -> None:
         """Take the loss of one more iteration."""
         self._pending.append(loss)
-        self._has_tensors = self._has_tensors or isinstance(loss, torch.Tensor)
+        self.is_late = self.is_late or isinstance(loss, torch.Tensor)
 
     def discard(self) -> None:
         """Drop the losses of iterations that led to no step."""
@@ -108,7 +114,7 @@ class LossRecorder:
         self.ending = together.ending
         if self.ending is not None:
             # The one that ended had no answer to them.
-            self._unread.clear()
+            self.unread.clear()
         return together.has_non_finite
 
     def close_point(self, loss: Loss | None = None) -> None:
@@ -116,14 +122,12 @@ class LossRecorder:
         if loss is not None:
             self.discard()
             self.add(loss)
-        if self._has_tensors:
-            self._read_every = _READ_EVERY
-        self._unread.append(self._pending)
+        self.unread.append(self._pending)
         self._pending = []
 
     def is_due(self) -> bool:
-        """Tell whether enough points wait for being read."""
-        return len(self._unread) >= self._read_every
+        """Tell whether the points that wait ought to be read."""
+        return not self.is_late or len(self.unread) >= self.read_every
 
     def read(
         self, ending: StopReason | None = None, *, is_collective: bool = True
@@ -135,10 +139,8 @@ class LossRecorder:
             is_collective: average over the processes, all of which must then call this, or
                 `has_non_finite`.
         """
-        points, self._unread = self._unread, []
-        if self._has_tensors:
-            points, self._has_tensors = _to_host(points), False
-        means = tuple([float(sum(losses) / len(losses)) for losses in points])
+        means = tuple([float(sum(losses) / len(losses)) for losses in _to_host(self.unread)])
+        self.unread.clear()
         if not (is_collective and self._is_distributed and self.ending is None):
             return means
         together = exchange(Message(means, ending=ending))
@@ -148,6 +150,7 @@ class LossRecorder:
 
 def _to_host(points: list[list[Loss]]) -> list[list[float]]:
     """Read the losses of points, those on one device with a single transfer."""
+    # A wait on the device costs about as much as launching some ten small kernels.
     tensors: dict[tuple[torch.device, torch.dtype], list[torch.Tensor]] = {}
     for loss in itertools.chain.from_iterable(points):
         if isinstance(loss, torch.Tensor):

@@ -1,4 +1,4 @@
-"""What a train step refers to: other optimizers, networks, gradient scalers."""
+"""What a train step refers to: other optimizers, networks, gradient scalers, graphs."""
 
 import functools
 import inspect
@@ -9,7 +9,7 @@ from typing import Any, cast
 import torch
 
 from ignite_lrfinder.random_state import closed_over
-from ignite_lrfinder.stepping import GradScalerLike
+from ignite_lrfinder.stepping import GradScalerLike, GraphLike
 from ignite_lrfinder.sweep import OptimizerLike
 
 # A dict of networks or of optimizers has fewer items than a list of batches.
@@ -20,6 +20,12 @@ def scalers_among(*objects: object) -> list[GradScalerLike]:
     """Return the gradient scalers among some objects, each once."""
     found = {id(obj): cast(GradScalerLike, obj) for obj in objects if _is_scaler(type(obj))}
     return list(found.values())
+
+
+def graphs_among(objects: Iterable[object]) -> list[GraphLike]:
+    """Return the CUDA graphs among some objects, each once."""
+    found = {id(obj): obj for obj in objects if isinstance(obj, torch.cuda.CUDAGraph)}
+    return [cast(GraphLike, graph) for graph in found.values()]
 
 
 def trained_among(

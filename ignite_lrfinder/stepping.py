@@ -20,12 +20,20 @@ class GradScalerLike(Protocol):
     step: Callable[..., object]
 
 
+class GraphLike(Protocol):
+    """A CUDA graph, which may hold the optimizer's step."""
+
+    replay: Callable[[], object]
+
+
 class StepWatch:
     """Force the learning rate immediately before each step, and notice steps and skipped ones.
 
     Args:
         optimizer: the optimizer that is swept.
         scalers: the gradient scalers that may skip its steps.
+        graphs: the CUDA graphs of the train step. Where the learning rates are tensors, and as long
+            as no step was seen elsewhere, replaying one is taken for a step.
 
     Attributes:
         has_stepped: whether a step was taken since this was last set to False.
@@ -33,12 +41,19 @@ class StepWatch:
         is_blind: whether steps cannot be seen, so that each iteration is taken for one.
     """
 
-    def __init__(self, optimizer: OptimizerLike, scalers: Iterable[GradScalerLike]) -> None:
+    def __init__(
+        self,
+        optimizer: OptimizerLike,
+        scalers: Iterable[GradScalerLike],
+        graphs: Iterable[GraphLike] = (),
+    ) -> None:
         self.has_stepped = False
         self.is_skipped = False
         self.is_blind = False
         self._optimizer = optimizer
         self._scalers = list(scalers)
+        self._graphs = list(graphs)
+        self._has_own_steps = False
         self._sweep: LRSweep | None = None
         self._warned_of: set[str] = set()
         self._undo: list[Callable[[], object]] = []
@@ -56,11 +71,14 @@ class StepWatch:
             if handle is not None:
                 self._undo.append(handle.remove)
             elif hasattr(optimizer, "__dict__"):
-                self._shadow_step(optimizer, self._take_step)
+                self._shadow(optimizer, "step", self._take_step)
             else:
                 self.is_blind = True
         for scaler in self._scalers:
-            self._shadow_step(scaler, self._take_scaler_step)
+            self._shadow(scaler, "step", self._take_scaler_step)
+        # A learning rate that is a number was captured with its value.
+        for graph in self._graphs if all(sweep.is_tensor) else ():
+            self._shadow(graph, "replay", self._replay)
 
     def remove(self) -> None:
         """Take the hooks away."""
@@ -71,32 +89,36 @@ class StepWatch:
 
     def hold_lr(self, writer: str = _TRAIN_STEP) -> None:
         """Set the learning rate again if `writer` wrote it since the last look, and warn of it."""
-        if self._sweep is None or not self._sweep.is_overwritten():
-            return
-        self._sweep.write()
-        if writer not in self._warned_of:
-            self._warned_of.add(writer)
-            effect = (
-                "The optimizer hides its steps, so points from here on may have used that one."
-                if self.is_blind
-                else "Each point still used the learning rate of the sweep."
-            )
-            warnings.warn(
-                "The learning rate must be left to the finder during a sweep, got one written by "
-                f"{writer}. {effect} Mute what writes it (leave it out of keep_handlers), and put "
-                "a scheduler in to_save to have it restored.",
-                UserWarning,
-                stacklevel=2,
-            )
+        if self._sweep is not None and self._sweep.is_overwritten():
+            self._sweep.write()
+            self.warn_of(writer)
 
-    def _shadow_step(self, obj: Any, take_step: Callable[..., object]) -> None:
-        """Let an object's `step` go through another function, as torch's schedulers do."""
+    def warn_of(self, writer: str = _TRAIN_STEP) -> None:
+        """Warn, once, of what wrote the learning rate."""
+        if writer in self._warned_of:
+            return
+        self._warned_of.add(writer)
+        effect = (
+            "The optimizer hides its steps, so points from here on may have used that one."
+            if self.is_blind
+            else "Each point still used the learning rate of the sweep."
+        )
+        warnings.warn(
+            "The learning rate must be left to the finder during a sweep, got one written by "
+            f"{writer}. {effect} Mute what writes it (leave it out of keep_handlers), and put "
+            "a scheduler in to_save to have it restored.",
+            UserWarning,
+            stacklevel=3,
+        )
+
+    def _shadow(self, obj: Any, name: str, stand_in: Callable[..., object]) -> None:
+        """Let a method of an object go through another function, as torch's schedulers do."""
         attributes = vars(obj)
-        had_own = "step" in attributes
-        step = obj.step
-        attributes["step"] = functools.partial(take_step, step)
-        undo = functools.partial(attributes.__setitem__, "step", step)
-        self._undo.append(undo if had_own else functools.partial(attributes.pop, "step"))
+        had_own = name in attributes
+        method = getattr(obj, name)
+        attributes[name] = functools.partial(stand_in, method)
+        undo = functools.partial(attributes.__setitem__, name, method)
+        self._undo.append(undo if had_own else functools.partial(attributes.pop, name))
 
     def _before_step(
         self, optimizer: torch.optim.Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -105,9 +127,10 @@ class StepWatch:
         # A fused optimizer is told here whether to skip. Knowing costs the wait that
         # GradScaler.step has for every other optimizer.
         found_inf = getattr(optimizer, "found_inf", None)
-        if found_inf is None or not bool(found_inf):
-            self.has_stepped = True
-        self._force_lr()
+        if found_inf is None or _is_capturing() or not bool(found_inf):
+            self.has_stepped = self._has_own_steps = True
+        if self._sweep is not None and (self._sweep.has_tensors or self._sweep.is_overwritten()):
+            self._force_lr()
         # The first argument is the optimizer; hardly any step has another.
         if len(args) == 1 and not kwargs:
             return None
@@ -115,7 +138,7 @@ class StepWatch:
 
     def _take_step(self, step: Callable[..., object], *args: Any, **kwargs: Any) -> object:
         """Take the step of an optimizer that has no hooks."""
-        self.has_stepped = True
+        self.has_stepped = self._has_own_steps = True
         self._force_lr()
         args, kwargs = self._with_watched_closures(args, kwargs)
         return step(*args, **kwargs)
@@ -129,12 +152,18 @@ class StepWatch:
             self.is_skipped = not self.has_stepped
         return output
 
+    def _replay(self, replay: Callable[[], object]) -> object:
+        """Replay a CUDA graph, which reads the learning rate where the tensor is."""
+        self._force_lr()
+        self.has_stepped = self.has_stepped or not self._has_own_steps
+        return replay()
+
     def _force_lr(self) -> None:
         """Set the learning rate; a tensor also if it looks untouched: `.data` leaves no mark."""
         if self._sweep is not None:
             if self._sweep.is_overwritten():
                 self.hold_lr()
-            if self._sweep.has_tensors:
+            if self._sweep.has_tensors and not _is_capturing():
                 self._sweep.write()
 
     def _with_watched_closures(
@@ -156,6 +185,11 @@ class StepWatch:
             return loss
 
         return closure
+
+
+def _is_capturing() -> bool:
+    """Tell whether a CUDA graph is being captured, which would do for ever what is done now."""
+    return torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()
 
 
 def _inner_optimizers(optimizer: OptimizerLike) -> list[torch.optim.Optimizer]:

@@ -77,6 +77,7 @@ class LRSweep(ParamScheduler):
 
     Attributes:
         table: the learning rates as they are written; shape (T, G).
+        is_tensor: whether a learning rate is a tensor, for each parameter group.
         has_tensors: whether some learning rate is a tensor.
     """
 
@@ -85,13 +86,16 @@ class LRSweep(ParamScheduler):
         self.table = np.array(table)
         # Whatever is put in the place of a tensor meanwhile, the tensor is what belongs there.
         self._tensors = [_tensor_or_none(group["lr"]) for group in self.optimizer_param_groups]
-        self.has_tensors = any(tensor is not None for tensor in self._tensors)
+        self.is_tensor = [tensor is not None for tensor in self._tensors]
+        self.has_tensors = any(self.is_tensor)
         for tensor, column in zip(self._tensors, self.table.T, strict=True):
             if tensor is not None:
                 column[:] = torch.from_numpy(column).to(tensor.dtype).double().numpy()
         self._last = len(self.table) - 1
-        self._written: Sequence[float | torch.Tensor] = []
-        self._versions: list[int] = []
+        self._written: Sequence[float | torch.Tensor] = [
+            group["lr"] for group in optimizer.param_groups
+        ]
+        self._versions = [_version(lr) for lr in self._written]
 
     def get_param(self) -> list[float]:
         """Return the learning rates of the current point, one for each parameter group."""
@@ -102,13 +106,17 @@ class LRSweep(ParamScheduler):
         self.event_index += 1
         self.write()
 
-    def write(self) -> None:
+    def write(self) -> bool:
         """Set the learning rates of the current point, whatever they are now.
+
+        Returns:
+            Whether something else had set one of them since the last time, as `is_overwritten`
+            tells: both with one look at the groups, since it is done for each point.
 
         Raises:
             LRFinderError: if the optimizer has another number of parameter groups by now.
         """
-        groups = self.optimizer_param_groups
+        groups = self.optimizer.param_groups
         if len(groups) != len(self._tensors):
             raise LRFinderError(
                 f"The optimizer must keep its {len(self._tensors)} parameter groups in a sweep, "
@@ -116,11 +124,20 @@ class LRSweep(ParamScheduler):
                 "keep_handlers), or attach the finder after it has run."
             )
         lrs: list[float] = self.table[min(self.event_index, self._last)].tolist()
-        if not self.has_tensors:
-            for group, lr in zip(groups, lrs, strict=True):
-                group["lr"] = lr
-            self._written = lrs
-            return
+        if self.has_tensors:
+            return self._write_tensors(lrs)
+        is_overwritten = False
+        for group, before, lr in zip(groups, self._written, lrs):  # noqa: B905  # as many, see above
+            if group["lr"] is not before and _is_other(group["lr"], before):
+                is_overwritten = True
+            group["lr"] = lr
+        self._written = lrs
+        return is_overwritten
+
+    def _write_tensors(self, lrs: Sequence[float]) -> bool:
+        """Set learning rates some of which are tensors."""
+        is_overwritten = self.is_overwritten()
+        groups = self.optimizer.param_groups
         for group, tensor, lr in zip(groups, self._tensors, lrs, strict=True):
             if tensor is not None:
                 with torch.no_grad():
@@ -128,14 +145,19 @@ class LRSweep(ParamScheduler):
             group["lr"] = lr if tensor is None else tensor
         self._written = [group["lr"] for group in groups]
         self._versions = [_version(lr) for lr in self._written]
+        return is_overwritten
 
     def is_overwritten(self) -> bool:
         """Tell whether something else set a learning rate since `write`, not reading a device."""
-        for lr, group in zip(self._written, self.optimizer.param_groups, strict=False):
-            now = group["lr"]
-            if now is not lr and (isinstance(now, torch.Tensor) or now != lr):
+        for group, before in zip(self.optimizer.param_groups, self._written):  # noqa: B905
+            if group["lr"] is not before and _is_other(group["lr"], before):
                 return True
         return self.has_tensors and self._versions != [_version(lr) for lr in self._written]
+
+
+def _is_other(lr: object, before: object) -> bool:
+    """Tell whether a learning rate is another than before, without reading one on a device."""
+    return isinstance(lr, torch.Tensor) or lr != before
 
 
 def _tensor_or_none(lr: object) -> torch.Tensor | None:

@@ -122,6 +122,28 @@ def test_an_infinite_threshold_never_stops(losses: list[float]) -> None:
     assert decide([*losses, math.nan], diverge_th=math.inf)[1] is StopReason.NON_FINITE
 
 
+@given(
+    st.floats(-1e6, 1e6),
+    st.lists(st.floats(0, 1), min_size=1, max_size=30),
+    st.sampled_from([0.0, 0.05, 0.5]),
+    st.sampled_from([1.0, 1.5, 2.0, 3.0, 5.0, math.inf]),
+)
+def test_harmless_losses_end_no_sweep(
+    first: float, places: list[float], smooth_f: float, diverge_th: float
+) -> None:
+    """Whatever finite losses come that are no higher than the harmless one, none is a reason."""
+    monitor = DivergenceMonitor(smooth_f, diverge_th)
+    assert monitor.harmless == -math.inf
+    assert monitor.update(first) is None
+    if monitor.harmless == -math.inf:
+        assert diverge_th < 2  # a loss that rises by less than its scale always has to be seen
+        return
+    assert first <= monitor.harmless < math.inf
+    for place in places:
+        highest = min(monitor.harmless, abs(first) + 1e6)
+        assert monitor.update(highest - place * (abs(first) + highest)) is None
+
+
 def test_a_negative_loss_may_go_on_falling() -> None:
     """A loss that only falls never diverges, wherever zero is."""
     losses = np.linspace(-1, -50, 60).tolist()

@@ -2,6 +2,7 @@
 
 import collections
 import fractions
+import math
 import re
 import types
 from collections.abc import Callable, Sequence
@@ -10,11 +11,14 @@ import ignite.distributed as idist
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from ignite.engine import Engine
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ignite_lrfinder import FastaiLRFinder, LRFinderResult, StopReason, measurement
+from ignite_lrfinder.divergence import DivergenceMonitor
 from ignite_lrfinder.recorder import LossRecorder, loss_of
 
 pytestmark = [
@@ -260,6 +264,26 @@ def test_reading_in_batches_gives_the_same_result(
     batched, num_steps = sweep_over(losses)
     assert len(batched) <= num_steps <= len(batched) + 9
     assert_same_result(batched, at_once)
+
+
+@settings(max_examples=50)
+@given(
+    st.lists(st.floats(-1, 30) | st.just(math.nan), min_size=2, max_size=40),
+    st.integers(0, 300),
+)
+def test_a_loss_on_the_host_ends_the_sweep_with_its_own_step(
+    losses: list[float], num_before: int
+) -> None:
+    """However many harmless points wait to be judged, no step is taken after the last point."""
+    stream = [1.0] * num_before + losses
+    monitor = DivergenceMonitor(smooth_f=0.05, diverge_th=5.0)
+    num_points = next((k + 1 for k, x in enumerate(stream) if monitor.update(x)), len(stream))
+    result, num_steps = sweep_over(stream)
+    assert len(result) == num_steps == num_points
+    assert result.losses.tobytes() == np.array(stream[:num_points]).tobytes()
+    assert result.smoothed_losses.tolist() == pytest.approx(
+        list(monitor.smoothed), rel=0, abs=0, nan_ok=True
+    )
 
 
 @pytest.mark.parametrize("every", [3, 12])

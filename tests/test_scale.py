@@ -47,6 +47,16 @@ def test_a_point_of_a_long_sweep_costs_what_one_of_a_short_sweep_does() -> None:
     assert calls(num_points=5_000) < 12 * calls(num_points=500)
 
 
+def test_a_point_takes_few_calls() -> None:
+    """A point beyond the bare training takes few calls, and none of torch."""
+    optimizer = make_optimizer()
+    trainer = Engine(lambda engine, batch: optimizer.step() or 1.0)
+    profile = cProfile.Profile()
+    profile.runcall(trainer.run, [0] * 100, max_epochs=50)
+    bare = sum(entry.callcount for entry in profile.getstats())
+    assert (calls(num_points=10_000) - calls(num_points=5_000) - bare) / 5_000 < 30
+
+
 def test_groups_and_parameters_cost_in_proportion() -> None:
     """Ten times the groups and parameters take about ten times the calls, not a hundred times."""
     short, wide = (calls(num_points=5, num_groups=n, num_parameters=10 * n) for n in (50, 500))

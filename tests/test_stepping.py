@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from ignite_lrfinder.references import objects_of, scalers_among
+from ignite_lrfinder.references import graphs_among, objects_of, scalers_among
 from ignite_lrfinder.stepping import StepWatch
 from ignite_lrfinder.sweep import LRSweep, OptimizerLike
 
@@ -34,8 +34,8 @@ def make_optimizer(**kwargs: bool) -> torch.optim.SGD:
 
 @contextlib.contextmanager
 def watching(optimizer: OptimizerLike, *others: object) -> Iterator[StepWatch]:
-    """Watch an optimizer whose learning rate is to be 0.25, and the scalers among others."""
-    watch = StepWatch(optimizer, scalers_among(*others))
+    """Watch an optimizer whose learning rate is to be 0.25, and scalers and graphs among others."""
+    watch = StepWatch(optimizer, scalers_among(*others), graphs_among(others))
     try:
         watch.follow(LRSweep(optimizer, np.array([[0.25]])))
         yield watch
@@ -282,3 +282,74 @@ def test_scalers_are_known_by_what_they_can_do() -> None:
     """Among any objects, those with a scaler's methods are found, each once."""
     scaler, optimizer = torch.amp.GradScaler("cpu"), make_optimizer()
     assert scalers_among(None, 3, optimizer, scaler, "x", scaler) == [scaler]
+
+
+class Graph:
+    """A stand-in for a CUDA graph, which has captured an optimizer's step."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        self.lr = optimizer.param_groups[0]["lr"]
+        self.used: list[float] = []
+
+    def replay(self) -> None:
+        self.used.append(float(self.lr))
+
+
+def with_tensor_lr() -> torch.optim.SGD:
+    """Make an optimizer whose learning rate is a tensor."""
+    optimizer = make_optimizer()
+    optimizer.param_groups[0]["lr"] = torch.tensor(0.5)
+    return optimizer
+
+
+def test_a_graph_that_is_replayed_takes_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nothing else steps, a replay does, at the rate of the sweep, and is given back."""
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
+    optimizer = with_tensor_lr()
+    graph = Graph(optimizer)
+    with watching(optimizer, graph) as watch:
+        assert not watch.has_stepped
+        graph.lr.data.fill_(9.0)
+        graph.replay()
+        assert watch.has_stepped
+    assert graph.used == [0.25]
+    assert "replay" not in vars(graph)
+
+
+def test_a_graph_of_less_than_the_step_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once the optimizer was seen to step by itself, a replay is the work before a step."""
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
+    optimizer = with_tensor_lr()
+    graph = Graph(optimizer)
+    with watching(optimizer, graph) as watch:
+        optimizer.step()
+        watch.has_stepped = False
+        graph.replay()
+        assert not watch.has_stepped
+
+
+def test_a_graph_that_captured_a_number_for_its_rate_is_no_step(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A learning rate that is no tensor cannot be swept in a graph."""
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
+    optimizer = make_optimizer()
+    graph = Graph(optimizer)
+    with watching(optimizer, graph) as watch:
+        graph.replay()
+        assert not watch.has_stepped
+
+
+def test_nothing_is_written_into_a_graph_that_is_being_captured(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A step that is captured holds no write of the finder's, which each replay would repeat."""
+    optimizer = with_tensor_lr()
+    lr = optimizer.param_groups[0]["lr"]
+    with watching(optimizer) as watch:
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+        monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
+        version = lr._version
+        optimizer.step()
+        assert lr._version == version
+        assert watch.has_stepped
