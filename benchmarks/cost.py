@@ -37,9 +37,19 @@ NEVER = 1e9
 
 
 class Setup:
-    """A training that takes about as long for each step as its network is wide."""
+    """A training that takes about as long for each step as its network is wide.
 
-    def __init__(self, width: int, num_iter: int, device: torch.device) -> None:
+    Args:
+        width: the number of hidden units.
+        num_iter: the number of steps to be taken.
+        device: where it trains.
+        is_reading: whether the train step returns a number, as those of Ignite's
+            `create_supervised_trainer` do, which waits for the device; else a tensor.
+    """
+
+    def __init__(
+        self, width: int, num_iter: int, device: torch.device, *, is_reading: bool = False
+    ) -> None:
         torch.manual_seed(0)
         layers = [nn.Linear(64, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU()]
         self.model = nn.Sequential(*layers, nn.Linear(width, 10)).to(device)
@@ -49,14 +59,15 @@ class Setup:
         # Batches come ready-made, for finders that insist on a loader too.
         self.loader: Any = DataLoader([batch] * 50, batch_size=None)  # type: ignore[arg-type]  # a list will do
         self.num_iter = num_iter
+        self._is_reading = is_reading
 
-    def step(self, batch: Batch) -> Tensor:
-        """Train on one batch; return the loss without waiting for it."""
+    def step(self, batch: Batch) -> Tensor | float:
+        """Train on one batch, and return the loss."""
         self.optimizer.zero_grad()
         loss = self.loss(self.model(batch[0]), batch[1])
         loss.backward()
         self.optimizer.step()
-        return loss.detach()
+        return loss.item() if self._is_reading else loss.detach()
 
     def trainer(self) -> Engine:
         """Return an Ignite trainer."""
@@ -191,18 +202,22 @@ def seconds(run: Callable[[], object], device: torch.device) -> float:
     return time.perf_counter() - begin
 
 
-def measure_iterations(width: int, num_iter: int, rounds: int, device: torch.device) -> None:
+def measure_iterations(
+    width: int, num_iter: int, rounds: int, device: torch.device, *, is_reading: bool
+) -> None:
     """Print what a step costs under each finder, over Ignite's bare run and a bare loop."""
     runs = {name: run for name, run in RUNS.items() if _is_installed(name)}
     times: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(rounds + 1):
         for name, run in runs.items():
-            setup = Setup(width, num_iter, device)
+            setup = Setup(width, num_iter, device, is_reading=is_reading)
             with quiet():
                 times[name].append(seconds(lambda run=run, setup=setup: run(setup), device))
     # The first round warms up.
     times = {name: taken[1:] for name, taken in times.items()}
-    print(f"\n{'a sweep of ' + str(num_iter) + ' points':<28}us for each  over Ignite  over loop")
+    output = "a number" if is_reading else "a tensor"
+    print(f"\n{num_iter} points, the train step returns {output}")
+    print(f"{'':<28}us for each  over Ignite  over loop")
     for name, taken in times.items():
         each = 1e6 * statistics.median(taken) / num_iter
         over = [_ratio(taken, times[base]) for base in ("bare Ignite", "bare loop")]
@@ -322,9 +337,10 @@ def main() -> None:
     torch.set_num_threads(1)
     name = torch.cuda.get_device_name() if device.type == "cuda" else "one thread of the CPU"
     print(f"torch {torch.__version__}, {name}; medians of {args.rounds} rounds")
-    # About half a millisecond for each step on a CPU, and some ten.
+    # About half a millisecond for each step on a CPU, and some twenty.
     for width, num_iter in ((300, args.num_iter), (2500, 100)):
-        measure_iterations(width, num_iter, args.rounds, device)
+        for is_reading in (True, False):
+            measure_iterations(width, num_iter, args.rounds, device, is_reading=is_reading)
     measure_snapshot(args.parameters, max(1, args.rounds // 2), device)
     measure_import(args.rounds)
 

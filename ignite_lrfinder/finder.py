@@ -26,6 +26,7 @@ from ignite_lrfinder.hooks import SweepHooks
 from ignite_lrfinder.interrupts import Interrupts
 from ignite_lrfinder.muting import KeepHandlers, Muting, kept_of, kept_reporters
 from ignite_lrfinder.progress import Progress
+from ignite_lrfinder.recorder import unchanged
 from ignite_lrfinder.references import graphs_among, objects_of, scalers_among, trained_among
 from ignite_lrfinder.result import LRFinderResult
 from ignite_lrfinder.snapshot import Saveable, Snapshot, SnapshotPlace
@@ -82,7 +83,7 @@ class FastaiLRFinder:
         self,
         trainer: Engine,
         to_save: Mapping[str, Saveable],
-        output_transform: Callable[..., object] = lambda output: output,
+        output_transform: Callable[..., object] = unchanged,
         num_iter: int | None = None,
         start_lr: float | Sequence[float] | None = None,
         end_lr: float | Sequence[float] = 10.0,

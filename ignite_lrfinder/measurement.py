@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ignite_lrfinder.arguments import Arguments
 from ignite_lrfinder.divergence import DivergenceMonitor, StopReason
 from ignite_lrfinder.errors import LRFinderError
-from ignite_lrfinder.recorder import Loss, LossRecorder, loss_of
+from ignite_lrfinder.recorder import Loss, LossRecorder, loss_of, unchanged
 from ignite_lrfinder.stepping import StepWatch
 from ignite_lrfinder.sweep import Lrs, LRSweep
 
@@ -49,6 +49,7 @@ class Measurement:
     ) -> None:
         self.reason: StopReason | None = None
         self._output_transform = arguments.output_transform
+        self._is_plain = arguments.output_transform is unchanged and validate is None
         self._steps = steps
         self._muted = muted
         self._validate = validate
@@ -103,10 +104,7 @@ class Measurement:
             ValueError: if it is a tensor or array of several elements.
             LRFinderError: if the optimizer takes no steps.
         """
-        if self._validate is None:
-            loss = loss_of(self._output_transform(output))
-        else:
-            loss = self._loss_of_training(output)
+        loss = output if self._is_plain and type(output) is float else self._loss_in(output)
         steps, sweep = self._steps, self._sweep
         if not steps.has_stepped or sweep.event_index >= self._next_look or loss is None:
             return self._take_with_care(loss)
@@ -172,11 +170,14 @@ class Measurement:
         last = len(self._sweep.table) - 1
         self._next_look = min(self._sweep.event_index + self._recorder.read_every, last)
 
-    def _loss_of_training(self, output: object) -> Loss | None:
-        """Return the trainer's loss, if its output is one, though validation makes the point.
+    def _loss_in(self, output: object) -> Loss | None:
+        """Return the loss in the trainer's output.
 
-        It only tells when the loss has broken down and a scaler skips every step.
+        Where validation makes the point there need be none. One that there is tells when the loss
+        has broken down and a scaler skips every step.
         """
+        if self._validate is None:
+            return loss_of(self._output_transform(output))
         with contextlib.suppress(TypeError, ValueError):
             return loss_of(self._output_transform(output))
         return None

@@ -13,6 +13,8 @@ from ignite_lrfinder.errors import LRFinderError
 
 Lrs = NDArray[np.float64]
 
+_NUM_ROWS = 100
+
 
 class OptimizerLike(Protocol):
     """What the finder needs of an optimizer: parameter groups; hooks are welcome."""
@@ -91,7 +93,8 @@ class LRSweep(ParamScheduler):
         for tensor, column in zip(self._tensors, self.table.T, strict=True):
             if tensor is not None:
                 column[:] = torch.from_numpy(column).to(tensor.dtype).double().numpy()
-        self._last = len(self.table) - 1
+        self._rows: list[list[float]] = []
+        self._first_row = 0
         self._written: Sequence[float | torch.Tensor] = [
             group["lr"] for group in optimizer.param_groups
         ]
@@ -99,7 +102,7 @@ class LRSweep(ParamScheduler):
 
     def get_param(self) -> list[float]:
         """Return the learning rates of the current point, one for each parameter group."""
-        return self.table[min(self.event_index, self._last)].tolist()
+        return self.table[min(self.event_index, len(self.table) - 1)].tolist()
 
     def __call__(self, engine: Engine | None, name: str | None = None) -> None:
         """Go on to the next point and set its learning rates."""
@@ -123,7 +126,10 @@ class LRSweep(ParamScheduler):
                 f"got {len(groups)}. Mute the handler that adds or removes groups (leave it out of "
                 "keep_handlers), or attach the finder after it has run."
             )
-        lrs: list[float] = self.table[min(self.event_index, self._last)].tolist()
+        row = self.event_index - self._first_row
+        if not 0 <= row < len(self._rows):
+            row = self._load_rows()
+        lrs = self._rows[row]
         if self.has_tensors:
             return self._write_tensors(lrs)
         is_overwritten = False
@@ -133,6 +139,12 @@ class LRSweep(ParamScheduler):
             group["lr"] = lr
         self._written = lrs
         return is_overwritten
+
+    def _load_rows(self) -> int:
+        """Read some rows of the table from the current point's on, which is quicker than each."""
+        self._first_row = min(self.event_index, len(self.table) - 1)
+        self._rows = self.table[self._first_row : self._first_row + _NUM_ROWS].tolist()
+        return 0
 
     def _write_tensors(self, lrs: Sequence[float]) -> bool:
         """Set learning rates some of which are tensors."""
