@@ -37,6 +37,7 @@ faults: $(READY) ## Try 2,000 random courses of training, sweeps and faults; FAU
 benchmark: $(BENCHMARK_READY) ## Measure the suggestions of this finder and others, and what they cost.
 	$(BENCHMARK_VENV)/bin/python -m benchmarks.trust $(ARGS)
 	$(BENCHMARK_VENV)/bin/python -m benchmarks.cost
+	$(BENCHMARK_VENV)/bin/python -m benchmarks.ways
 
 lint: $(READY) ## Check the code's style and format.
 	$(BIN)/ruff check .

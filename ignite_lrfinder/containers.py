@@ -14,6 +14,8 @@ _ALL_KINDS = (collections.OrderedDict, *KINDS)
 
 def content(obj: Any) -> list[Any]:
     """Return what a container holds, in its order: its elements, or the items of a dict."""
+    if _is_empty(obj) and type(obj) is not bytearray:
+        return []
     if isinstance(obj, dict):
         return list(_kind_of(obj).items(obj))
     return list(_kind_of(obj).__iter__(obj)) if not isinstance(obj, bytearray) else [bytes(obj)]
@@ -21,7 +23,7 @@ def content(obj: Any) -> list[Any]:
 
 def restore(obj: Any, held: list[Any]) -> None:
     """Put back what a container held, unless it holds the same objects still."""
-    if isinstance(obj, tuple) or _is_same(content(obj), held):
+    if isinstance(obj, tuple) or (not held and _is_empty(obj)) or _is_same(content(obj), held):
         return
     kind = _kind_of(obj)
     if isinstance(obj, bytearray):
@@ -37,6 +39,11 @@ def restore(obj: Any, held: list[Any]) -> None:
                 kind.add(obj, element)
             else:
                 kind.append(obj, element)
+
+
+def _is_empty(obj: object) -> bool:
+    """Tell quickly that a container of the built-in type itself holds nothing, as most do."""
+    return type(obj) in _ALL_KINDS and not obj
 
 
 def _is_same(now: list[Any], held: list[Any]) -> bool:

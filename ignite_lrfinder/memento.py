@@ -33,6 +33,7 @@ _ATOMS = (
     types.BuiltinFunctionType, logging.Logger,
     weakref.ref, weakref.ProxyType, weakref.CallableProxyType,
 )  # fmt: skip
+_WITHOUT_ATTRIBUTES = {list, dict, set, tuple, bytearray, collections.deque}
 _CALLABLES = (types.FunctionType, types.MethodType, functools.partial)
 # Files, locks, threads, queues, processes: of the standard library, only plain holders of data.
 _FOREIGN_PACKAGES = sys.stdlib_module_names - {"argparse", "collections", "types"}
@@ -66,6 +67,7 @@ class Memento:
         self._is_data = is_data
         self._restorers: list[tuple[str, Restorer]] = []
         self._name = ""
+        self._slots: dict[type, tuple[str, ...]] = {}
         # Beside its id each object is held itself: an id is unique only while its object lives.
         self._seen: dict[int, object] = {}
 
@@ -118,13 +120,13 @@ class Memento:
         """Note one object and return what hangs on it."""
         if isinstance(obj, torch.Tensor):
             return self._note_tensor(obj)
+        if isinstance(obj, containers.KINDS):
+            return [*self._note_container(obj), *self._note_attributes(obj)]
         if isinstance(obj, np.ndarray):
             return self._note_array(obj)
         if (restorer := generator_restorer(obj)) is not None:
             self._add(restorer)
             return ()
-        if isinstance(obj, containers.KINDS):
-            return [*self._note_container(obj), *self._note_attributes(obj)]
         if isinstance(obj, _CALLABLES):
             return generators_behind(obj) if self._is_data else ()
         if isinstance(obj, types.GeneratorType):
@@ -165,12 +167,17 @@ class Memento:
 
     def _note_attributes(self, obj: object) -> Iterable[object]:
         """Note the attributes of an instance, in its `__dict__` and in its slots."""
+        if type(obj) in _WITHOUT_ATTRIBUTES:
+            return ()
         held: list[object] = []
         attributes = getattr(obj, "__dict__", None)
         if isinstance(attributes, dict):
             self._add(containers.restore, attributes, containers.content(attributes))
             held += attributes.values()
-        for name in _slots(type(obj)):
+        cls = type(obj)
+        if cls not in self._slots:
+            self._slots[cls] = tuple(_slots(cls))
+        for name in self._slots[cls]:
             value = getattr(obj, name, _UNSET)
             self._add(_restore_slot, obj, name, value)
             held.append(value)

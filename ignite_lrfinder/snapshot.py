@@ -68,9 +68,10 @@ class Snapshot:
         self._sources: list[DataSource] = []
         self._keep = _storage(place)
         self._state_dicts: dict[str, tuple[Saveable, object]] = {}
+        self._opaque = (*opaque, trainer.state.dataloader)
         self._memento = Memento(
             keep=self._keep,
-            is_opaque=functools.partial(self._is_opaque, (*opaque, trainer.state.dataloader)),
+            is_opaque=functools.partial(self._is_opaque, {id(obj) for obj in self._opaque}),
         )
         self._met_data: list[object] = [trainer.state.dataloader]
         self._devices = tensors.devices_of(*to_save.values())
@@ -145,13 +146,14 @@ class Snapshot:
         _attempt("device", failures, functools.partial(tensors.wait_for, self._devices))
         return failures
 
-    def _is_opaque(self, opaque: tuple[object, ...], obj: object) -> bool:
+    def _is_opaque(self, opaque: set[int], obj: object) -> bool:
         """Tell what the memento leaves alone, and note the sources of data among it."""
+        if id(obj) in opaque:
+            return True
         if isinstance(obj, (DataLoader, Dataset, Sampler)):
             self._met_data.append(obj)
             return True
-        is_running = isinstance(obj, Engine) or is_loader_iterator(obj)
-        return is_running or any(obj is one for one in opaque)
+        return isinstance(obj, Engine) or is_loader_iterator(obj)
 
     def _remember(self, to_save: Mapping[str, Saveable]) -> None:
         """Note the objects of `to_save`; those that only their state dict may know come first."""

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks import ways
 from benchmarks.figure import draw
 from benchmarks.measurement import Outcome, measure
 from benchmarks.oracle import SCHEDULES, Record, load, save
@@ -159,3 +160,13 @@ def test_the_figure_has_a_point_for_each_task_and_tool(tmp_path, monkeypatch):
     assert (tmp_path / "trust.png").stat().st_size > 0
     monkeypatch.undo()
     plt.close("all")
+
+
+@pytest.mark.parametrize("way", ways.WAYS)
+def test_a_way_of_training_is_measured(way):
+    """Each way that needs no GPU gives a row, and a sweep of it hardly reads numbers."""
+    bare, bare_waits, *others = ways.measure(ways.WAYS[way], 50, 1, torch.device("cpu"))
+    assert float(bare) > 0
+    assert len(others) == 4
+    our_waits, their_waits = int(others[1]), int(others[3])
+    assert our_waits - int(bare_waits) <= 50 / 10 + 5 < their_waits - int(bare_waits)

@@ -32,7 +32,7 @@ from ignite.handlers import EMAHandler
 from ignite.metrics import Loss, Metric, RunningAverage
 from test_no_trace import assert_same
 from torch import nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from ignite_lrfinder import FastaiLRFinder, LRFinderError, Trials
 from ignite_lrfinder.engine import handler_table
@@ -77,6 +77,26 @@ class Loose:
         self.values = list(state["values"])
 
 
+class Samples(Dataset):
+    """Data of which one sample cannot be read, once, whichever process reads it."""
+
+    def __init__(self) -> None:
+        self.base = data(8 * BATCHES)
+        # Not a tensor or a number: it is shared with the workers, and no state of the data.
+        self.num_left = multiprocessing.Value("i", -1)
+
+    def __len__(self) -> int:
+        return len(self.base)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, ...]:
+        if self.num_left.value >= 0:
+            with self.num_left.get_lock():
+                self.num_left.value -= 1
+                if self.num_left.value == -1:
+                    raise Fault
+        return self.base[index]
+
+
 class Course:
     """A training with much that leaves traces, in which something may fail."""
 
@@ -88,9 +108,10 @@ class Course:
         self.generator = torch.Generator().manual_seed(4)
         generator = self.generator if data_kind == "own-generator" else None
         workers: dict[str, Any] = {}
-        if data_kind == "workers":
-            workers = {"num_workers": 1, "persistent_workers": True}
-        self.loader = DataLoader(data(8 * BATCHES), 8, shuffle=True, generator=generator, **workers)
+        if "workers" in data_kind:
+            workers = {"num_workers": 1, "persistent_workers": "persistent" in data_kind}
+        self.samples = Samples()
+        self.loader = DataLoader(self.samples, 8, shuffle=True, generator=generator, **workers)
         self.trainer = Engine(self.step)
         metrics: dict[str, Metric] = {"loss": Loss(nn.functional.cross_entropy)}
         self.evaluator = create_supervised_evaluator(self.model, metrics)
@@ -197,10 +218,15 @@ def children() -> int:
     return len(multiprocessing.active_children())
 
 
+# Workers take long to start.
+DATA_KINDS = ["shuffled", "own-generator"]
+if CASES >= 1000:
+    DATA_KINDS += ["workers", "persistent-workers"]
 FAULTS = [
     "none",
     "train_step",
     "loader",
+    "sample",
     "output_transform",
     "val_loss",
     "state_dict",
@@ -217,7 +243,7 @@ class Twins(RuleBasedStateMachine):
 
     @initialize(
         optimizer=st.sampled_from(["sgd-momentum", "adam", "adam-tensor-lr", "lbfgs"]),
-        data_kind=st.sampled_from(["shuffled", "own-generator"] + ["workers"] * (CASES >= 2000)),
+        data_kind=st.sampled_from(DATA_KINDS),
         has_scheduler=st.booleans(),
         finder_is_shared=st.booleans(),
     )
@@ -321,6 +347,7 @@ class Twins(RuleBasedStateMachine):
         set_random_state(self.states[id(course)])
         course.fails_in, course.countdown = fault, after
         course.loose.fails_in = fault
+        course.samples.num_left.value = after if fault == "sample" else -1
         with contextlib.ExitStack() as stack:
             stack.enter_context(warnings.catch_warnings())
             warnings.simplefilter("ignore")
@@ -346,6 +373,7 @@ class Twins(RuleBasedStateMachine):
                         self.fail_on(trainer, EVENTS[int(fault[6:])])
                     trainer.run(Again(course) if fault == "loader" else course.loader)
         course.fails_in = course.loose.fails_in = ""
+        course.samples.num_left.value = -1
         self.states[id(course)] = random_state()
         self.forget_handlers()
         self.compare()
