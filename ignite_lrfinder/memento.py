@@ -68,6 +68,7 @@ class Memento:
         self._restorers: list[tuple[str, Restorer]] = []
         self._name = ""
         self._slots: dict[type, tuple[str, ...]] = {}
+        self._kept: dict[object, Kept] = {}
         # Beside its id each object is held itself: an id is unique only while its object lives.
         self._seen: dict[int, object] = {}
 
@@ -110,6 +111,7 @@ class Memento:
     def forget(self) -> None:
         """Let go of everything that was noted."""
         self._restorers.clear()
+        self._kept.clear()
         self._seen.clear()
 
     def _add(self, put_back: Callable[..., object], *args: object) -> None:
@@ -142,8 +144,17 @@ class Memento:
             )
         if not tensors.has_values(tensor) or (self._is_data and _is_bulk(tensor)):
             return ()
-        self._add(tensors.restorer(tensor, self._keep))
+        self._add(tensors.restorer(tensor, self._keep_once))
         return [tensor.grad if tensor.is_leaf else None, *self._note_attributes(tensor)]
+
+    def _keep_once(self, tensor: torch.Tensor) -> Kept:
+        """Keep the values of a tensor, but once for all tensors that are of the same memory."""
+        place = tensors.place_of(tensor)
+        if place is None:
+            return self._keep(tensor)
+        if place not in self._kept:
+            self._kept[place] = self._keep(tensor)
+        return self._kept[place]
 
     def _note_array(self, array: np.ndarray) -> Iterable[object]:
         """Note an array's values, and the mask of a masked one among its attributes."""

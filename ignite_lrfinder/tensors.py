@@ -20,6 +20,15 @@ def has_values(tensor: torch.Tensor) -> bool:
     return tensor.is_nested or tensor.numel() == 0 or tensor.untyped_storage().nbytes() > 0
 
 
+def place_of(tensor: torch.Tensor) -> object | None:
+    """Return what tells which memory a tensor shows, and how; None where that cannot be told."""
+    is_usual = type(tensor) in (torch.Tensor, torch.nn.Parameter)
+    if not is_usual or tensor.layout != torch.strided or tensor.is_nested or not tensor.data_ptr():
+        return None
+    how = (tensor.dtype, tensor.shape, tensor.stride(), tensor.is_conj(), tensor.is_neg())
+    return (tensor.device, tensor.data_ptr(), *how)
+
+
 def devices_of(*objects: object) -> set[torch.device]:
     """Return the devices on which some modules and optimizers have their parameters."""
     devices: set[torch.device] = set()

@@ -17,6 +17,7 @@ from torch import nn
 
 from ignite_lrfinder.errors import LRFinderError
 from ignite_lrfinder.memento import Memento
+from ignite_lrfinder.storage import Kept, in_host_memory
 
 
 class Plain:
@@ -381,3 +382,35 @@ def test_forgetting_lets_go_of_objects_and_copies() -> None:
     assert obj.count == 7
     del obj
     assert watch() is None
+
+
+def test_memory_that_two_tensors_share_is_kept_once() -> None:
+    """Tied parameters, and others of the very same memory, cost one copy and all come back."""
+    weight = nn.Parameter(torch.arange(6.0))
+    tied, other_way, part = nn.Parameter(weight.data), weight.data.view(2, 3), weight.data[1:]
+    kept: list[torch.Size] = []
+
+    def keep(tensor: torch.Tensor) -> Kept:
+        kept.append(tensor.shape)
+        return in_host_memory(tensor)
+
+    memento = Memento(keep=keep)
+    memento.remember("weights", [weight, weight, tied, other_way, part, weight.data])
+    assert kept == [(6,), (2, 3), (5,)]
+    with torch.no_grad():
+        weight.zero_()
+    assert memento.restore() == {}
+    assert tied.tolist() == [0, 1, 2, 3, 4, 5]
+    assert other_way.tolist() == [[0, 1, 2], [3, 4, 5]]
+
+
+def test_two_views_of_a_number_in_the_same_memory_are_two() -> None:
+    """A conjugate has the memory of what it is made of, and other values."""
+    number = torch.tensor([1 + 2j])
+    held = [number, number.conj(), torch.empty(0), torch.empty(0)]
+    memento = Memento(keep=in_host_memory)
+    memento.remember("numbers", held)
+    number.zero_()
+    assert memento.restore() == {}
+    assert held[0].tolist() == [1 + 2j]
+    assert held[1].tolist() == [1 - 2j]
