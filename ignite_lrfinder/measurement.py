@@ -71,7 +71,7 @@ class Measurement:
     @property
     def smoothed_loss(self) -> float:
         """The moving average at the latest of these points."""
-        return self._monitor.smoothed[-1]
+        return self._monitor.smoothed[len(self) - 1]
 
     @property
     def table(self) -> Lrs:
@@ -91,7 +91,7 @@ class Measurement:
     @property
     def smoothed_losses(self) -> NDArray[np.float64]:
         """The moving average of the losses, which decides on divergence."""
-        return np.array(self._monitor.smoothed)
+        return np.array(self._monitor.smoothed[: len(self)])
 
     def take(self, output: object) -> StopReason | None:
         """Take the output of an iteration; if it took a step, make a point and go on to the next.
@@ -215,8 +215,10 @@ class Measurement:
     def _judge(self, ending: StopReason | None = None, *, is_collective: bool = True) -> None:
         """Read the losses of the latest points, up to the first at which to stop."""
         for loss in self._recorder.read(ending, is_collective=is_collective):
+            # In this order, and the reason last: an interrupt may fall between any two.
+            reason = self._monitor.update(loss)
             self._losses.append(loss)
-            self.reason = self._monitor.update(loss)
+            self.reason = reason
             if self.reason is not None:
                 return
         self.reason = self._recorder.ending

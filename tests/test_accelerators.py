@@ -228,7 +228,7 @@ def test_a_sweep_hardly_waits_for_the_gpu(optimizer: str) -> None:
     ) as trainer:
         swept = syncs(lambda: trainer.run(batches))
     assert len(finder.result) == 120
-    assert syncs(lambda: torch.ones(1, device="cuda").item()) == 1
+    assert syncs(lambda: torch.ones(1, device="cuda").item()) >= 1
     assert swept - bare <= 120 / 10 + 5
 
 

@@ -8,11 +8,12 @@ import threading
 import types
 from collections.abc import Callable, Iterator
 
+import numpy as np
 import pytest
 import torch
 from conftest import Training
 
-from ignite_lrfinder import FastaiLRFinder
+from ignite_lrfinder import FastaiLRFinder, LRFinderError
 from ignite_lrfinder.interrupts import Interrupts
 
 
@@ -96,17 +97,16 @@ def test_a_handler_that_was_set_meanwhile_stays() -> None:
 
 
 class InterruptAtLine:
-    """Raise SIGINT at the n-th line that `attach` and `Interrupts` run."""
+    """Raise SIGINT at the n-th line that some functions run, each given by its file and name."""
 
-    def __init__(self, n: int) -> None:
+    def __init__(self, n: int, *functions: tuple[str, str]) -> None:
         self.lines_left = n
+        self.functions = functions
 
     def __call__(self, frame: types.FrameType, event: str, arg: object) -> object:
-        name = frame.f_code.co_filename
-        is_ours = name.endswith("interrupts.py") or (
-            name.endswith("finder.py") and frame.f_code.co_name == "attach"
-        )
-        return self.at_line if is_ours or name.endswith("signal.py") else None
+        file, name = os.path.basename(frame.f_code.co_filename), frame.f_code.co_name
+        is_meant = any(file == f and name.startswith(n) for f, n in self.functions)
+        return self.at_line if is_meant else None
 
     def at_line(self, frame: types.FrameType, event: str, arg: object) -> object:
         if event == "line":
@@ -128,7 +128,9 @@ def test_ctrl_c_at_any_line_of_attach_leaves_no_trace(
     is_hit = True
     while is_hit:
         num_lines += 1
-        trace = InterruptAtLine(num_lines)
+        trace = InterruptAtLine(
+            num_lines, ("interrupts.py", ""), ("finder.py", "attach"), ("signal.py", "")
+        )
         finder = FastaiLRFinder()
         debugger = sys.gettrace()
         sys.settrace(trace)  # type: ignore[arg-type]  # a callable object
@@ -148,3 +150,49 @@ def test_ctrl_c_at_any_line_of_attach_leaves_no_trace(
         after = list(training.model.parameters())
         assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
     assert num_lines > 40
+
+
+@pytest.mark.usefixtures("default_sigint")
+@pytest.mark.filterwarnings("ignore:Run completed without loss diverging:UserWarning")
+def test_ctrl_c_at_any_line_of_a_measurement_leaves_what_was_measured(
+    make_training: Callable[..., Training],
+) -> None:
+    """Wherever it falls, the interrupt comes out, and the result has whole points and no others."""
+    files = ("measurement.py", "recorder.py", "divergence.py", "sweep.py", "stepping.py")
+    training = make_training("sgd-momentum")
+    before = [p.detach().clone() for p in training.model.parameters()]
+    rng = torch.get_rng_state()
+    whole = sweep_with(training, None).result
+    num_lines, num_points = 0, set()
+    is_hit = True
+    while is_hit:
+        num_lines += 1
+        torch.set_rng_state(rng)
+        trace = InterruptAtLine(num_lines, *((file, "") for file in files))
+        finder = sweep_with(training, trace)
+        is_hit = trace.lines_left <= 0
+        with contextlib.suppress(LRFinderError):
+            result = finder.result
+            num_points.add(len(result))
+            assert np.array_equal(result.losses, whole.losses[: len(result)])
+            assert np.array_equal(result.smoothed_losses, whole.smoothed_losses[: len(result)])
+        after = list(training.model.parameters())
+        assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+    assert num_points == {0, 1, 2, 3, 4}
+
+
+def sweep_with(training: Training, trace: InterruptAtLine | None) -> FastaiLRFinder:
+    """Sweep over four points, the last of which comes up for judging alone, and be interrupted."""
+    finder = FastaiLRFinder()
+    debugger = sys.gettrace()
+    if trace is not None:
+        sys.settrace(trace)  # type: ignore[arg-type]  # a callable object
+    try:
+        with (
+            contextlib.suppress(KeyboardInterrupt),
+            finder.attach(training.trainer, training.to_save, num_iter=4, end_lr=1e-2) as trainer,
+        ):
+            trainer.run(training.loader)
+    finally:
+        sys.settrace(debugger)
+    return finder
