@@ -205,23 +205,34 @@ def seconds(run: Callable[[], object], device: torch.device) -> float:
 def measure_iterations(
     width: int, num_iter: int, rounds: int, device: torch.device, *, is_reading: bool
 ) -> None:
-    """Print what a step costs under each finder, over Ignite's bare run and a bare loop."""
+    """Print what a sweep costs for each step and once, over Ignite's bare run.
+
+    Each is run over so many steps and over a fifth of them; what the two differ by is for steps.
+    """
     runs = {name: run for name, run in RUNS.items() if _is_installed(name)}
-    times: dict[str, list[float]] = {name: [] for name in runs}
+    lengths = (num_iter // 5, num_iter)
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in runs}
     for _ in range(rounds + 1):
         for name, run in runs.items():
-            setup = Setup(width, num_iter, device, is_reading=is_reading)
-            with quiet():
-                times[name].append(seconds(lambda run=run, setup=setup: run(setup), device))
+            taken: list[float] = []
+            for length in lengths:
+                setup = Setup(width, length, device, is_reading=is_reading)
+                with quiet():
+                    taken.append(seconds(lambda run=run, setup=setup: run(setup), device))
+            each = (taken[1] - taken[0]) / (lengths[1] - lengths[0])
+            times[name].append((each, taken[1] - each * num_iter))
     # The first round warms up.
-    times = {name: taken[1:] for name, taken in times.items()}
-    output = "a number" if is_reading else "a tensor"
-    print(f"\n{num_iter} points, the train step returns {output}")
-    print(f"{'':<28}us for each  over Ignite  over loop")
-    for name, taken in times.items():
-        each = 1e6 * statistics.median(taken) / num_iter
-        over = [_ratio(taken, times[base]) for base in ("bare Ignite", "bare loop")]
-        print(f"{name:<28}{each:>11.0f}  {over[0]:>+11.1%}  {over[1]:>+9.1%}")
+    eachs = {name: [each for each, _ in taken[1:]] for name, taken in times.items()}
+    onces = {name: [once for _, once in taken[1:]] for name, taken in times.items()}
+    print(f"\n{num_iter} steps, which return {'a number' if is_reading else 'a tensor'}")
+    print(f"{'':<20}{'us for each':>12}{'over Ignite':>13}{'over loop':>11}{'once, ms':>10}")
+    for name in runs:
+        each = 1e6 * statistics.median(eachs[name])
+        over = [_ratio(eachs[name], eachs[base]) for base in ("bare Ignite", "bare loop")]
+        once = statistics.median(
+            a - b for a, b in zip(onces[name], onces["bare Ignite"], strict=True)
+        )
+        print(f"{name:<20}{each:>12.0f}{over[0]:>+13.1%}{over[1]:>+11.1%}{1e3 * once:>10.1f}")
 
 
 def measure_snapshot(num_parameters: int, rounds: int, device: torch.device) -> None:
@@ -328,21 +339,22 @@ def _is_installed(name: str) -> bool:
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description="Measure what finders cost.")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--num-iter", type=int, default=1000, help="a multiple of 50")
+    parser.add_argument("--rounds", type=int, default=25)
+    parser.add_argument("--num-iter", type=int, default=500, help="a multiple of 250")
     parser.add_argument("--parameters", type=int, default=100_000_000)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     args = parser.parse_args()
     device = torch.device(args.device)
     torch.set_num_threads(1)
     name = torch.cuda.get_device_name() if device.type == "cuda" else "one thread of the CPU"
-    print(f"torch {torch.__version__}, {name}; medians of {args.rounds} rounds")
+    print(f"torch {torch.__version__}, {name}; medians of {args.rounds} rounds, a fifth where slow")
     # About half a millisecond for each step on a CPU, and some twenty.
-    for width, num_iter in ((300, args.num_iter), (2500, 100)):
-        for is_reading in (True, False):
-            measure_iterations(width, num_iter, args.rounds, device, is_reading=is_reading)
-    measure_snapshot(args.parameters, max(1, args.rounds // 2), device)
-    measure_import(args.rounds)
+    for is_reading in (True, False):
+        measure_iterations(300, args.num_iter, args.rounds, device, is_reading=is_reading)
+    slow = max(1, args.rounds // 5)
+    measure_iterations(2500, 250, slow, device, is_reading=True)
+    measure_snapshot(args.parameters, slow, device)
+    measure_import(slow)
 
 
 if __name__ == "__main__":
