@@ -11,7 +11,7 @@ from ignite_lrfinder.memento import Memento
 
 
 class DataSource:
-    """Keep a loader as it is now, and lend the sweep workers of its own.
+    """Keep a loader as it is now, and let it lend the sweep workers of its own.
 
     Remembered are the random generators, counters and orders (one-dimensional arrays) of the
     loader, its samplers, data sets and transforms; the data itself is not copied. Worker processes
@@ -26,7 +26,6 @@ class DataSource:
         self._memento = Memento(is_opaque=_is_not_data, is_data=True)
         self._memento.remember("the data loader", data)
         self._iterators: list[object] = []
-        self.lend()
 
     def lend(self) -> None:
         """Let each loader make new iterators, with workers that belong to the sweep."""

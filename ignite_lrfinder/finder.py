@@ -176,7 +176,8 @@ class FastaiLRFinder:
         validation = Validation(arguments.val_loss, trainer, (*to_save.values(), *trained))
         kept: dict[Engine, KeepHandlers] = {trainer: keep_handlers}
         kept |= {engine: kept_of(engine, keep_handlers) for engine in validation.evaluators}
-        with Interrupts() as interrupts:
+        # What is to be undone is undone backwards, and a step that fails does not keep back others.
+        with Interrupts() as interrupts, contextlib.ExitStack() as undo:
             before = Snapshot(
                 trainer,
                 to_save,
@@ -185,8 +186,15 @@ class FastaiLRFinder:
                 others=(*kept_reporters(kept), *scalers, *trained, *validation.loaders),
                 opaque=(*map(handler_table, kept), *map(event_list, kept)),
             )
+            undo.callback(before.restore)
+            undo.callback(self._end_block, trainer)
+            self._begin_block(trainer)
             steps = StepWatch(arguments.optimizer, scalers, graphs_among(references))
+            undo.callback(steps.remove)
             mutings = [Muting(engine, keep, steps.hold_lr) for engine, keep in kept.items()]
+            for muting in mutings:
+                undo.callback(muting.undo)
+                muting.mute()
             hooks = SweepHooks(
                 trainer,
                 arguments,
@@ -197,29 +205,16 @@ class FastaiLRFinder:
                 progress=Progress() if arguments.is_showing else None,
                 on_result=self._keep_result,
             )
-            interrupted_run = pending_run(trainer)
+            undo.callback(hooks.remove)
+            hooks.add()
+            undo.callback(end_run, trainer, pending_run(trainer))
+            start_afresh(trainer)
             try:
-                self._begin_block(trainer)
-                for muting in mutings:
-                    muting.mute()
-                hooks.add()
-                start_afresh(trainer)
-                try:
-                    interrupts.allow()
-                    yield trainer
-                finally:
-                    # An interrupt may still fall before this, but none between it and the undoing.
-                    interrupts.is_deferring = True
+                interrupts.allow()
+                yield trainer
             finally:
-                with contextlib.ExitStack() as undo:
-                    # Last comes first, and a step that fails does not keep back the others.
-                    undo.callback(before.restore)
-                    undo.callback(self._end_block, trainer)
-                    for muting in mutings:
-                        undo.callback(muting.undo)
-                    undo.callback(steps.remove)
-                    undo.callback(hooks.remove)
-                    undo.callback(end_run, trainer, interrupted_run)
+                # An interrupt may still fall before this, but none between it and the undoing.
+                interrupts.is_deferring = True
 
     @property
     def result(self) -> LRFinderResult:

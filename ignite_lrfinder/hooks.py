@@ -87,7 +87,8 @@ class SweepHooks:
     def remove(self) -> None:
         """Take the hooks away, and make a result if the run did not come to its end."""
         for event, handler in self._handlers:
-            self._trainer.remove_event_handler(handler, event)
+            if self._trainer.has_event_handler(handler, event):
+                self._trainer.remove_event_handler(handler, event)
         self._handlers.clear()
         vars(self._trainer).pop("set_data", None)
         if self._progress is not None:
@@ -97,8 +98,9 @@ class SweepHooks:
 
     def _add_handler(self, event: Events, handler: Callable[..., None]) -> None:
         """Add one of the hooks to the trainer."""
-        self._trainer.add_event_handler(event, handler)
+        # Noted first: Ctrl-C may fall between the two.
         self._handlers.append((event, handler))
+        self._trainer.add_event_handler(event, handler)
 
     def _take_data(self, engine: Engine) -> None:
         """Note the trainer's data and length, before a handler or an iterator changes them."""

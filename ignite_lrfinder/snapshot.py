@@ -81,16 +81,20 @@ class Snapshot:
             for _, attributes in self._attributes:
                 self._memento.remember("trainer", *attributes.values())
             self._memento.remember("handlers", *others)
+            self._random_states = global_states()
+            for data in self._met_data:
+                self.add_data(data)
         except BaseException:
+            for source in reversed(self._sources):
+                source.restore()
             self._forget()
             raise
-        for data in self._met_data:
-            self.add_data(data)
-        self._random_states = global_states()
 
     def add_data(self, data: object) -> None:
         """Remember what the sweep is about to draw batches from."""
-        self._sources.append(DataSource(data))
+        source = DataSource(data)
+        self._sources.append(source)
+        source.lend()
 
     def restore(self) -> None:
         """Put everything back, each object on its own.

@@ -29,6 +29,13 @@ from ignite_lrfinder.data_source import DataSource, is_loader_iterator
 INDICES: Any = list(range(24))  # a list is no Dataset to a type checker
 
 
+def lent(source: object) -> DataSource:
+    """Remember a source of data and let it be drawn from, as a sweep does."""
+    before = DataSource(source)
+    before.lend()
+    return before
+
+
 def seeded() -> torch.Generator:
     """Make a generator that only one object draws from."""
     return torch.Generator().manual_seed(11)
@@ -182,7 +189,7 @@ def test_batches_go_on_where_they_were(kind: str, how: str) -> None:
     expected_first = torch.get_rng_state()
     torch.manual_seed(1)
     batches(unused)
-    before = DataSource(source)
+    before = lent(source)
     for _ in range(3):
         next(iter(source)) if how == "part" else batches(source)
     assert before.restore() == {}
@@ -195,7 +202,7 @@ def test_batches_go_on_where_they_were(kind: str, how: str) -> None:
 def test_two_loaders_may_share_a_generator() -> None:
     """A generator that is reached twice is restored to one state."""
     source, unused = sharing(), sharing()
-    before = DataSource(source)
+    before = lent(source)
     for loader in source:
         batches(loader)
     before.restore()
@@ -210,7 +217,7 @@ def test_the_epoch_of_a_distributed_sampler_comes_back() -> None:
     sampler = DistributedSampler(data(), num_replicas=2, rank=0)
     sampler.set_epoch(3)
     order = list(sampler)
-    before = DataSource(DataLoader(data(), 4, sampler=sampler))
+    before = lent(DataLoader(data(), 4, sampler=sampler))
     sampler.set_epoch(8)
     assert list(sampler) != order
     before.restore()
@@ -221,7 +228,7 @@ def test_the_epoch_of_a_distributed_sampler_comes_back() -> None:
 def test_samples_are_not_copied_and_orders_are() -> None:
     """What was written to an array stays, where it has several dimensions, and else is undone."""
     samples = torch.utils.data.TensorDataset(torch.ones(4, 2), torch.arange(4))
-    before = DataSource(DataLoader(samples))
+    before = lent(DataLoader(samples))
     for tensor in samples.tensors:
         tensor.zero_()
     before.restore()
@@ -247,7 +254,7 @@ def test_an_optimizer_that_data_refers_to_is_not_data() -> None:
     """What belongs to the snapshot is left to the snapshot."""
     parameter = torch.nn.Parameter(torch.ones(1))
     optimizer = torch.optim.SGD([parameter], lr=0.1)
-    before = DataSource(DataLoader(Pinned(optimizer)))
+    before = lent(DataLoader(Pinned(optimizer)))
     optimizer.param_groups[0]["lr"] = 0.5
     before.restore()
     assert optimizer.param_groups[0]["lr"] == 0.5
@@ -256,13 +263,13 @@ def test_an_optimizer_that_data_refers_to_is_not_data() -> None:
 @pytest.mark.parametrize("source", [None, 3, range(5), iter([1, 2])], ids=type)
 def test_data_without_state_is_no_error(source: object) -> None:
     """No data, a range and a bare iterator are taken as they are."""
-    assert DataSource(source).restore() == {}
+    assert lent(source).restore() == {}
 
 
 def test_a_one_shot_iterator_is_not_drawn_from() -> None:
     """Looking at the data takes no item from it."""
     items = iter([1, 2, 3])
-    DataSource(items).restore()
+    lent(items).restore()
     assert list(items) == [1, 2, 3]
 
 
@@ -289,7 +296,7 @@ def test_workers_are_lent_for_the_sweep_and_ended(
     if is_used:
         batches(loader)
     iterator, pids = loader._iterator, worker_pids()
-    before = DataSource(loader)
+    before = lent(loader)
     assert loader._iterator is None
     batches(loader)
     held = loader._iterator  # as the traceback of an error may hold it
@@ -304,7 +311,7 @@ def test_workers_are_lent_for_the_sweep_and_ended(
 def test_workers_go_on_with_the_random_state_they_hold(persistent_loader: DataLoader) -> None:
     """The generators inside the workers have drawn nothing for the sweep."""
     batches(persistent_loader)
-    before = DataSource(persistent_loader)
+    before = lent(persistent_loader)
     batches(persistent_loader)
     before.restore()
     second = batches(persistent_loader)
