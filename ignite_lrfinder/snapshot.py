@@ -81,6 +81,7 @@ class Snapshot:
             for _, attributes in self._attributes:
                 self._memento.remember("trainer", *attributes.values())
             self._memento.remember("handlers", *others)
+            self._has_grad = torch.is_grad_enabled()
             self._random_states = global_states()
             for data in self._met_data:
                 self.add_data(data)
@@ -147,6 +148,7 @@ class Snapshot:
         # Last: what is called above may draw random numbers.
         for name, put_back in self._random_states:
             _attempt(name, failures, put_back)
+        torch.set_grad_enabled(self._has_grad)
         _attempt("device", failures, functools.partial(tensors.wait_for, self._devices))
         return failures
 

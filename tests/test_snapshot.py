@@ -152,6 +152,17 @@ def test_devices_are_done_before_anything_is_copied_and_after(
     assert seen[1:] == [stepped, bias.detach().numpy().tobytes()]
 
 
+@pytest.mark.parametrize("is_enabled", [True, False])
+def test_gradients_are_recorded_again_if_they_were(is_enabled: bool) -> None:
+    """A validation that fails before it turns gradients on again leaves them as they were."""
+    model, optimizer = trained()
+    with torch.set_grad_enabled(is_enabled):
+        snapshot = Snapshot(make_trainer(), {"model": model, "optimizer": optimizer}, "cpu")
+        torch.set_grad_enabled(not is_enabled)
+        snapshot.restore()
+        assert torch.is_grad_enabled() is is_enabled
+
+
 def test_parameters_come_back_by_the_optimizer_alone() -> None:
     """An optimizer brings its parameters and their gradients along."""
     model, optimizer = trained()
