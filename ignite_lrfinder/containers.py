@@ -8,7 +8,7 @@ import collections
 from typing import Any
 
 KINDS = (list, dict, set, collections.deque, bytearray, tuple)
-# What is of several is of the first; it has methods of its own.
+# An ordered dict, which is a dict too, keeps its order with methods of its own, so it comes first.
 _ALL_KINDS = (collections.OrderedDict, *KINDS)
 
 
@@ -60,7 +60,7 @@ def _is_same_element(now: Any, held: Any) -> bool:
         return True
     if type(now) is tuple and type(held) is tuple and len(now) == len(held) == 2:
         return now[0] is held[0] and now[1] is held[1]
-    return type(now) is bytes and now == held
+    return type(now) is type(held) is bytes and now == held
 
 
 def _kind_of(obj: object) -> Any:

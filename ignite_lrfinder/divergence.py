@@ -52,6 +52,9 @@ _REMEDIES = {
 }
 
 
+_ROUNDING = 1e-12
+
+
 class DivergenceMonitor:
     """Smooth the losses as they come and tell the first at which the sweep must stop.
 
@@ -66,8 +69,8 @@ class DivergenceMonitor:
 
     Attributes:
         smoothed: the smoothed losses.
-        harmless: a finite loss up to this one cannot end the sweep, whatever the losses between
-            the last that was taken and it, if they are harmless too.
+        harmless: losses that are finite and at most this high cannot end the sweep, however many
+            of them come before they are taken.
     """
 
     def __init__(self, smooth_f: float, diverge_th: float) -> None:
@@ -104,5 +107,6 @@ class DivergenceMonitor:
         scale = max(abs(self._best), first - self._best)
         self._limit = self._best + (self._diverge_th - 1) * scale
         if self._diverge_th >= 2:
-            lowest = max(self._diverge_th * first / 2, (2 - self._diverge_th) * first)
-            self.harmless = min(lowest, sys.float_info.max)
+            lowest = max(self._diverge_th * (first / 2), (2 - self._diverge_th) * first)
+            # The limits are rounded as well.
+            self.harmless = lowest - _ROUNDING * self._diverge_th * abs(first)

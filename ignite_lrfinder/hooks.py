@@ -149,6 +149,7 @@ class SweepHooks:
         reason = self._current.take(engine.state.output)
         if self._progress is not None:
             self._progress.update()
+            reason = self._current.reason
         if reason is None:
             return
         self._note_trial()

@@ -112,14 +112,14 @@ class Measurement:
             return self._take_with_care(loss)
         # Nearly all points come here, so as little is done as can be: each pays for it.
         self._recorder.unread.append([loss])
-        steps.has_stepped = False
+        steps.has_stepped = steps.is_skipped = False
         sweep.event_index += 1
         if sweep.write():
             steps.warn_of()
         return None
 
     def look(self) -> None:
-        """Judge the points that wait, if their losses are on the host: none of them ends it."""
+        """Judge the points that wait, if their losses are on the host."""
         if self.reason is None and not self._recorder.is_late:
             self._judge()
 
@@ -141,6 +141,8 @@ class Measurement:
         steps.hold_lr()
         if loss is not None:
             recorder.add(loss)
+        if recorder.is_late and not self._is_late:
+            self._is_late, self._next_look = True, 0
         if not steps.has_stepped and not steps.is_blind:
             self._next_look = 0
             self._do_without_step()
@@ -215,7 +217,7 @@ class Measurement:
     def _judge(self, ending: StopReason | None = None, *, is_collective: bool = True) -> None:
         """Read the losses of the latest points, up to the first at which to stop."""
         for loss in self._recorder.read(ending, is_collective=is_collective):
-            # In this order, and the reason last: an interrupt may fall between any two.
+            # In this order: where an interrupt falls between any two, there are whole points.
             reason = self._monitor.update(loss)
             self._losses.append(loss)
             self.reason = reason

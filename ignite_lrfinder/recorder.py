@@ -144,13 +144,18 @@ class LossRecorder:
             is_collective: average over the processes, all of which must then call this, or
                 `has_non_finite`.
         """
-        means = tuple([float(sum(losses) / len(losses)) for losses in _to_host(self.unread)])
+        means = tuple([_mean(losses) for losses in _to_host(self.unread)])
         self.unread.clear()
         if not (is_collective and self._is_distributed and self.ending is None):
             return means
         together = exchange(Message(means, ending=ending))
         self.ending = together.ending
         return together.losses
+
+
+def _mean(losses: list[float]) -> float:
+    """Return the mean of losses; of a single one itself, with its sign if it is zero."""
+    return losses[0] if len(losses) == 1 else sum(losses) / len(losses)
 
 
 def _to_host(points: list[list[Loss]]) -> list[list[float]]:

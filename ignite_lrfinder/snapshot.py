@@ -68,14 +68,13 @@ class Snapshot:
         self._sources: list[DataSource] = []
         self._keep = _storage(place)
         self._state_dicts: dict[str, tuple[Saveable, object]] = {}
-        self._opaque = (*opaque, trainer.state.dataloader)
+        self._opaque = {id(obj): obj for obj in (*opaque, trainer.state.dataloader)}
         self._memento = Memento(
-            keep=self._keep,
-            is_opaque=functools.partial(self._is_opaque, {id(obj) for obj in self._opaque}),
+            keep=self._keep_when_done,
+            is_opaque=self._is_opaque,
         )
         self._met_data: list[object] = [trainer.state.dataloader]
-        self._devices = tensors.devices_of(*to_save.values())
-        tensors.wait_for(self._devices)
+        self._devices: set[torch.device] = set()
         try:
             self._remember(to_save)
             for _, attributes in self._attributes:
@@ -152,9 +151,16 @@ class Snapshot:
         _attempt("device", failures, functools.partial(tensors.wait_for, self._devices))
         return failures
 
-    def _is_opaque(self, opaque: set[int], obj: object) -> bool:
+    def _keep_when_done(self, tensor: torch.Tensor) -> Kept:
+        """Keep the values of a tensor, which a stream of the train step's own may still write."""
+        if tensor.device not in self._devices:
+            self._devices.add(tensor.device)
+            tensors.wait_for([tensor.device])
+        return self._keep(tensor)
+
+    def _is_opaque(self, obj: object) -> bool:
         """Tell what the memento leaves alone, and note the sources of data among it."""
-        if id(obj) in opaque:
+        if id(obj) in self._opaque:
             return True
         if isinstance(obj, (DataLoader, Dataset, Sampler)):
             self._met_data.append(obj)

@@ -11,6 +11,7 @@ from torch.utils.hooks import RemovableHandle
 
 from ignite_lrfinder.sweep import LRSweep, OptimizerLike
 
+_NUM_SAMPLES = 1024
 _TRAIN_STEP = "the train step (a scheduler stepped in it?) or a handler added inside the block"
 
 
@@ -32,8 +33,8 @@ class StepWatch:
     Args:
         optimizer: the optimizer that is swept.
         scalers: the gradient scalers that may skip its steps.
-        graphs: the CUDA graphs of the train step. Where the learning rates are tensors, and as long
-            as no step was seen elsewhere, replaying one is taken for a step.
+        graphs: the CUDA graphs of the train step. Where the learning rates are tensors, replaying
+            the one that holds the optimizer's step is a step.
 
     Attributes:
         has_stepped: whether a step was taken since this was last set to False.
@@ -53,6 +54,7 @@ class StepWatch:
         self._optimizer = optimizer
         self._scalers = list(scalers)
         self._graphs = list(graphs)
+        self._stepping_graph: GraphLike | None = None
         self._has_own_steps = False
         self._sweep: LRSweep | None = None
         self._warned_of: set[str] = set()
@@ -78,7 +80,7 @@ class StepWatch:
             self._shadow(scaler, "step", self._take_scaler_step)
         # A learning rate that is a number was captured with its value.
         for graph in self._graphs if all(sweep.is_tensor) else ():
-            self._shadow(graph, "replay", self._replay)
+            self._shadow(graph, "replay", functools.partial(self._replay, graph))
 
     def remove(self) -> None:
         """Take the hooks away."""
@@ -152,11 +154,22 @@ class StepWatch:
             self.is_skipped = not self.has_stepped
         return output
 
-    def _replay(self, replay: Callable[[], object]) -> object:
-        """Replay a CUDA graph, which reads the learning rate where the tensor is."""
+    def _replay(self, graph: GraphLike, replay: Callable[[], object]) -> object:
+        """Replay a CUDA graph, which reads the learning rate where the tensor is.
+
+        As long as no step was seen, a look at what it changes tells whether it holds the step, or
+        only what comes before one. The look waits for the device.
+        """
         self._force_lr()
-        self.has_stepped = self.has_stepped or not self._has_own_steps
-        return replay()
+        if self._has_own_steps or self._stepping_graph is not None:
+            output = replay()
+        else:
+            before = _samples(self._optimizer)
+            output = replay()
+            if not all(map(torch.equal, before, _samples(self._optimizer))):
+                self._stepping_graph = graph
+        self.has_stepped = self.has_stepped or graph is self._stepping_graph
+        return output
 
     def _force_lr(self) -> None:
         """Set the learning rate; a tensor also if it looks untouched: `.data` leaves no mark."""
@@ -190,6 +203,15 @@ class StepWatch:
 def _is_capturing() -> bool:
     """Tell whether a CUDA graph is being captured, which would do for ever what is done now."""
     return torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()
+
+
+def _samples(optimizer: OptimizerLike) -> list[torch.Tensor]:
+    """Copy some of all that a step changes: parameters, momenta, the optimizer's own counters."""
+    parameters = [p for group in optimizer.param_groups for p in group.get("params", ())]
+    state = getattr(optimizer, "state", {})
+    held = [value for p in parameters for value in state.get(p, {}).values()]
+    tensors = [tensor for tensor in (*parameters, *held) if isinstance(tensor, torch.Tensor)]
+    return [tensor.detach().flatten()[:_NUM_SAMPLES].clone() for tensor in tensors]
 
 
 def _inner_optimizers(optimizer: OptimizerLike) -> list[torch.optim.Optimizer]:

@@ -161,7 +161,7 @@ class LRSweep(ParamScheduler):
 
     def is_overwritten(self) -> bool:
         """Tell whether something else set a learning rate since `write`, not reading a device."""
-        for group, before in zip(self.optimizer.param_groups, self._written):  # noqa: B905
+        for group, before in zip(self.optimizer.param_groups, self._written, strict=False):
             if group["lr"] is not before and _is_other(group["lr"], before):
                 return True
         return self.has_tensors and self._versions != [_version(lr) for lr in self._written]
@@ -169,7 +169,7 @@ class LRSweep(ParamScheduler):
 
 def _is_other(lr: object, before: object) -> bool:
     """Tell whether a learning rate is another than before, without reading one on a device."""
-    return isinstance(lr, torch.Tensor) or lr != before
+    return isinstance(lr, torch.Tensor) or isinstance(before, torch.Tensor) or lr != before
 
 
 def _tensor_or_none(lr: object) -> torch.Tensor | None:

@@ -29,17 +29,6 @@ def place_of(tensor: torch.Tensor) -> object | None:
     return (tensor.device, tensor.data_ptr(), *how)
 
 
-def devices_of(*objects: object) -> set[torch.device]:
-    """Return the devices on which some modules and optimizers have their parameters."""
-    devices: set[torch.device] = set()
-    for obj in objects:
-        if isinstance(obj, torch.nn.Module):
-            devices |= {tensor.device for tensor in (*obj.parameters(), *obj.buffers())}
-        elif isinstance(obj, torch.optim.Optimizer):
-            devices |= {p.device for group in obj.param_groups for p in group["params"]}
-    return devices
-
-
 def wait_for(devices: Iterable[torch.device]) -> None:
     """Wait until accelerators have done what was asked of them, on whatever stream."""
     for device in devices:

@@ -138,10 +138,25 @@ def test_harmless_losses_end_no_sweep(
     if monitor.harmless == -math.inf:
         assert diverge_th < 2  # a loss that rises by less than its scale always has to be seen
         return
-    assert first <= monitor.harmless < math.inf
+    assert first - 1e-11 * abs(first) <= monitor.harmless < math.inf
     for place in places:
         highest = min(monitor.harmless, abs(first) + 1e6)
         assert monitor.update(highest - place * (abs(first) + highest)) is None
+
+
+@pytest.mark.parametrize(
+    ("losses", "diverge_th"),
+    [([1.1, 0.55, 3.3000000000000003], 6.0), ([4e307, 2e307, 1.5e308], 5.0)],
+    ids=["rounded", "huge"],
+)
+def test_what_ends_a_sweep_by_a_hair_is_not_harmless(
+    losses: list[float], diverge_th: float
+) -> None:
+    """Where limits are rounded or overflow, a loss is rather looked at than waved through."""
+    monitor = DivergenceMonitor(0.0, diverge_th)
+    reasons = [monitor.update(loss) for loss in losses]
+    assert reasons == [None, None, StopReason.DIVERGED]
+    assert not losses[-1] <= monitor.harmless
 
 
 def test_a_negative_loss_may_go_on_falling() -> None:

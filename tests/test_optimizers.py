@@ -1,5 +1,6 @@
 """The finder on the optimizers and schedules that trainings have: exact, and without a trace."""
 
+import collections
 import dataclasses
 import math
 from collections.abc import Callable, Iterable
@@ -887,3 +888,35 @@ def test_a_policy_that_stands_already_takes_on_the_suggestion(
         train(one)
     assert len(used) == 24
     np.testing.assert_allclose(used, expected, rtol=1e-9)
+
+
+class WithoutParams(Optimizer):
+    """One of torch's by name, that keeps its parameter elsewhere than in its group."""
+
+    def __init__(self, parameter: nn.Parameter) -> None:
+        self.parameter = parameter
+        self.param_groups = [{"lr": 0.1}]
+        self.state = collections.defaultdict(dict)
+
+    def step(self, closure: object = None) -> None:  # type: ignore[override]
+        with torch.no_grad():
+            self.parameter -= self.param_groups[0]["lr"] * self.parameter.grad
+
+
+def test_a_group_that_names_no_parameters_is_swept() -> None:
+    """Only the learning rate of a group is asked for."""
+    parameter = nn.Parameter(torch.ones(2))
+    optimizer = WithoutParams(parameter)
+
+    def train_step(engine: Engine, batch: object) -> float:
+        parameter.grad = None
+        loss = parameter.square().sum()
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    finder = FastaiLRFinder()
+    with finder.attach(Engine(train_step), {"optimizer": optimizer}, num_iter=5) as trainer:
+        trainer.run([0] * 5)
+    assert len(finder.result) == 5
+    assert parameter.tolist() == [1, 1]

@@ -46,6 +46,12 @@ def test_an_accelerator_that_is_first_used_later_begins_again(
     is_started = True
     put_back()
     assert torch.rand(3, generator=device).tolist() == expected
+    # Seeded with the host by `torch.manual_seed`, which is put back only after it.
+    host_seed = torch.initial_seed()
+    torch.manual_seed(5)
+    device.manual_seed(5)
+    put_back()
+    assert device.initial_seed() == host_seed
 
 
 GENERATORS: dict[str, tuple[Callable[[], Any], Callable[[Any], object]]] = {

@@ -286,6 +286,45 @@ def test_a_loss_on_the_host_ends_the_sweep_with_its_own_step(
     )
 
 
+@pytest.mark.parametrize("index", [3, 30])
+def test_a_loss_on_a_device_among_others_is_read_with_the_next_ten(
+    monkeypatch: pytest.MonkeyPatch, index: int
+) -> None:
+    """However many losses on the host follow, nine more steps are the most."""
+    losses = np.where(np.arange(200) == index, np.nan, 1.0).tolist()
+    monkeypatch.setattr(
+        measurement, "loss_of", lambda loss: unread(loss) if math.isnan(loss) else float(loss)
+    )
+    result, num_steps = sweep_over(losses, np.float64)
+    assert len(result) == index + 1
+    assert num_steps <= len(result) + 9
+
+
+def test_a_skipped_step_that_was_taken_after_all_is_a_point_like_any_other() -> None:
+    """A scaler's skip says nothing of the micro-batches that come after a plain step."""
+    parameter = nn.Parameter(torch.ones(()))
+    optimizer = torch.optim.SGD([parameter], lr=1e-5)
+    scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
+
+    def train_step(engine: Engine, batch: object) -> float:
+        iteration = engine.state.iteration
+        if iteration == 5:
+            return 10.0
+        if iteration == 4:
+            parameter.grad = torch.tensor(math.inf)
+            scaler.scale(parameter.sum())
+            scaler.step(optimizer)
+            scaler.update()
+        parameter.grad = torch.zeros(())
+        optimizer.step()
+        return 1.0
+
+    finder, to_save = FastaiLRFinder(), {"optimizer": optimizer, "scaler": scaler}
+    with finder.attach(Engine(train_step), to_save, num_iter=8) as trainer:
+        trainer.run([0] * 20)
+    assert finder.result.losses.tolist() == [1, 1, 1, 1, 5.5, 1, 1, 1]
+
+
 @pytest.mark.parametrize("every", [3, 12])
 @pytest.mark.parametrize("index", range(24, 36))
 def test_a_micro_batch_that_is_not_finite_is_judged_the_same(

@@ -130,26 +130,24 @@ def test_devices_are_done_before_anything_is_copied_and_after(
 ) -> None:
     """What runs on other streams ends before values are kept or put back, and begins after."""
     model, optimizer = trained()
+    other = nn.Linear(1, 1)  # of no object in `to_save`
     seen: list[bytes] = []
-    bias = model.get_parameter("2.bias")
 
     def wait_for(devices: set[torch.device]) -> None:
-        assert devices == {torch.device("cpu")}
-        seen.append(bias.detach().numpy().tobytes())
+        assert list(devices) == [torch.device("cpu")]
+        seen.append(other.weight.detach().numpy().tobytes())
         if len(seen) == 1:
-            late()
-
-    def late() -> None:
-        with torch.no_grad():
-            bias.fill_(7.0)
+            with torch.no_grad():
+                other.weight.fill_(7.0)
 
     monkeypatch.setattr(tensors, "wait_for", wait_for)
-    snapshot = Snapshot(make_trainer(), {"model": model, "optimizer": optimizer}, "cpu")
-    step(model, optimizer)
-    stepped = bias.detach().numpy().tobytes()
+    snapshot = Snapshot(make_trainer(), {"optimizer": optimizer}, "cpu", others=(model, other))
+    with torch.no_grad():
+        other.weight.fill_(8.0)
+    stepped = other.weight.detach().numpy().tobytes()
     snapshot.restore()
-    assert bias.item() == 7.0
-    assert seen[1:] == [stepped, bias.detach().numpy().tobytes()]
+    assert other.weight.item() == 7.0
+    assert seen[1:] == [stepped, other.weight.detach().numpy().tobytes()]
 
 
 @pytest.mark.parametrize("is_enabled", [True, False])

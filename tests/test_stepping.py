@@ -285,14 +285,22 @@ def test_scalers_are_known_by_what_they_can_do() -> None:
 
 
 class Graph:
-    """A stand-in for a CUDA graph, which has captured an optimizer's step."""
+    """A stand-in for a CUDA graph, which has captured an optimizer's step or what precedes it."""
 
-    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
-        self.lr = optimizer.param_groups[0]["lr"]
+    def __init__(self, optimizer: torch.optim.Optimizer, *, has_step: bool = True) -> None:
+        self.group = optimizer.param_groups[0]
+        self.lr = self.group["lr"]
+        self.has_step = has_step
         self.used: list[float] = []
 
     def replay(self) -> None:
-        self.used.append(float(self.lr))
+        [parameter] = self.group["params"]
+        with torch.no_grad():
+            if self.has_step:
+                self.used.append(float(self.lr))
+                parameter.sub_(self.lr * parameter.grad)
+            else:
+                parameter.grad.add_(1)
 
 
 def with_tensor_lr() -> torch.optim.SGD:
@@ -303,28 +311,40 @@ def with_tensor_lr() -> torch.optim.SGD:
 
 
 def test_a_graph_that_is_replayed_takes_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where nothing else steps, a replay does, at the rate of the sweep, and is given back."""
+    """A replay of the step is one, at the rate of the sweep, and the graph is given back."""
     monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
     optimizer = with_tensor_lr()
     graph = Graph(optimizer)
     with watching(optimizer, graph) as watch:
-        assert not watch.has_stepped
-        graph.lr.data.fill_(9.0)
-        graph.replay()
-        assert watch.has_stepped
-    assert graph.used == [0.25]
+        for _ in range(2):
+            assert not watch.has_stepped
+            graph.lr.data.fill_(9.0)
+            graph.replay()
+            assert watch.has_stepped
+            watch.has_stepped = False
+    assert graph.used == [0.25, 0.25]
     assert "replay" not in vars(graph)
 
 
 def test_a_graph_of_less_than_the_step_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Once the optimizer was seen to step by itself, a replay is the work before a step."""
+    """What a graph does before the optimizer steps, or another graph has the step, is no step."""
     monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
     optimizer = with_tensor_lr()
-    graph = Graph(optimizer)
-    with watching(optimizer, graph) as watch:
+    before, step = Graph(optimizer, has_step=False), Graph(optimizer)
+    with watching(optimizer, before, step) as watch:
+        for _ in range(2):
+            for _ in range(3):
+                before.replay()
+                assert not watch.has_stepped
+            step.replay()
+            assert watch.has_stepped
+            watch.has_stepped = False
+    with watching(optimizer, before) as watch:
+        before.replay()
+        assert not watch.has_stepped
         optimizer.step()
         watch.has_stepped = False
-        graph.replay()
+        before.replay()
         assert not watch.has_stepped
 
 

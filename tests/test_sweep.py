@@ -106,5 +106,10 @@ def test_a_write_by_others_is_noticed(dtype: torch.dtype | None) -> None:
         sweep.write()
         assert not sweep.is_overwritten()
     if dtype is not None:
+        # As large, but no longer the tensor that a captured step reads.
+        tensor = optimizer.param_groups[1]["lr"]
+        optimizer.param_groups[1]["lr"] = 2.0
+        assert sweep.is_overwritten()
+        optimizer.param_groups[1]["lr"] = tensor
         optimizer.param_groups[0]["lr"].fill_(7.0)
         assert sweep.is_overwritten()
