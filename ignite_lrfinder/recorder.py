@@ -12,7 +12,8 @@ import torch
 from ignite_lrfinder.divergence import StopReason
 from ignite_lrfinder.lockstep import MAX_POINTS, Message, exchange
 
-# Losses on the host are there to be read; only the work of it waits, to be done in one go.
+# Losses on the host are there to be read; only the work of it waits, to be done in one go. Those on
+# a device wait for `MAX_POINTS`: reading costs about as much as launching some ten small kernels.
 _MAX_POINTS_ON_HOST = 100
 
 _OUTPUT = "the trainer's output"
@@ -157,7 +158,6 @@ def _mean(losses: list[float]) -> float:
 
 def _to_host(points: list[list[Loss]]) -> list[list[float]]:
     """Read the losses of points, those on one device with a single transfer."""
-    # A wait on the device costs about as much as launching some ten small kernels.
     tensors: dict[tuple[torch.device, torch.dtype], list[torch.Tensor]] = {}
     for loss in itertools.chain.from_iterable(points):
         if isinstance(loss, torch.Tensor):

@@ -9,7 +9,7 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 import torch
-from ignite.engine import Engine
+from ignite.engine import Engine, Events
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -19,6 +19,18 @@ torch.set_num_threads(1)
 
 HAS_MAX_ITERS = "max_iters" in inspect.signature(Engine.run).parameters
 """Whether this Ignite counts runs in iterations too, as it does from 0.5.5 on."""
+
+EVENTS = [
+    Events.STARTED,
+    Events.EPOCH_STARTED,
+    Events.GET_BATCH_STARTED,
+    Events.GET_BATCH_COMPLETED,
+    Events.ITERATION_STARTED,
+    Events.ITERATION_COMPLETED,
+    Events.EPOCH_COMPLETED,
+    Events.COMPLETED,
+]
+"""What fires in every run, in the order of the first iteration."""
 
 OPTIMIZERS: dict[str, Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]] = {
     "sgd-momentum": lambda p: torch.optim.SGD(p, lr=1e-3, momentum=0.9, nesterov=True),

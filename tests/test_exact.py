@@ -283,6 +283,22 @@ def test_a_scheduler_in_the_train_step_changes_no_point(
     probe.assert_exact(result, 9)
 
 
+@pytest.mark.parametrize("num_steps", [1, 2, 5])
+def test_a_late_write_after_the_step_is_named(num_steps: int) -> None:
+    """One write is warned of at whichever point it comes, though the next point overrules it."""
+    probe = Probe.make(1e-3)
+
+    def train_step(engine: Engine, batch: object) -> float:
+        probe.step()
+        if engine.state.iteration == num_steps:
+            probe.optimizer.param_groups[0]["lr"] = 9.0
+        return probe.loss(engine)
+
+    with pytest.warns(UserWarning, match="written by the train step"):
+        result = probe.sweep(Engine(train_step), num_iter=9)
+    probe.assert_exact(result, 9)
+
+
 EVENTS = [
     Events.EPOCH_STARTED,
     Events.GET_BATCH_STARTED,

@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 import numpy as np
 import pytest
 import torch
-from conftest import OPTIMIZERS, Net, data, seed_all
+from conftest import EVENTS, OPTIMIZERS, Net, data, seed_all
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -47,16 +47,6 @@ from ignite_lrfinder.storage import OnDisk
 PACKAGE = os.path.dirname(ignite_lrfinder.__file__)
 CASES = int(os.environ.get("FAULT_CASES", "200"))
 BATCHES = 6
-EVENTS = [
-    Events.STARTED,
-    Events.EPOCH_STARTED,
-    Events.GET_BATCH_STARTED,
-    Events.GET_BATCH_COMPLETED,
-    Events.ITERATION_STARTED,
-    Events.ITERATION_COMPLETED,
-    Events.EPOCH_COMPLETED,
-    Events.COMPLETED,
-]
 
 
 class Fault(Exception):  # it is no error of anything

@@ -13,6 +13,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from ignite_lrfinder import FastaiLRFinder, LRFinderError, LRFinderResult, StopReason
+from ignite_lrfinder.engine import handler_table
 
 NEVER_DIVERGED = "ignore:Run completed without loss diverging:UserWarning"
 
@@ -405,3 +406,22 @@ def test_an_output_that_is_no_loss_is_an_error_of_the_run() -> None:
         sweep.run(num_iter=6)
     result = sweep.run(num_iter=6, output_transform=lambda output: {"loss": output[1]})
     assert result.losses.tolist() == [2.0] * 6
+
+
+def test_a_hook_is_taken_away_even_if_an_interrupt_came_as_it_was_added(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Ctrl-C right after a handler was added to the trainer leaves none behind."""
+    sweep = Sweep()
+    add = sweep.trainer.add_event_handler
+
+    def interrupted(event: Events, handler: Callable[..., object]) -> object:
+        added = add(event, handler)
+        if event is Events.ITERATION_COMPLETED:
+            raise KeyboardInterrupt
+        return added
+
+    monkeypatch.setattr(sweep.trainer, "add_event_handler", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        sweep.run(num_iter=6)
+    assert not any(handler_table(sweep.trainer).values())

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import HAS_MAX_ITERS, OPTIMIZERS, Net, Training, data, seed_all
+from conftest import EVENTS, HAS_MAX_ITERS, OPTIMIZERS, Net, Training, data, seed_all
 from ignite.engine import Engine, Events
 from ignite.handlers import EMAHandler, LinearCyclicalScheduler
 from ignite.metrics import RunningAverage
@@ -321,18 +321,7 @@ def raise_error(engine: Engine) -> None:
 @pytest.mark.parametrize("moment", ["fresh", "interrupted"])
 @pytest.mark.parametrize(
     "event",
-    [
-        Events.STARTED,
-        Events.EPOCH_STARTED,
-        Events.GET_BATCH_STARTED,
-        Events.GET_BATCH_COMPLETED,
-        Events.ITERATION_STARTED,
-        Events.ITERATION_COMPLETED,
-        Events.EPOCH_COMPLETED,
-        Events.COMPLETED,
-        Events.TERMINATE,
-        Events.DATALOADER_STOP_ITERATION,
-    ],
+    [*EVENTS, Events.TERMINATE, Events.DATALOADER_STOP_ITERATION],
     ids=lambda event: event.name.lower(),
 )
 def test_an_exception_at_any_event_leaves_no_trace(
