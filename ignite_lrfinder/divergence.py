@@ -108,5 +108,6 @@ class DivergenceMonitor:
         self._limit = self._best + (self._diverge_th - 1) * scale
         if self._diverge_th >= 2:
             lowest = max(self._diverge_th * (first / 2), (2 - self._diverge_th) * first)
-            # The limits are rounded as well.
-            self.harmless = lowest - _ROUNDING * self._diverge_th * abs(first)
+            # The limits are rounded as well, the tiniest of them coarsely.
+            slack = _ROUNDING * self._diverge_th * abs(first) + sys.float_info.min
+            self.harmless = lowest - slack

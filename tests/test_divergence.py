@@ -139,7 +139,7 @@ def test_harmless_losses_end_no_sweep(
     if monitor.harmless == -math.inf:
         assert diverge_th < 2  # a loss that rises by less than its scale always has to be seen
         return
-    # As high as the first loss, but for rounding; half of the least number is rounded to zero.
+    # As high as the first loss, but for rounding.
     assert first - 1e-11 * abs(first) - sys.float_info.min <= monitor.harmless < math.inf
     for place in places:
         highest = min(monitor.harmless, abs(first) + 1e6)
@@ -148,8 +148,12 @@ def test_harmless_losses_end_no_sweep(
 
 @pytest.mark.parametrize(
     ("losses", "diverge_th"),
-    [([1.1, 0.55, 3.3000000000000003], 6.0), ([4e307, 2e307, 1.5e308], 5.0)],
-    ids=["rounded", "huge"],
+    [
+        ([1.1, 0.55, 3.3000000000000003], 6.0),
+        ([4e307, 2e307, 1.5e308], 5.0),
+        ([4.814467e-318, 2.4e-318, 4.81447e-318], 2.0),
+    ],
+    ids=["rounded", "huge", "tiny"],
 )
 def test_what_ends_a_sweep_by_a_hair_is_not_harmless(
     losses: list[float], diverge_th: float
