@@ -4,6 +4,7 @@ import enum
 import math
 import sys
 from array import array
+from math import isfinite
 
 
 class StopReason(enum.Enum):
@@ -77,37 +78,42 @@ class DivergenceMonitor:
         self.smoothed = array("d")
         self.harmless = -math.inf
         self._weight = smooth_f or 1.0
+        self._memory = 1 - self._weight
         self._diverge_th = diverge_th
-        self._best = self._limit = math.inf
+        self._first = self._best = self._limit = math.inf
 
     def update(self, loss: float) -> StopReason | None:
         """Take one more loss and return the reason to stop at it, or None to go on."""
-        if not math.isfinite(loss):
+        if not isfinite(loss):
             self.smoothed.append(loss)
             return StopReason.NON_FINITE
-        if self.smoothed:
-            loss = self._weight * loss + (1 - self._weight) * self.smoothed[-1]
-        self.smoothed.append(loss)
+        smoothed = self.smoothed
+        if smoothed:
+            loss = self._weight * loss + self._memory * smoothed[-1]
+        else:
+            self._first = loss
+            self.harmless = self._harmless_after(loss)
+        smoothed.append(loss)
         if loss > self._limit:
             return StopReason.DIVERGED
         if loss < self._best:
             self._best = loss
-            self._set_limits(first=self.smoothed[0])
+            scale = max(abs(loss), self._first - loss)
+            # An infinite threshold times a scale of zero is NaN, which no loss is above either.
+            self._limit = loss + (self._diverge_th - 1) * scale
         return None
 
-    def _set_limits(self, first: float) -> None:
-        """Note how far the loss may rise from here on.
+    def _harmless_after(self, first: float) -> float:
+        """Return how high losses may be that cannot end the sweep, given the first of it.
 
         The limit falls with the best loss at first, then rises: its lowest is at half the first
         loss, or at a first loss below zero. A moving average of what is below stays below.
         """
-        if math.isinf(self._diverge_th):  # which times a scale of zero would be no number
-            self._limit, self.harmless = math.inf, sys.float_info.max
-            return
-        scale = max(abs(self._best), first - self._best)
-        self._limit = self._best + (self._diverge_th - 1) * scale
-        if self._diverge_th >= 2:
-            lowest = max(self._diverge_th * (first / 2), (2 - self._diverge_th) * first)
-            # The limits are rounded as well, the tiniest of them coarsely.
-            slack = _ROUNDING * self._diverge_th * abs(first) + sys.float_info.min
-            self.harmless = lowest - slack
+        if math.isinf(self._diverge_th):
+            return sys.float_info.max
+        if self._diverge_th < 2:
+            return -math.inf
+        lowest = max(self._diverge_th * (first / 2), (2 - self._diverge_th) * first)
+        # The limits are rounded as well, the tiniest of them coarsely.
+        slack = _ROUNDING * self._diverge_th * abs(first) + sys.float_info.min
+        return lowest - slack

@@ -12,6 +12,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from ignite_lrfinder import advice, apply, plotting, trial_plot
 from ignite_lrfinder.arguments import check_attach
+from ignite_lrfinder.attributes import attributes_of
 from ignite_lrfinder.axes import require_matplotlib
 from ignite_lrfinder.engine import (
     end_run,
@@ -170,7 +171,10 @@ class FastaiLRFinder:
         self._refuse_second_attach(trainer)
         references = list(objects_of(train_step_of(trainer)))
         scalers = scalers_among(
-            *to_save.values(), *vars(trainer).values(), *vars(trainer.state).values(), *references
+            *to_save.values(),
+            *attributes_of(trainer).values(),
+            *attributes_of(trainer.state).values(),
+            *references,
         )
         trained = trained_among(arguments.optimizer, references)
         validation = Validation(arguments.val_loss, trainer, (*to_save.values(), *trained))

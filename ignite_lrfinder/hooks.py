@@ -10,6 +10,7 @@ from ignite.engine import Engine, Events
 
 from ignite_lrfinder.advice import has_edge, lrs_at
 from ignite_lrfinder.arguments import Arguments
+from ignite_lrfinder.attributes import attributes_of
 from ignite_lrfinder.data_source import is_loader_iterator
 from ignite_lrfinder.divergence import StopReason
 from ignite_lrfinder.engine import length_of_run, max_iters_of, move_first
@@ -82,7 +83,7 @@ class SweepHooks:
         self._add_handler(Events.EPOCH_COMPLETED, self._go_on)
         self._add_handler(Events.TERMINATE, self._finish)
         self._add_handler(Events.COMPLETED, self._finish)
-        vars(self._trainer)["set_data"] = self._set_data
+        attributes_of(self._trainer)["set_data"] = self._set_data
 
     def remove(self) -> None:
         """Take the hooks away, and make a result if the run did not come to its end."""
@@ -90,7 +91,7 @@ class SweepHooks:
             if self._trainer.has_event_handler(handler, event):
                 self._trainer.remove_event_handler(handler, event)
         self._handlers.clear()
-        vars(self._trainer).pop("set_data", None)
+        attributes_of(self._trainer).pop("set_data", None)
         if self._progress is not None:
             self._progress.close()
         if self._sweep is not None and not self._is_finished:
@@ -144,12 +145,13 @@ class SweepHooks:
 
     def _take_loss(self, engine: Engine) -> None:
         """Hand the output of an iteration to the measurement; after its end, go on to the next."""
-        if self._current is None or self._current.reason is not None:
+        current = self._current
+        if current is None or current.reason is not None:
             return
-        reason = self._current.take(engine.state.output)
+        reason = current.take(engine.state.output)
         if self._progress is not None:
             self._progress.update()
-            reason = self._current.reason
+            reason = current.reason
         if reason is None:
             return
         self._note_trial()

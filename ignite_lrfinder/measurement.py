@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import sys
 from array import array
 from collections.abc import Callable, Sequence
 
@@ -20,6 +21,7 @@ from ignite_lrfinder.sweep import Lrs, LRSweep
 _MAX_STEPLESS_MUTED = 100
 _MAX_STEPLESS = 1000
 _LOOK_EVERY = 10
+_LOWEST = -sys.float_info.max
 
 
 class Measurement:
@@ -104,14 +106,15 @@ class Measurement:
             ValueError: if it is a tensor or array of several elements.
             LRFinderError: if the optimizer takes no steps.
         """
-        loss = output if self._is_plain and type(output) is float else self._loss_in(output)
+        loss = loss_of(output) if self._is_plain else self._loss_in(output)
         steps, sweep = self._steps, self._sweep
-        if not steps.has_stepped or sweep.event_index >= self._next_look or loss is None:
+        is_harmless = type(loss) is float and _LOWEST <= loss <= self._harmless
+        if loss is None or not (is_harmless or self._is_late):
             return self._take_with_care(loss)
-        if not (self._is_late or (type(loss) is float and -math.inf < loss <= self._harmless)):
+        if not steps.has_stepped or sweep.event_index >= self._next_look:
             return self._take_with_care(loss)
         # Nearly all points come here, so as little is done as can be: each pays for it.
-        self._recorder.unread.append([loss])
+        self._recorder.unread.append(loss)
         steps.has_stepped = steps.is_skipped = False
         sweep.event_index += 1
         if sweep.write():

@@ -16,13 +16,14 @@ import math
 import sys
 import types
 import weakref
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable
 
 import numpy as np
 import torch
 from torch.nn.parameter import is_lazy
 
 from ignite_lrfinder import containers, tensors
+from ignite_lrfinder.attributes import UNSET, attributes_of, restore_slot, slots_of
 from ignite_lrfinder.errors import LRFinderError
 from ignite_lrfinder.random_state import Restorer, generator_restorer, generators_behind
 from ignite_lrfinder.storage import Kept, on_device
@@ -37,7 +38,6 @@ _WITHOUT_ATTRIBUTES = {list, dict, set, tuple, bytearray, collections.deque}
 _CALLABLES = (types.FunctionType, types.MethodType, functools.partial)
 # Files, locks, threads, queues, processes: of the standard library, only plain holders of data.
 _FOREIGN_PACKAGES = sys.stdlib_module_names - {"argparse", "collections", "types"}
-_UNSET = object()
 
 # A list of transforms or of loaders is shorter, a list of samples is longer.
 _MAX_ITEMS = 1000
@@ -78,7 +78,7 @@ class Memento:
         pending = list(reversed(roots))
         while pending:
             obj = pending.pop()
-            if issubclass(type(obj), _ATOMS) or obj is _UNSET or id(obj) in self._seen:
+            if issubclass(type(obj), _ATOMS) or obj is UNSET or id(obj) in self._seen:
                 continue
             if self._is_opaque(obj):
                 continue
@@ -180,17 +180,15 @@ class Memento:
         """Note the attributes of an instance, in its `__dict__` and in its slots."""
         if type(obj) in _WITHOUT_ATTRIBUTES:
             return ()
-        held: list[object] = []
-        attributes = getattr(obj, "__dict__", None)
-        if isinstance(attributes, dict):
-            self._add(containers.restore, attributes, containers.content(attributes))
-            held += attributes.values()
+        attributes = attributes_of(obj)
+        self._add(containers.restore, attributes, containers.content(attributes))
+        held = list(attributes.values())
         cls = type(obj)
         if cls not in self._slots:
-            self._slots[cls] = tuple(_slots(cls))
+            self._slots[cls] = tuple(slots_of(cls))
         for name in self._slots[cls]:
-            value = getattr(obj, name, _UNSET)
-            self._add(_restore_slot, obj, name, value)
+            value = getattr(obj, name, UNSET)
+            self._add(restore_slot, obj, name, value)
             held.append(value)
         return held
 
@@ -205,27 +203,6 @@ def _is_foreign(obj: object) -> bool:
     if module.startswith("torch.distributed"):
         return not isinstance(obj, torch.nn.Module)
     return module.partition(".")[0] in _FOREIGN_PACKAGES
-
-
-def _slots(cls: type) -> Iterator[str]:
-    """Iterate over the names of the slots that classes written in Python give their instances."""
-    for base in cls.__mro__:
-        slots = base.__dict__.get("__slots__", ())
-        for name in (slots,) if isinstance(slots, str) else slots:
-            if name not in ("__dict__", "__weakref__"):
-                is_mangled = name.startswith("__") and not name.endswith("__")
-                yield f"_{base.__name__.lstrip('_')}{name}" if is_mangled else name
-
-
-def _restore_slot(obj: object, name: str, value: object) -> None:
-    """Put back one slot, of a frozen dataclass too."""
-    now = getattr(obj, name, _UNSET)
-    if now is value:
-        return
-    if value is _UNSET:
-        object.__delattr__(obj, name)
-    else:
-        object.__setattr__(obj, name, value)
 
 
 def _restore_array(array: np.ndarray, content: np.ndarray) -> None:

@@ -3,11 +3,13 @@
 import itertools
 import math
 import numbers
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from typing import cast
 
 import ignite.distributed as idist
 import numpy as np
 import torch
+from torch import Tensor, strided
 
 from ignite_lrfinder.divergence import StopReason
 from ignite_lrfinder.lockstep import MAX_POINTS, Message, exchange
@@ -18,7 +20,7 @@ _MAX_POINTS_ON_HOST = 100
 
 _OUTPUT = "the trainer's output"
 
-Loss = float | torch.Tensor
+Loss = float | Tensor
 
 
 def loss_of(output: object, source: str = _OUTPUT) -> Loss:
@@ -36,17 +38,17 @@ def loss_of(output: object, source: str = _OUTPUT) -> Loss:
         TypeError: for another kind of output, showing it and an `output_transform` that would fit.
         ValueError: for a tensor or array of several elements.
     """
+    # First what nearly every train step returns, in the quickest way: each point pays for it.
     if type(output) is float:
         return output
     value = output
-    # A tensor is told at once, a mapping takes longer.
-    if not isinstance(output, torch.Tensor) and isinstance(output, Mapping) and "loss" in output:
+    if type(output) is not Tensor and isinstance(output, Mapping) and "loss" in output:
         value = output["loss"]
-    if isinstance(value, torch.Tensor):
-        if value.is_cpu and value.ndim == 0 and value.layout is torch.strided:
-            number = value.tolist()  # the quickest of all ways: each point pays for it
-            if type(number) is float:  # type: ignore[comparison-overlap]  # torch says a list
-                return number
+    if type(value) is Tensor and value.is_cpu and value.ndim == 0 and value.layout is strided:
+        number = value.tolist()
+        if type(number) is float:  # type: ignore[comparison-overlap]  # torch says a list
+            return number
+    if isinstance(value, Tensor):
         value = value.detach()
         if value.numel() != 1 or value.is_complex():
             raise ValueError(_refusal(output, source))
@@ -77,15 +79,15 @@ class LossRecorder:
     serves a batch.
 
     Attributes:
-        unread: the losses of the points that wait for being read, for each a list of those of its
-            iterations.
+        unread: the losses of the points that wait for being read: for each a loss, or a list of
+            those of its iterations.
         is_late: whether losses can be known only ten points at a time.
         ending: why another process ended, as told at the last reading. After that this one must
             end too, and tells the others nothing any more.
     """
 
     def __init__(self) -> None:
-        self.unread: list[list[Loss]] = []
+        self.unread: list[Loss | list[Loss]] = []
         self.ending: StopReason | None = None
         self._pending: list[Loss] = []
         self._is_distributed = idist.get_world_size() > 1
@@ -99,7 +101,7 @@ class LossRecorder:
     def add(self, loss: Loss) -> None:
         """Take the loss of one more iteration."""
         self._pending.append(loss)
-        self.is_late = self.is_late or isinstance(loss, torch.Tensor)
+        self.is_late = self.is_late or isinstance(loss, Tensor)
 
     def discard(self) -> None:
         """Drop the losses of iterations that led to no step."""
@@ -125,7 +127,7 @@ class LossRecorder:
         if loss is not None:
             self.discard()
             self.add(loss)
-        self.unread.append(self._pending)
+        self.unread.append(self._pending[0] if len(self._pending) == 1 else self._pending)
         self._pending = []
 
     def is_due(self) -> bool:
@@ -142,7 +144,7 @@ class LossRecorder:
             is_collective: average over the processes, all of which must then call this, or
                 `has_non_finite`.
         """
-        means = tuple([_mean(losses) for losses in _to_host(self.unread)])
+        means = _means(self.unread)
         self.unread.clear()
         if not (is_collective and self._is_distributed and self.ending is None):
             return means
@@ -151,21 +153,29 @@ class LossRecorder:
         return together.losses
 
 
+def _means(points: Sequence[Loss | list[Loss]]) -> tuple[float, ...]:
+    """Return the loss of each point, the mean over its iterations, read from where it is."""
+    if set(map(type, points)) <= {float}:
+        return tuple(cast(Sequence[float], points))
+    losses: list[Sequence[Loss]] = [p if isinstance(p, list) else [p] for p in points]
+    return tuple([_mean(each) for each in _to_host(losses)])
+
+
 def _mean(losses: list[float]) -> float:
     """Return the mean of losses; of a single one itself, with its sign if it is zero."""
     return losses[0] if len(losses) == 1 else sum(losses) / len(losses)
 
 
-def _to_host(points: list[list[Loss]]) -> list[list[float]]:
+def _to_host(points: Sequence[Sequence[Loss]]) -> list[list[float]]:
     """Read the losses of points, those on one device with a single transfer."""
-    tensors: dict[tuple[torch.device, torch.dtype], list[torch.Tensor]] = {}
+    tensors: dict[tuple[torch.device, torch.dtype], list[Tensor]] = {}
     for loss in itertools.chain.from_iterable(points):
-        if isinstance(loss, torch.Tensor):
+        if isinstance(loss, Tensor):
             tensors.setdefault((loss.device, loss.dtype), []).append(loss)
     read = {place: iter(torch.stack(losses).tolist()) for place, losses in tensors.items()}
     return [
         [
-            float(next(read[loss.device, loss.dtype]) if isinstance(loss, torch.Tensor) else loss)
+            float(next(read[loss.device, loss.dtype]) if isinstance(loss, Tensor) else loss)
             for loss in losses
         ]
         for losses in points
@@ -188,7 +198,7 @@ def _describe(output: object) -> str:
         return "None"
     if isinstance(output, Mapping):
         return f"{kind} with the keys {list(output)}"
-    if isinstance(output, (torch.Tensor, np.ndarray)):
+    if isinstance(output, (Tensor, np.ndarray)):
         return f"{kind} of shape {tuple(output.shape)} and type {output.dtype}"
     if isinstance(output, (tuple, list)):
         return (
@@ -222,11 +232,11 @@ def _possible_losses(value: object, name: str = "") -> Iterator[tuple[str, tuple
         for index, part in enumerate(value):
             for path, rank in _possible_losses(part, name):
                 yield f"[{index}]{path}", rank
-    elif isinstance(value, (torch.Tensor, np.ndarray)):
+    elif isinstance(value, (Tensor, np.ndarray)):
         size = math.prod(value.shape)
-        if size == 0 or (isinstance(value, torch.Tensor) and value.is_complex()):
+        if size == 0 or (isinstance(value, Tensor) and value.is_complex()):
             return
-        has_grad = isinstance(value, torch.Tensor) and value.requires_grad
+        has_grad = isinstance(value, Tensor) and value.requires_grad
         is_float = isinstance(value, np.ndarray) or value.is_floating_point()
         mean = "" if size == 1 else ".mean()" if is_float else ".float().mean()"
         yield mean, ("loss" in name.lower(), size == 1, has_grad, value.ndim == 0)

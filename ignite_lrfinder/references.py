@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import torch
 
+from ignite_lrfinder.attributes import attributes_of
 from ignite_lrfinder.random_state import closed_over
 from ignite_lrfinder.stepping import GradScalerLike, GraphLike
 from ignite_lrfinder.sweep import OptimizerLike
@@ -73,7 +74,7 @@ def _referred_to(function: object) -> Iterator[object]:
     if callable(function) and not inspect.isroutine(function):
         function = function.__call__
     if isinstance(function, types.MethodType):
-        yield from getattr(function.__self__, "__dict__", {}).values()
+        yield from attributes_of(function.__self__).values()
         function = function.__func__
     if isinstance(function, types.FunctionType):
         yield from closed_over(function)

@@ -13,6 +13,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ignite_lrfinder import tensors
+from ignite_lrfinder.attributes import attributes_of
 from ignite_lrfinder.data_source import DataSource, is_loader_iterator
 from ignite_lrfinder.errors import LRFinderError
 from ignite_lrfinder.memento import Memento
@@ -64,7 +65,8 @@ class Snapshot:
         opaque: tuple[object, ...] = (),
     ) -> None:
         self._trainer = trainer
-        self._attributes = [(engine, dict(vars(engine))) for engine in (trainer, *evaluators)]
+        engines = (trainer, *evaluators)
+        self._attributes = [(engine, dict(attributes_of(engine))) for engine in engines]
         self._sources: list[DataSource] = []
         self._keep = _storage(place)
         self._state_dicts: dict[str, tuple[Saveable, object]] = {}
@@ -103,8 +105,8 @@ class Snapshot:
             LRFinderError: naming the objects of which something could not be put back.
         """
         for engine, attributes in self._attributes:
-            vars(engine).clear()
-            vars(engine).update(attributes)
+            attributes_of(engine).clear()
+            attributes_of(engine).update(attributes)
         failures = self._restore_objects()
         self._forget()
         self._sources.clear()
@@ -123,12 +125,12 @@ class Snapshot:
         Raises:
             LRFinderError: naming the objects of which something could not be put back.
         """
-        state = self._trainer.state
-        length = {name: vars(state)[name] for name in _LENGTH_OF_RUN if name in vars(state)}
+        attributes = attributes_of(self._trainer.state)
+        length = {name: attributes[name] for name in _LENGTH_OF_RUN if name in attributes}
         failures = self._restore_objects()
         for source in self._sources:
             source.lend()
-        vars(state).update(length, iteration=0, epoch=0)
+        attributes.update(length, iteration=0, epoch=0)
         if failures:
             _report(failures)
 

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch.utils.hooks import RemovableHandle
 
+from ignite_lrfinder.attributes import attributes_of
 from ignite_lrfinder.sweep import LRSweep, OptimizerLike
 
 _NUM_SAMPLES = 1024
@@ -115,7 +116,7 @@ class StepWatch:
 
     def _shadow(self, obj: Any, name: str, stand_in: Callable[..., object]) -> None:
         """Let a method of an object go through another function, as torch's schedulers do."""
-        attributes = vars(obj)
+        attributes = attributes_of(obj)
         had_own = name in attributes
         method = getattr(obj, name)
         attributes[name] = functools.partial(stand_in, method)
@@ -220,7 +221,7 @@ def _inner_optimizers(optimizer: OptimizerLike) -> list[torch.optim.Optimizer]:
     Sharpness-aware minimisation, say, steps in two halves of other names, the last with these.
     """
     groups = {id(group) for group in optimizer.param_groups}
-    attributes = getattr(optimizer, "__dict__", {}).values()
+    attributes = attributes_of(optimizer).values()
     return [
         inner
         for inner in attributes

@@ -9,6 +9,7 @@ from ignite.engine import Engine
 from torch import nn
 from torch.utils.data import DataLoader
 
+from ignite_lrfinder.attributes import attributes_of
 from ignite_lrfinder.engine import train_step_of
 from ignite_lrfinder.references import objects_of
 
@@ -81,7 +82,7 @@ def _reachable(function: object) -> Iterator[object]:
         if isinstance(obj, _FUNCTIONS):
             pending += objects_of(obj)
         else:
-            pending += getattr(obj, "__dict__", {}).values()
+            pending += attributes_of(obj).values()
 
 
 def _is_of_a_library(obj: object) -> bool:
