@@ -267,9 +267,10 @@ class SweepHooks:
 
     def _make_result(self, sweep: Measurement, *, is_collective: bool = True) -> StopReason:
         """Hand on the result, and return why the sweep ended."""
-        self._is_finished = True
         reason = sweep.end(StopReason.TERMINATED, is_collective=is_collective)
         self._on_result(self._result(sweep))
+        # Not before: where an interrupt or an error kept it back, there is one to be made yet.
+        self._is_finished = True
         return reason
 
     def _result(self, sweep: Measurement) -> LRFinderResult:

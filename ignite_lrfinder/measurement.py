@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ignite_lrfinder.arguments import Arguments
 from ignite_lrfinder.divergence import DivergenceMonitor, StopReason
 from ignite_lrfinder.errors import LRFinderError
+from ignite_lrfinder.interrupts import Interrupts
 from ignite_lrfinder.recorder import Loss, LossRecorder, loss_of, unchanged
 from ignite_lrfinder.stepping import StepWatch
 from ignite_lrfinder.sweep import Lrs, LRSweep
@@ -219,11 +220,13 @@ class Measurement:
 
     def _judge(self, ending: StopReason | None = None, *, is_collective: bool = True) -> None:
         """Read the losses of the latest points, up to the first at which to stop."""
-        for loss in self._recorder.read(ending, is_collective=is_collective):
-            # In this order: where an interrupt falls between any two, there are whole points.
-            reason = self._monitor.update(loss)
-            self._losses.append(loss)
-            self.reason = reason
-            if self.reason is not None:
-                return
-        self.reason = self._recorder.ending
+        # Ctrl-C among them would lose those read, but must end a wait for other processes.
+        with contextlib.nullcontext() if self._recorder.is_late else Interrupts():
+            for loss in self._recorder.read(ending, is_collective=is_collective):
+                # In this order: where an interrupt falls between any two, there are whole points.
+                reason = self._monitor.update(loss)
+                self._losses.append(loss)
+                self.reason = reason
+                if self.reason is not None:
+                    return
+            self.reason = self._recorder.ending

@@ -132,7 +132,8 @@ class StepWatch:
         found_inf = getattr(optimizer, "found_inf", None)
         if found_inf is None or _is_capturing() or not bool(found_inf):
             self.has_stepped = self._has_own_steps = True
-        if self._sweep is not None and (self._sweep.has_tensors or self._sweep.is_overwritten()):
+        sweep = self._sweep
+        if sweep is not None and (sweep.has_tensors or sweep.is_overwritten()):
             self._force_lr()
         # The first argument is the optimizer; hardly any step has another.
         if len(args) == 1 and not kwargs:
