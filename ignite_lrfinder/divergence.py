@@ -80,7 +80,8 @@ class DivergenceMonitor:
         self._weight = smooth_f or 1.0
         self._memory = 1 - self._weight
         self._diverge_th = diverge_th
-        self._first = self._best = self._limit = math.inf
+        self._first = self._best = math.inf
+        self._limit: float | None = None
 
     def update(self, loss: float) -> StopReason | None:
         """Take one more loss and return the reason to stop at it, or None to go on."""
@@ -94,14 +95,19 @@ class DivergenceMonitor:
             self._first = loss
             self.harmless = self._harmless_after(loss)
         smoothed.append(loss)
-        if loss > self._limit:
-            return StopReason.DIVERGED
         if loss < self._best:
-            self._best = loss
-            scale = max(abs(loss), self._first - loss)
-            # An infinite threshold times a scale of zero is NaN, which no loss is above either.
-            self._limit = loss + (self._diverge_th - 1) * scale
-        return None
+            self._best, self._limit = loss, None
+            return None
+        if self._limit is None:
+            self._limit = self._limit_after(self._best)
+        return StopReason.DIVERGED if loss > self._limit else None
+
+    def _limit_after(self, best: float) -> float:
+        """Return how far the loss may rise after the best one.
+
+        An infinite threshold times a scale of zero is NaN, which no loss is above either.
+        """
+        return best + (self._diverge_th - 1) * max(abs(best), self._first - best)
 
     def _harmless_after(self, first: float) -> float:
         """Return how high losses may be that cannot end the sweep, given the first of it.
