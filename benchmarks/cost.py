@@ -225,14 +225,17 @@ def measure_iterations(
     eachs = {name: [each for each, _ in taken[1:]] for name, taken in times.items()}
     onces = {name: [once for _, once in taken[1:]] for name, taken in times.items()}
     print(f"\n{num_iter} steps, which return {'a number' if is_reading else 'a tensor'}")
-    print(f"{'':<20}{'us for each':>12}{'over Ignite':>13}{'over loop':>11}{'once, ms':>10}")
+    print(
+        f"{'':<18}{'us for each':>12}{'over Ignite':>13}{'us':>9}{'over loop':>11}{'once, ms':>10}"
+    )
     for name in runs:
         each = 1e6 * statistics.median(eachs[name])
         over = [_ratio(eachs[name], eachs[base]) for base in ("bare Ignite", "bare loop")]
-        once = statistics.median(
-            a - b for a, b in zip(onces[name], onces["bare Ignite"], strict=True)
+        more = 1e6 * _difference(eachs[name], eachs["bare Ignite"])
+        once = 1e3 * _difference(onces[name], onces["bare Ignite"])
+        print(
+            f"{name:<18}{each:>12.0f}{over[0]:>+13.1%}{more:>+9.1f}{over[1]:>+11.1%}{once:>10.1f}"
         )
-        print(f"{name:<20}{each:>12.0f}{over[0]:>+13.1%}{over[1]:>+11.1%}{1e3 * once:>10.1f}")
 
 
 def measure_snapshot(num_parameters: int, rounds: int, device: torch.device) -> None:
@@ -324,6 +327,11 @@ def measure_import(rounds: int) -> None:
 def _ratio(taken: Iterable[float], base: Iterable[float]) -> float:
     """Return the median over the rounds of how much longer one takes than another."""
     return statistics.median(a / b for a, b in zip(taken, base, strict=True)) - 1
+
+
+def _difference(taken: Iterable[float], base: Iterable[float]) -> float:
+    """Return the median over the rounds of how much more one takes than another."""
+    return statistics.median(a - b for a, b in zip(taken, base, strict=True))
 
 
 def _is_installed(name: str) -> bool:
