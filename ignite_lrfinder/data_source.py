@@ -7,7 +7,6 @@ import torch
 from ignite.engine import Engine
 from torch.utils.data import DataLoader
 
-from ignite_lrfinder.attributes import attributes_of
 from ignite_lrfinder.memento import Memento
 
 
@@ -33,7 +32,7 @@ class DataSource:
         for obj in self._memento.seen():
             if isinstance(obj, DataLoader):
                 obj._iterator = None
-                attributes_of(obj)["_get_iterator"] = functools.partial(self._note_iterator, obj)
+                vars(obj)["_get_iterator"] = functools.partial(self._note_iterator, obj)
 
     def restore(self) -> dict[str, BaseException]:
         """End the workers that the sweep started and put everything back.

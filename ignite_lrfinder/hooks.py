@@ -10,7 +10,6 @@ from ignite.engine import Engine, Events
 
 from ignite_lrfinder.advice import has_edge, lrs_at
 from ignite_lrfinder.arguments import Arguments
-from ignite_lrfinder.attributes import attributes_of
 from ignite_lrfinder.data_source import is_loader_iterator
 from ignite_lrfinder.divergence import StopReason
 from ignite_lrfinder.engine import length_of_run, max_iters_of, move_first
@@ -39,7 +38,7 @@ class SweepHooks:
         validate: gives the loss of a point in place of the trainer's.
         snapshot: what trials begin from; it is told of the trainer's data before it is drawn from.
         progress: shows how far the sweep is; None for a quiet one.
-        on_result: called once with the result.
+        on_result: called with the result; again, where it raised.
     """
 
     def __init__(
@@ -83,7 +82,7 @@ class SweepHooks:
         self._add_handler(Events.EPOCH_COMPLETED, self._go_on)
         self._add_handler(Events.TERMINATE, self._finish)
         self._add_handler(Events.COMPLETED, self._finish)
-        attributes_of(self._trainer)["set_data"] = self._set_data
+        vars(self._trainer)["set_data"] = self._set_data
 
     def remove(self) -> None:
         """Take the hooks away, and make a result if the run did not come to its end."""
@@ -91,7 +90,7 @@ class SweepHooks:
             if self._trainer.has_event_handler(handler, event):
                 self._trainer.remove_event_handler(handler, event)
         self._handlers.clear()
-        attributes_of(self._trainer).pop("set_data", None)
+        vars(self._trainer).pop("set_data", None)
         if self._progress is not None:
             self._progress.close()
         if self._sweep is not None and not self._is_finished:

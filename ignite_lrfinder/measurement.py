@@ -219,14 +219,26 @@ class Measurement:
         self._steps.is_skipped = False
 
     def _judge(self, ending: StopReason | None = None, *, is_collective: bool = True) -> None:
-        """Read the losses of the latest points, up to the first at which to stop."""
-        # Ctrl-C among them would lose those read, but must end a wait for other processes.
-        with contextlib.nullcontext() if self._recorder.is_late else Interrupts():
-            for loss in self._recorder.read(ending, is_collective=is_collective):
-                # In this order: where an interrupt falls between any two, there are whole points.
-                reason = self._monitor.update(loss)
-                self._losses.append(loss)
-                self.reason = reason
-                if self.reason is not None:
-                    return
-            self.reason = self._recorder.ending
+        """Read the losses of the latest points, and judge them up to the first at which to stop."""
+        if len(self._recorder.unread) == 1:  # nearly always that of the step that Ctrl-C fell into
+            self._take_losses(self._recorder.read(ending, is_collective=is_collective))
+            return
+        # Ctrl-C is held back once losses are read: they would be lost. While reading waits, for a
+        # device or for other processes, it is let through.
+        with Interrupts() as interrupts:
+            if self._recorder.is_late:
+                interrupts.allow()
+            losses = self._recorder.read(ending, is_collective=is_collective)
+            interrupts.is_deferring = True
+            self._take_losses(losses)
+
+    def _take_losses(self, losses: Sequence[float]) -> None:
+        """Judge losses that were read."""
+        for loss in losses:
+            # In this order: where an interrupt falls between any two, there are whole points.
+            reason = self._monitor.update(loss)
+            self._losses.append(loss)
+            self.reason = reason
+            if self.reason is not None:
+                return
+        self.reason = self._recorder.ending

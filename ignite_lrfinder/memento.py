@@ -41,6 +41,8 @@ _FOREIGN_PACKAGES = sys.stdlib_module_names - {"argparse", "collections", "types
 
 # A list of transforms or of loaders is shorter, a list of samples is longer.
 _MAX_ITEMS = 1000
+# Of more objects than this the others are data, which nobody reads at every step.
+_MAX_QUICK = 1000
 # The order of more samples than this is not kept in memory as one array.
 _MAX_ORDER = 10_000_000
 
@@ -180,9 +182,11 @@ class Memento:
         """Note the attributes of an instance, in its `__dict__` and in its slots."""
         if type(obj) in _WITHOUT_ATTRIBUTES:
             return ()
-        attributes = attributes_of(obj)
-        self._add(containers.restore, attributes, containers.content(attributes))
-        held = list(attributes.values())
+        held: list[object] = []
+        attributes = attributes_of(obj, stays_quick=len(self._seen) <= _MAX_QUICK)
+        if isinstance(attributes, dict):
+            self._add(containers.restore, attributes, containers.content(attributes))
+            held += attributes.values()
         cls = type(obj)
         if cls not in self._slots:
             self._slots[cls] = tuple(slots_of(cls))

@@ -105,8 +105,8 @@ class Snapshot:
             LRFinderError: naming the objects of which something could not be put back.
         """
         for engine, attributes in self._attributes:
-            attributes_of(engine).clear()
-            attributes_of(engine).update(attributes)
+            vars(engine).clear()
+            vars(engine).update(attributes)
         failures = self._restore_objects()
         self._forget()
         self._sources.clear()
@@ -125,7 +125,7 @@ class Snapshot:
         Raises:
             LRFinderError: naming the objects of which something could not be put back.
         """
-        attributes = attributes_of(self._trainer.state)
+        attributes = vars(self._trainer.state)
         length = {name: attributes[name] for name in _LENGTH_OF_RUN if name in attributes}
         failures = self._restore_objects()
         for source in self._sources:

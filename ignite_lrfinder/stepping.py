@@ -116,7 +116,7 @@ class StepWatch:
 
     def _shadow(self, obj: Any, name: str, stand_in: Callable[..., object]) -> None:
         """Let a method of an object go through another function, as torch's schedulers do."""
-        attributes = attributes_of(obj)
+        attributes = vars(obj)
         had_own = name in attributes
         method = getattr(obj, name)
         attributes[name] = functools.partial(stand_in, method)

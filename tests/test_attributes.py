@@ -39,13 +39,16 @@ def test_it_is_the_objects_own_dict_with_all_in_its_order() -> None:
     assert attributes is vars(obj)
     assert list(attributes.items()) == [("first", 1), ("second", [2]), ("third", "3")]
     assert obj.second is second
-    attributes["first"] = 5
-    assert obj.first == 5
 
 
+@pytest.mark.skipif(
+    not (3, 11) <= sys.version_info < (3, 13), reason="other releases lose nothing by looking"
+)
 def test_it_has_a_table_of_names_of_its_own_which_is_what_makes_it_quick() -> None:
     """The size of a dict tells it: one that shares its table with others does not count it."""
-    assert sys.getsizeof(attributes_of(Plain())) > sys.getsizeof(vars(Plain()))
+    shared = sys.getsizeof(vars(Plain()))
+    assert sys.getsizeof(attributes_of(Plain())) > shared
+    assert sys.getsizeof(attributes_of(Plain(), stays_quick=False)) <= shared
 
 
 def test_no_attributes_are_none() -> None:
@@ -58,13 +61,13 @@ def test_no_attributes_are_none() -> None:
 
 
 def test_what_only_looks_like_a_dict_is_left_alone() -> None:
-    """A `__dict__` may be anything; that of a class is a view that cannot be written."""
+    """A `__dict__` may be anything; that of a class is a view, to be read like the others."""
 
     class Odd:
         __dict__ = "none of ours"  # type: ignore[assignment]
 
     assert attributes_of(Odd()) == {}
-    assert attributes_of(type(Odd())) == {}
+    assert attributes_of(Plain)["__init__"] is Plain.__init__
 
 
 def test_a_dict_that_is_its_own_namespace_keeps_its_items() -> None:
@@ -81,6 +84,23 @@ def test_a_dict_that_is_its_own_namespace_keeps_its_items() -> None:
     namespace = Namespace(a=1, b=2)
     assert attributes_of(namespace) is namespace
     assert list(namespace.items()) == [("a", 1), ("b", 2)]
+
+
+def test_an_attribute_whose_name_runs_code_is_not_touched() -> None:
+    """A name may be of a class of its own, whose hash may fail."""
+
+    class Name(str):
+        is_failing = False
+
+        def __hash__(self) -> int:
+            if Name.is_failing:
+                raise ValueError
+            return super().__hash__()
+
+    obj = Plain()
+    vars(obj)[Name("fourth")] = 4
+    Name.is_failing = True
+    assert len(attributes_of(obj)) == 4
 
 
 def test_attributes_that_are_being_iterated_over_go_on_to_the_end() -> None:

@@ -13,7 +13,8 @@ import pytest
 import torch
 from conftest import Training
 
-from ignite_lrfinder import FastaiLRFinder, LRFinderError
+from ignite_lrfinder import FastaiLRFinder, LRFinderError, StopReason, measurement
+from ignite_lrfinder.divergence import DivergenceMonitor
 from ignite_lrfinder.interrupts import Interrupts
 
 
@@ -185,6 +186,36 @@ def test_ctrl_c_at_any_line_of_a_measurement_leaves_what_was_measured(
         assert points >= len(steps) - 1  # the last may not have come to its end
         num_points.add(points)
     assert num_points == {0, 1, 2, 3, 4}
+
+
+@pytest.mark.usefixtures("default_sigint")
+@pytest.mark.parametrize("is_late", [False, True], ids=["host", "device"])
+def test_ctrl_c_among_losses_that_were_read_together_loses_none(
+    monkeypatch: pytest.MonkeyPatch, make_training: Callable[..., Training], is_late: bool
+) -> None:
+    """It waits until they are judged; those of a device are stood in for by unread tensors."""
+    training = make_training("sgd-momentum")
+    steps: list[object] = []
+    training.optimizer.register_step_post_hook(lambda *args: steps.append(args))
+    judge, num_judged = DivergenceMonitor.update, 0
+
+    def interrupted(monitor: DivergenceMonitor, loss: float) -> StopReason | None:
+        nonlocal num_judged
+        num_judged += 1
+        if num_judged == 3:
+            signal.raise_signal(signal.SIGINT)
+        return judge(monitor, loss)
+
+    monkeypatch.setattr(DivergenceMonitor, "update", interrupted)
+    if is_late:
+        monkeypatch.setattr(measurement, "loss_of", torch.tensor)
+    finder = FastaiLRFinder()
+    with (
+        pytest.raises(KeyboardInterrupt),
+        finder.attach(training.trainer, training.to_save, num_iter=30, end_lr=1e-2) as trainer,
+    ):
+        trainer.run(training.loader)
+    assert len(finder.result) == len(steps) > 3
 
 
 def sweep_with(training: Training, trace: InterruptAtLine | None) -> FastaiLRFinder:

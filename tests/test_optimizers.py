@@ -639,6 +639,29 @@ def test_of_two_optimizers_in_a_step_one_is_swept_and_both_come_back(
     assert_same(*states)
 
 
+def test_a_train_step_that_belongs_to_a_class_tells_what_the_class_holds() -> None:
+    """Where the train step is a class method, its class knows the other nets and optimizers."""
+
+    class Trained:
+        nets = (nn.Linear(4, 1), nn.Linear(4, 1))
+        swept = torch.optim.SGD(nets[0].parameters(), lr=0.1)
+        other = Adam(nets[1].parameters(), lr=0.01)
+
+        @classmethod
+        def train_step(cls, engine: Engine, batch: torch.Tensor) -> float:
+            loss = sum((net(batch).pow(2).mean() for net in cls.nets), torch.zeros(()))
+            loss.backward()
+            cls.swept.step()
+            cls.other.step()
+            return loss.item()
+
+    before = [p.detach().clone() for net in Trained.nets for p in net.parameters()]
+    batches = [torch.randn(8, 4) for _ in range(12)]
+    find(Engine(Trained.train_step), {"optimizer": Trained.swept}, batches, num_iter=12)
+    assert_same([p.detach() for net in Trained.nets for p in net.parameters()], before)
+    assert not Trained.other.state
+
+
 @with_and_without_trials
 @pytest.mark.parametrize("moment", ["after-an-epoch", "interrupted"])
 def test_gradients_gathered_so_far_are_kept_for_their_step(
