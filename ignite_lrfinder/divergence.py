@@ -4,7 +4,6 @@ import enum
 import math
 import sys
 from array import array
-from math import isfinite
 
 
 class StopReason(enum.Enum):
@@ -85,7 +84,7 @@ class DivergenceMonitor:
 
     def update(self, loss: float) -> StopReason | None:
         """Take one more loss and return the reason to stop at it, or None to go on."""
-        if not isfinite(loss):
+        if not math.isfinite(loss):
             self.smoothed.append(loss)
             return StopReason.NON_FINITE
         smoothed = self.smoothed
