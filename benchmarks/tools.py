@@ -26,7 +26,7 @@ from benchmarks.data import Batch
 from benchmarks.oracle import Schedule
 from benchmarks.tasks import Loss, Task, train_step
 from ignite_lrfinder import FastaiLRFinder
-from ignite_lrfinder.verdict import verdict
+from ignite_lrfinder.suggest import verdict
 
 # Most finders begin at the optimizer's own learning rate, which is set too low to do anything.
 START_LR = 1e-7

@@ -1,14 +1,13 @@
 """Find a learning rate with an exact, trace-free range test inside an Ignite trainer."""
 
 from ignite_lrfinder.at_epochs import LRFinderAtEpochs
-from ignite_lrfinder.divergence import StopReason
 from ignite_lrfinder.errors import LRFinderError, NoSuggestionError
 from ignite_lrfinder.finder import FastaiLRFinder
 from ignite_lrfinder.loggers import log_result
-from ignite_lrfinder.result import LRFinderResult, SweepSettings
-from ignite_lrfinder.several_plot import plot_results
-from ignite_lrfinder.trial import Trial
-from ignite_lrfinder.trials import Trials
+from ignite_lrfinder.plot import plot_results
+from ignite_lrfinder.record import StopReason, SweepSettings, Trial
+from ignite_lrfinder.result import LRFinderResult
+from ignite_lrfinder.suggest import Trials
 
 __version__ = "0.1.0"
 

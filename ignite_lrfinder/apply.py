@@ -7,7 +7,7 @@ import torch
 from torch.optim.lr_scheduler import LRScheduler
 
 from ignite_lrfinder.errors import LRFinderError, wrong_type, wrong_value
-from ignite_lrfinder.sweep import OptimizerLike
+from ignite_lrfinder.protocols import OptimizerLike
 
 # What a scheduler keeps beside the optimizer, one value for each group, each in proportion to the
 # rate that the scheduler was made with.

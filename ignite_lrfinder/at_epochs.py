@@ -10,9 +10,9 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from ignite_lrfinder.errors import NoSuggestionError, wrong_type, wrong_value
 from ignite_lrfinder.finder import FastaiLRFinder
+from ignite_lrfinder.protocols import Saveable, Schedule
 from ignite_lrfinder.result import LRFinderResult
-from ignite_lrfinder.snapshot import Saveable
-from ignite_lrfinder.verdict import Schedule, check_plan
+from ignite_lrfinder.suggest import check_plan
 
 
 class LRFinderAtEpochs:

@@ -10,32 +10,36 @@ from ignite.engine import Engine
 from numpy.typing import NDArray
 from torch.optim.lr_scheduler import LRScheduler
 
-from ignite_lrfinder import advice, apply, plotting, trial_plot
-from ignite_lrfinder.arguments import check_attach
-from ignite_lrfinder.attributes import attributes_of
-from ignite_lrfinder.axes import require_matplotlib
-from ignite_lrfinder.engine import (
+from ignite_lrfinder import apply
+from ignite_lrfinder.errors import LRFinderError
+from ignite_lrfinder.plot import require_matplotlib
+from ignite_lrfinder.plot import sweep as plotting
+from ignite_lrfinder.plot import trials as trial_plot
+from ignite_lrfinder.protocols import KeepHandlers, OptimizerLike, Saveable, Schedule, SnapshotPlace
+from ignite_lrfinder.record import Record
+from ignite_lrfinder.result import LRFinderResult
+from ignite_lrfinder.snapshot import Interrupts, Snapshot, attributes_of, objects_of, trained_among
+from ignite_lrfinder.suggest import Trials
+from ignite_lrfinder.suggest import reading as advice
+from ignite_lrfinder.sweep import (
+    Muting,
+    Progress,
+    StepWatch,
+    SweepHooks,
+    Validation,
+    check_attach,
     end_run,
     event_list,
+    graphs_among,
     handler_table,
+    kept_of,
+    kept_reporters,
     pending_run,
+    scalers_among,
     start_afresh,
     train_step_of,
+    unchanged,
 )
-from ignite_lrfinder.errors import LRFinderError
-from ignite_lrfinder.hooks import SweepHooks
-from ignite_lrfinder.interrupts import Interrupts
-from ignite_lrfinder.muting import KeepHandlers, Muting, kept_of, kept_reporters
-from ignite_lrfinder.progress import Progress
-from ignite_lrfinder.recorder import unchanged
-from ignite_lrfinder.references import graphs_among, objects_of, scalers_among, trained_among
-from ignite_lrfinder.result import LRFinderResult
-from ignite_lrfinder.snapshot import Saveable, Snapshot, SnapshotPlace
-from ignite_lrfinder.stepping import StepWatch
-from ignite_lrfinder.sweep import OptimizerLike
-from ignite_lrfinder.trials import Trials
-from ignite_lrfinder.validation import Validation
-from ignite_lrfinder.verdict import Schedule
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -207,7 +211,7 @@ class FastaiLRFinder:
                 validate=validation if arguments.val_loss is not None else None,
                 snapshot=before,
                 progress=Progress() if arguments.is_showing else None,
-                on_result=self._keep_result,
+                on_result=self._store_result,
             )
             undo.callback(hooks.remove)
             hooks.add()
@@ -450,11 +454,11 @@ class FastaiLRFinder:
             )
         return self._result
 
-    def _keep_result(self, result: LRFinderResult) -> None:
-        """Take the result of a sweep."""
-        self._result = result
+    def _store_result(self, record: Record) -> None:
+        """Store what a sweep measured as the result."""
+        self._result = LRFinderResult.of(record)
         self.logger.info(
-            "LR range test: %d points, ended because %s", len(result), result.stop_reason.message
+            "LR range test: %d points, ended because %s", len(record), record.stop_reason.message
         )
 
     def _refuse_second_attach(self, trainer: Engine) -> None:

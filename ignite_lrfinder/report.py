@@ -7,12 +7,11 @@ import io
 import warnings
 from collections.abc import Iterator, Sequence
 
-from ignite_lrfinder.advice import suggest_all, suggest_bounds
-from ignite_lrfinder.curve import reference_group, usable_points
 from ignite_lrfinder.errors import NoSuggestionError
-from ignite_lrfinder.plotting import plot_result
-from ignite_lrfinder.result import LRFinderResult
-from ignite_lrfinder.verdict import Schedule
+from ignite_lrfinder.plot import plot_result
+from ignite_lrfinder.protocols import Schedule
+from ignite_lrfinder.record import Record, reference_group, usable_points
+from ignite_lrfinder.suggest import suggest_all, suggest_bounds
 
 # From this factor on, what is called a suggestion is little more than a range.
 _WIDE = 10.0
@@ -24,7 +23,7 @@ _PLANS = {"constant": "a constant rate", "decay": "the peak of a rate that decay
 
 
 def summary(
-    result: LRFinderResult,
+    result: Record,
     *,
     schedule: Schedule = "constant",
     total_iters: int | None = None,
@@ -45,7 +44,7 @@ def summary(
     return "\n".join(_lines(result, schedule, total_iters))
 
 
-def html(result: LRFinderResult) -> str:
+def html(result: Record) -> str:
     """Say what `summary` says as HTML, with a small picture where matplotlib is installed.
 
     Args:
@@ -65,7 +64,7 @@ def html(result: LRFinderResult) -> str:
     )
 
 
-def cautions(result: LRFinderResult, suggestions: dict[str, tuple[float, ...]]) -> list[str]:
+def cautions(result: Record, suggestions: dict[str, tuple[float, ...]]) -> list[str]:
     """Say why a suggestion is to be taken with care.
 
     Args:
@@ -108,12 +107,12 @@ def formatted(lrs: Sequence[float]) -> str:
     return ", ".join(shown) + (f" and {left} groups more" if left else "")
 
 
-def lowest_tested(result: LRFinderResult) -> float:
+def lowest_tested(result: Record) -> float:
     """Return the first positive rate of the drawn group."""
     return float(result.lr[usable_points(result), reference_group(result)][0])
 
 
-def tested(result: LRFinderResult) -> str:
+def tested(result: Record) -> str:
     """Say how many points were tested, over which rates, and why there are no more."""
     points = f"{len(result)} of {result.settings.num_iter} points"
     if len(result):
@@ -122,7 +121,7 @@ def tested(result: LRFinderResult) -> str:
     return f"{points}; {result.stop_reason.message}."
 
 
-def _lines(result: LRFinderResult, schedule: Schedule, total_iters: int | None) -> Iterator[str]:
+def _lines(result: Record, schedule: Schedule, total_iters: int | None) -> Iterator[str]:
     """Yield the lines of the summary."""
     yield f"LR range test: {tested(result)}"
     try:
@@ -149,7 +148,7 @@ def _lines(result: LRFinderResult, schedule: Schedule, total_iters: int | None) 
         yield f"Careful: {caution}"
 
 
-def _table(result: LRFinderResult) -> Iterator[tuple[str, str]]:
+def _table(result: Record) -> Iterator[tuple[str, str]]:
     """Yield each method's name and what it suggests, and the bounds."""
     with contextlib.suppress(NoSuggestionError):
         for name, lrs in suggest_all(result).items():
@@ -157,7 +156,7 @@ def _table(result: LRFinderResult) -> Iterator[tuple[str, str]]:
         yield "bounds", " to ".join(formatted(bound) for bound in suggest_bounds(result))
 
 
-def _picture(result: LRFinderResult) -> str:
+def _picture(result: Record) -> str:
     """Return the plot as an image of its own, or nothing where it cannot be drawn."""
     try:
         from matplotlib.figure import Figure

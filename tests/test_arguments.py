@@ -78,7 +78,9 @@ REFUSED: dict[str, list[tuple[object, type[Exception]]]] = {
     ],
 }
 CASES = [
-    pytest.param(name, value, error, id=f"{name}={value!r:.25}".replace("\n", " "))
+    pytest.param(
+        name, value, error, id=f"{name}={value!r:.25}".partition(" at 0x")[0].replace("\n", " ")
+    )
     for name, cases in REFUSED.items()
     for value, error in cases
 ]

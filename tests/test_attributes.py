@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from ignite_lrfinder.attributes import UNSET, attributes_of, restore_slot, slots_of
+from ignite_lrfinder.snapshot.contents import UNSET, attributes_of, restore_slot, slots_of
 
 
 class Plain:

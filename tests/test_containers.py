@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ignite_lrfinder import containers
+from ignite_lrfinder.snapshot import contents as containers
 
 
 class Backwards(list):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from strategies import result_of, u_shape
 
 from ignite_lrfinder import NoSuggestionError
-from ignite_lrfinder.curve import curve_of, local_line, noise_of, running_median, smooth
+from ignite_lrfinder.suggest.curve import curve_of, local_line, noise_of, running_median, smooth
 
 SPACINGS = {
     "exponential": np.log(np.geomspace(1e-6, 1.0, 60)),

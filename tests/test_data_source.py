@@ -24,7 +24,7 @@ from torch.utils.data import (
     WeightedRandomSampler,
 )
 
-from ignite_lrfinder.data_source import DataSource, is_loader_iterator
+from ignite_lrfinder.snapshot.data_source import DataSource, is_loader_iterator
 
 INDICES: Any = list(range(24))  # a list is no Dataset to a type checker
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ignite_lrfinder import StopReason
-from ignite_lrfinder.divergence import DivergenceMonitor
+from ignite_lrfinder.sweep.divergence import DivergenceMonitor
 
 
 def decide(

@@ -12,7 +12,7 @@ import pytest
 from conftest import HAS_MAX_ITERS
 from ignite.engine import Engine, Events, State
 
-from ignite_lrfinder.engine import (
+from ignite_lrfinder.sweep.engine import (
     end_run,
     event_list,
     handler_table,

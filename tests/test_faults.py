@@ -40,9 +40,9 @@ from torch.utils.data import DataLoader, Dataset
 
 import ignite_lrfinder
 from ignite_lrfinder import FastaiLRFinder, LRFinderError, Trials
-from ignite_lrfinder.engine import handler_table
-from ignite_lrfinder.measurement import Measurement
-from ignite_lrfinder.storage import OnDisk
+from ignite_lrfinder.snapshot.storage import OnDisk
+from ignite_lrfinder.sweep.engine import handler_table
+from ignite_lrfinder.sweep.measurement import Measurement
 
 PACKAGE = os.path.dirname(ignite_lrfinder.__file__)
 CASES = int(os.environ.get("FAULT_CASES", "200"))

@@ -13,7 +13,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from ignite_lrfinder import FastaiLRFinder, LRFinderError, LRFinderResult, StopReason
-from ignite_lrfinder.engine import handler_table
+from ignite_lrfinder.sweep.engine import handler_table
 
 NEVER_DIVERGED = "ignore:Run completed without loss diverging:UserWarning"
 

@@ -13,9 +13,10 @@ import pytest
 import torch
 from conftest import Training
 
-from ignite_lrfinder import FastaiLRFinder, LRFinderError, StopReason, measurement
-from ignite_lrfinder.divergence import DivergenceMonitor
-from ignite_lrfinder.interrupts import Interrupts
+from ignite_lrfinder import FastaiLRFinder, LRFinderError, StopReason
+from ignite_lrfinder.snapshot.interrupts import Interrupts
+from ignite_lrfinder.sweep import measurement
+from ignite_lrfinder.sweep.divergence import DivergenceMonitor
 
 
 @pytest.fixture

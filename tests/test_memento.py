@@ -16,9 +16,9 @@ import pytest
 import torch
 from torch import nn
 
-from ignite_lrfinder.errors import LRFinderError
-from ignite_lrfinder.memento import Memento
-from ignite_lrfinder.storage import Kept, in_host_memory
+from ignite_lrfinder import LRFinderError
+from ignite_lrfinder.snapshot.memento import Memento
+from ignite_lrfinder.snapshot.storage import Kept, in_host_memory
 
 
 class Plain:

@@ -22,8 +22,8 @@ from ignite.handlers.param_scheduler import LinearCyclicalScheduler
 from ignite.metrics import Average
 from torch import nn, optim
 
-from ignite_lrfinder.engine import start_afresh
-from ignite_lrfinder.muting import Muting, handlers_of, is_named, kept_reporters
+from ignite_lrfinder.sweep.engine import start_afresh
+from ignite_lrfinder.sweep.muting import Muting, handlers_of, is_named, kept_reporters
 
 PREPARING = [
     Events.STARTED,

@@ -13,13 +13,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from ignite_lrfinder import LRFinderError, LRFinderResult, StopReason, SweepSettings, Trial
-from ignite_lrfinder.advice import suggest, suggest_all, suggest_bounds
-from ignite_lrfinder.curve import curve_of
-from ignite_lrfinder.plotting import plot_derivative, plot_result
-from ignite_lrfinder.several_plot import plot_results
-from ignite_lrfinder.suggestion import edge
-from ignite_lrfinder.trial_plot import plot_trials
+from ignite_lrfinder import (
+    LRFinderError,
+    LRFinderResult,
+    StopReason,
+    SweepSettings,
+    Trial,
+    plot_results,
+)
+from ignite_lrfinder.plot.sweep import plot_derivative, plot_result
+from ignite_lrfinder.plot.trials import plot_trials
+from ignite_lrfinder.suggest.curve import curve_of
+from ignite_lrfinder.suggest.methods import edge
+from ignite_lrfinder.suggest.reading import suggest, suggest_all, suggest_bounds
 
 
 @pytest.fixture(autouse=True)

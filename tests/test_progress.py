@@ -8,7 +8,7 @@ import pytest
 from conftest import Training
 
 from ignite_lrfinder import FastaiLRFinder, StopReason, Trials
-from ignite_lrfinder.divergence import DivergenceMonitor
+from ignite_lrfinder.sweep.divergence import DivergenceMonitor
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Run completed without loss diverging:UserWarning"),
@@ -51,7 +51,7 @@ def test_a_terminal_sees_the_points_and_the_trials(
 ) -> None:
     """Each trial takes the same line and leaves it; the sweep's line stays."""
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    monkeypatch.setattr("ignite_lrfinder.progress._SECONDS_BETWEEN", -1.0)
+    monkeypatch.setattr("ignite_lrfinder.sweep.progress._SECONDS_BETWEEN", -1.0)
     finder = sweep(make_training(), verify=Trials(max_iter=75, short_iter=10, long_iter=15))
     error = capfd.readouterr().err
     for point in range(1, len(finder.result) + 1):
@@ -134,7 +134,7 @@ def test_what_is_found_while_showing_ends_the_sweep(
 ) -> None:
     """A loss that waited, and turns out to end the sweep when the line is drawn, ends it then."""
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    monkeypatch.setattr("ignite_lrfinder.progress._SECONDS_BETWEEN", -1.0)
+    monkeypatch.setattr("ignite_lrfinder.sweep.progress._SECONDS_BETWEEN", -1.0)
     update = DivergenceMonitor.update
 
     def at_the_fifth(monitor: DivergenceMonitor, loss: float) -> StopReason | None:

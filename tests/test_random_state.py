@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from ignite_lrfinder.random_state import generator_restorer, generators_behind, global_states
+from ignite_lrfinder.snapshot.random_state import generator_restorer, global_states
+from ignite_lrfinder.snapshot.reachable import generators_behind
 
 DRAWS: dict[str, Callable[[], float]] = {
     "Python": lambda: random.gauss(0, 1),  # keeps a second number back, which is state as well
@@ -78,7 +79,11 @@ def test_a_generator_goes_on_where_it_was(kind: str) -> None:
         assert [draw(generator) for _ in range(3)] == expected
 
 
-@pytest.mark.parametrize("obj", [None, 3, [1], torch.ones(1), random.random], ids=str)
+@pytest.mark.parametrize(
+    "obj",
+    [None, 3, [1], torch.ones(1), random.random],
+    ids=["none", "number", "list", "tensor", "function"],
+)
 def test_what_is_no_generator_has_no_random_state(obj: object) -> None:
     """Other objects, functions that draw among them, are told apart."""
     assert generator_restorer(obj) is None

@@ -5,7 +5,7 @@ import pytest
 import torch
 from conftest import make_optimizer
 
-from ignite_lrfinder.ranges import group_lrs
+from ignite_lrfinder.sweep.rates import group_lrs
 
 
 @pytest.mark.parametrize(

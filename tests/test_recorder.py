@@ -17,9 +17,11 @@ from ignite.engine import Engine
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ignite_lrfinder import FastaiLRFinder, LRFinderResult, StopReason, measurement
-from ignite_lrfinder.divergence import DivergenceMonitor
-from ignite_lrfinder.recorder import LossRecorder, loss_of
+from ignite_lrfinder import FastaiLRFinder, LRFinderResult, StopReason
+from ignite_lrfinder.sweep import measurement
+from ignite_lrfinder.sweep.divergence import DivergenceMonitor
+from ignite_lrfinder.sweep.loss import loss_of
+from ignite_lrfinder.sweep.recorder import LossRecorder
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Run completed without loss diverging:UserWarning"),

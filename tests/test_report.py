@@ -13,8 +13,8 @@ from matplotlib import pyplot as plt
 from strategies import result_of, u_shape
 
 from ignite_lrfinder import LRFinderResult, Trial
-from ignite_lrfinder.advice import suggest, suggest_all
 from ignite_lrfinder.report import cautions, formatted, summary
+from ignite_lrfinder.suggest.reading import suggest, suggest_all
 
 LR = np.geomspace(1e-7, 10.0, 100)
 X = np.log10(LR)

@@ -131,7 +131,7 @@ def test_arrays_that_do_not_belong_together_are_refused(
 ) -> None:
     """There is a row of learning rates for each loss and a column for each parameter group."""
     good = make_result([[1.0], [2.0]], [0.5, 0.25])
-    with pytest.raises(ValueError, match=r"must be of shape .*, got .*\. Give one row"):
+    with pytest.raises(ValueError, match=r"must be of shape .*, got .*\. Pass one row"):
         dataclasses.replace(good, lr=np.array(lr), losses=np.array(losses))
 
 

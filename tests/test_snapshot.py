@@ -10,9 +10,8 @@ from ignite.engine import Engine
 from torch import nn, optim
 from torch.utils.data import DataLoader
 
-from ignite_lrfinder import tensors
-from ignite_lrfinder.errors import LRFinderError
-from ignite_lrfinder.snapshot import Snapshot
+from ignite_lrfinder import LRFinderError
+from ignite_lrfinder.snapshot.snapshot import Snapshot, tensors
 
 PLACES: list[Literal["cpu", "device"]] = ["cpu", "device"]
 

@@ -9,9 +9,11 @@ import pytest
 import torch
 from torch import nn
 
-from ignite_lrfinder.references import graphs_among, objects_of, scalers_among
-from ignite_lrfinder.stepping import StepWatch
-from ignite_lrfinder.sweep import LRSweep, OptimizerLike
+from ignite_lrfinder.protocols import OptimizerLike
+from ignite_lrfinder.snapshot.reachable import objects_of
+from ignite_lrfinder.sweep.graphs import graphs_among
+from ignite_lrfinder.sweep.scheduler import LRSweep
+from ignite_lrfinder.sweep.steps import StepWatch, scalers_among
 
 
 class HasNoHooks:

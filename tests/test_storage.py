@@ -14,7 +14,7 @@ from conftest import Training, seed_all
 from torch.utils.data import DataLoader
 
 from ignite_lrfinder import FastaiLRFinder, LRFinderError, Trials
-from ignite_lrfinder.storage import OnDisk, in_host_memory, on_device
+from ignite_lrfinder.snapshot.storage import OnDisk, in_host_memory, on_device
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Run completed without loss diverging:UserWarning"),

@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import result_of, u_shape, usable_sweeps
 
-from ignite_lrfinder import NoSuggestionError, advice
-from ignite_lrfinder.advice import suggest, suggest_all, suggest_bounds
-from ignite_lrfinder.curve import Curve
-from ignite_lrfinder.suggestion import METHODS, auto, bounds, slide
+from ignite_lrfinder import NoSuggestionError
+from ignite_lrfinder.suggest import reading as advice
+from ignite_lrfinder.suggest.curve import Curve
+from ignite_lrfinder.suggest.methods import METHODS, auto, bounds, slide
+from ignite_lrfinder.suggest.reading import suggest, suggest_all, suggest_bounds
 
 LR = np.geomspace(1e-7, 10.0, 161)  # 20 points for each decade
 X = np.log10(LR)

@@ -9,7 +9,8 @@ from conftest import make_optimizer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ignite_lrfinder.sweep import LRSweep, lr_table
+from ignite_lrfinder.sweep.rates import lr_table
+from ignite_lrfinder.sweep.scheduler import LRSweep
 
 FORMULAS: dict[str, Callable[[float, float, float], float]] = {
     "exp": lambda start, end, part: start * (end / start) ** part,

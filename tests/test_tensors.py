@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from ignite_lrfinder import tensors
-from ignite_lrfinder.storage import on_device
+from ignite_lrfinder.snapshot import tensors
+from ignite_lrfinder.snapshot.storage import on_device
 
 
 def restore_after(

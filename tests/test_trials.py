@@ -10,11 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import result_of, u_shape
 
-from ignite_lrfinder.errors import LRFinderError
-from ignite_lrfinder.result import LRFinderResult
-from ignite_lrfinder.trial import Trial
-from ignite_lrfinder.trials import PlannedTrial, Trials, next_trial
-from ignite_lrfinder.verdict import Schedule, Verdict, suggested_lr, verdict
+from ignite_lrfinder import LRFinderError, LRFinderResult, Trial, Trials
+from ignite_lrfinder.protocols import Schedule
+from ignite_lrfinder.suggest.trials import PlannedTrial, next_trial
+from ignite_lrfinder.suggest.verdict import Verdict, suggested_lr, verdict
 
 LR = np.geomspace(1e-7, 10.0, 100)
 SWEEP = result_of(LR, u_shape(np.log10(LR), fall_at=-3.0, cliff_at=0.0))

@@ -31,9 +31,9 @@ from ignite_lrfinder import (
     Trial,
     Trials,
 )
-from ignite_lrfinder.advice import suggest
-from ignite_lrfinder.plotting import plot_result
-from ignite_lrfinder.verdict import suggested_lr, verdict
+from ignite_lrfinder.plot.sweep import plot_result
+from ignite_lrfinder.suggest.reading import suggest
+from ignite_lrfinder.suggest.verdict import suggested_lr, verdict
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Run completed without loss diverging:UserWarning"),

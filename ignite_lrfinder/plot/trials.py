@@ -1,0 +1,139 @@
+"""The trials of a result drawn."""
+
+import importlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ignite_lrfinder.errors import LRFinderError, NoSuggestionError
+from ignite_lrfinder.plot.axes import CURVE_COLOR, GREY, SUGGESTION_COLOR, new_pair, two_axes
+from ignite_lrfinder.protocols import Array
+from ignite_lrfinder.record import (
+    Record,
+    Scores,
+    final_scores,
+    parabola_around_best,
+    reference_group,
+)
+from ignite_lrfinder.suggest import suggest
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+def plot_trials(
+    result: Record, *, ax: "Sequence[Axes] | None" = None, **kwargs: object
+) -> "NDArray[Any]":
+    """Draw the loss of each trial over its iterations, and what each came to over its rate.
+
+    Args:
+        result: the result of a sweep that trials followed.
+        ax: the two Axes to draw on; default, those of a new figure.
+        kwargs: passed to `matplotlib.pyplot.subplots` where `ax` is not given.
+
+    Returns:
+        The two Axes; shape (2,).
+
+    Raises:
+        LRFinderError: if there were no trials.
+        ValueError: if there are not two axes.
+    """
+    if not result.trials:
+        raise LRFinderError(
+            "The result must have trials to draw, got none. Run the finder with verify=True."
+        )
+    left, right = two_axes(new_pair(1, 2, {"figsize": (10.0, 4.2), **kwargs}) if ax is None else ax)
+    _draw_losses(left, result)
+    _draw_scores(right, result)
+    return np.array([left, right], dtype=object)
+
+
+def _draw_losses(ax: "Axes", result: Record) -> None:
+    """Draw the running mean of each trial's losses, the higher its rate the lighter."""
+    trials = sorted(result.trials, key=lambda trial: trial.lr)
+    viridis = importlib.import_module("matplotlib").colormaps["viridis"]
+    for index, trial in enumerate(trials):
+        color = viridis(0.9 * index / max(1, len(trials) - 1))
+        finite = trial.losses[np.isfinite(trial.losses)]
+        iterations = np.arange(1, len(finite) + 1)
+        means = _running_mean(finite)
+        label = f"{trial.lr:.2e}" + (", diverged" if trial.is_diverged else "")
+        ax.plot(iterations, means, ":" if trial.is_diverged else "-", color=color, label=label)
+    _limit(ax, [_running_mean(trial.losses) for trial in trials if not trial.is_diverged])
+    ax.set_xlabel("Iteration of the trial")
+    ax.set_ylabel("Loss, running mean")
+    ax.legend(title="learning rate", fontsize="small")
+
+
+def _limit(ax: "Axes", curves: "Sequence[Array]") -> None:
+    """Let what climbs far above its start leave at the top."""
+    curves = [curve for curve in curves if len(curve)]
+    if curves:
+        start = max(float(curve[0]) for curve in curves)
+        lowest = min(float(curve.min()) for curve in curves)
+        if start > lowest:
+            margin = 0.1 * (start - lowest)
+            ax.set_ylim(lowest - margin, start + 3 * margin)
+
+
+def _draw_scores(ax: "Axes", result: Record) -> None:
+    """Draw the final loss of the longest trials over their rates, the parabola and the interval."""
+    ax.set_xscale("log")
+    ax.set_xlabel("Learning rate")
+    ax.set_ylabel("Mean loss of the second half")
+    scores = final_scores(result.trials)
+    if scores is not None and result.interval is not None:
+        is_finite = np.isfinite(scores.mean)
+        ax.plot(
+            np.exp(scores.x[is_finite]),
+            scores.mean[is_finite],
+            "o",
+            color=CURVE_COLOR,
+            label=f"trials of {scores.num_iter} iterations",
+        )
+        _draw_parabola(ax, scores)
+        for x in scores.x[~is_finite]:
+            ax.axvline(float(np.exp(x)), color=GREY, linestyle=":", label="diverged")
+        ax.axvspan(
+            *result.interval,
+            color=SUGGESTION_COLOR,
+            alpha=0.12,
+            linewidth=0,
+            label="equally good",
+        )
+        _draw_suggestion(ax, result)
+        tried = np.exp(scores.x)
+        ax.set_xticks(tried, [f"{lr:.1e}" for lr in tried], fontsize="small")
+        ax.set_xticks([], minor=True)
+        ax.legend(fontsize="small")
+
+
+def _draw_parabola(ax: "Axes", scores: Scores) -> None:
+    """Draw the parabola through the best trial and its neighbours, where there is one."""
+    coefficients = parabola_around_best(scores)
+    if coefficients is not None:
+        best = scores.best
+        x = np.linspace(scores.x[best - 1], scores.x[best + 1], 50)
+        ax.plot(np.exp(x), np.polyval(coefficients, x - scores.x[best]), color=CURVE_COLOR)
+
+
+def _draw_suggestion(ax: "Axes", result: Record) -> None:
+    """Mark the suggestion for a constant rate."""
+    try:
+        lr = suggest(result)[reference_group(result)]
+    except NoSuggestionError:
+        return
+    ax.axvline(
+        lr, color=SUGGESTION_COLOR, linestyle="--", label=f"suggested for a long run: {lr:.2e}"
+    )
+
+
+def _running_mean(losses: "Array") -> "Array":
+    """Return the mean of each loss and those before it, over a tenth of the trial."""
+    width = max(1, len(losses) // 10)
+    sums = np.cumsum(np.concatenate([np.zeros(1), losses]))
+    ends = np.arange(1, len(losses) + 1)
+    starts = np.maximum(ends - width, 0)
+    return (sums[ends] - sums[starts]) / (ends - starts)

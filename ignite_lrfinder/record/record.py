@@ -1,0 +1,114 @@
+"""The points, settings and trials of one sweep, as they were measured."""
+
+import dataclasses
+
+import numpy as np
+
+from ignite_lrfinder.errors import wrong_value
+from ignite_lrfinder.protocols import Array
+from ignite_lrfinder.record.comparison import are_paired, interval_of
+from ignite_lrfinder.record.stop_reason import StopReason
+from ignite_lrfinder.record.trial import Trial
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class SweepSettings:
+    """The settings of a sweep.
+
+    Attributes:
+        start_lr: the first learning rate of each parameter group.
+        end_lr: the last learning rate of each parameter group.
+        num_iter: the number of points asked for.
+        step_mode: "exp" or "linear".
+        smooth_f: the weight of the newest loss in the causal average, in [0, 1).
+        diverge_th: the divergence threshold, in [1, inf].
+    """
+
+    start_lr: tuple[float, ...]
+    end_lr: tuple[float, ...]
+    num_iter: int
+    step_mode: str
+    smooth_f: float
+    diverge_th: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Record:
+    """What a sweep measured: T points over G parameter groups, and the trials after it.
+
+    Attributes:
+        lr: the learning rate of each point and parameter group, bit for bit as the optimizer used
+            it; float64, shape (T, G), read-only.
+        losses: the loss of each point as the trainer returned it; float64, shape (T,), read-only.
+        smoothed_losses: the causal moving average of `losses` that decided when to stop; float64,
+            shape (T,), read-only. Suggestions do not use it, because it lags.
+        stop_reason: why the sweep ended.
+        settings: the settings of the sweep.
+        trials: the short trainings at fixed rates that followed the sweep, in order.
+
+    Raises:
+        ValueError: if the shapes of the arrays do not match.
+    """
+
+    lr: Array
+    losses: Array
+    smoothed_losses: Array
+    stop_reason: StopReason
+    settings: SweepSettings
+    trials: tuple[Trial, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Make the arrays read-only and check their shapes."""
+        for name in ("lr", "losses", "smoothed_losses"):
+            array = np.array(getattr(self, name), dtype=np.float64)
+            array.flags.writeable = False
+            object.__setattr__(self, name, array)
+        num_groups = len(self.settings.start_lr)
+        num_points = len(self.lr)
+        if num_points == 0:
+            object.__setattr__(self, "lr", self.lr.reshape(0, num_groups))
+        _check_shape("lr", self.lr, (num_points, num_groups))
+        _check_shape("losses", self.losses, (num_points,))
+        _check_shape("smoothed_losses", self.smoothed_losses, (num_points,))
+
+    def __len__(self) -> int:
+        """Return the number of points."""
+        return len(self.losses)
+
+    @property
+    def lr_names(self) -> list[str]:
+        """The names of the parameter groups' learning rates, "lr" or "lr_0", "lr_1" and so on."""
+        num_groups = self.lr.shape[1]
+        return ["lr"] if num_groups == 1 else [f"lr_{group}" for group in range(num_groups)]
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """The lowest and the highest rate whose trials cannot be told apart from the best."""
+        return interval_of(self.trials)
+
+    @property
+    def is_paired(self) -> bool:
+        """Whether all trials were judged on the same batches, as told by their first losses."""
+        return are_paired(self.trials)
+
+
+def usable_points(record: Record) -> slice:
+    """Return the points before the first non-finite loss, from the first positive lr on."""
+    finite = np.isfinite(record.losses)
+    stop = len(record) if finite.all() else int(np.argmin(finite))
+    # A linear sweep may start at 0, which has no logarithm.
+    positive = record.lr[:stop, reference_group(record)] > 0
+    start = int(np.argmax(positive)) if positive.any() else stop
+    return slice(start, stop)
+
+
+def reference_group(record: Record) -> int:
+    """Return the first parameter group that trains; one frozen at a learning rate of 0 does not."""
+    return int(np.argmax(np.any(record.lr > 0, axis=0)))
+
+
+def _check_shape(name: str, array: Array, shape: tuple[int, ...]) -> None:
+    """Check the shape of an array."""
+    if array.shape != shape:
+        remedy = "Pass one row for each point and one column for each parameter group."
+        raise wrong_value(name, f"of shape {shape}", array.shape, remedy)

@@ -1,0 +1,206 @@
+"""From the points of a sweep to a curve that a learning rate can be read from.
+
+The loss of a sweep is noisy, and the moving average that decides on stopping lags: with Ignite's
+factor of 0.05 by some 20 points, which on 100 points over eight decades is a factor of 30 in the
+learning rate. Here the whole sweep is known, so the smoothing looks both ways and has no lag::
+
+    losses -> running median -> local least squares over log(lr) -> smoothed
+
+The median removes what is no part of the curve (a glitch, a spike at the start), the local fit the
+noise. Both commute with adding a constant to the loss and with scaling it.
+"""
+
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+from ignite_lrfinder.errors import NoSuggestionError
+from ignite_lrfinder.protocols import Array
+from ignite_lrfinder.record import Record, reference_group, usable_points
+
+MIN_POINTS = 10
+"""The fewest points that make a curve, below which noise and shape cannot be told apart."""
+
+# The median looks a thirtieth of the curve to either side: a glitch or a spike is shorter, a valley
+# longer. The line takes 15 % of the points, about a decade of eight; 10 to 30 % did equally well.
+_MEDIAN_SHARE = 30
+_MAX_MEDIAN_REACH = 12
+_SPAN = 0.15
+_MIN_NEIGHBOURS = 6
+_MAX_ANCHORS = 200
+_MAX_NUMBERS = 50_000
+
+_CEILING_NOISE = 3.0
+_ROUNDING = 1e-12
+_MAD_TO_SIGMA = 1.4826
+
+# Median and weights leave of normal noise what the mean of 65 % of the neighbours would leave;
+# measured, for 10 to 1,000 points.
+_EFFECTIVE_SHARE = 0.65
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Curve:
+    """The loss over the learning rate of the reference parameter group, T points.
+
+    Attributes:
+        lr: the learning rate of each point, positive and strictly increasing; shape (T,).
+        losses: the loss of each point as measured, all finite; shape (T,).
+        smoothed: the zero-phase smoothed loss of each point; shape (T,).
+        noise: the standard deviation of `losses` about `smoothed`, estimated robustly; in [0, inf).
+    """
+
+    lr: Array
+    losses: Array
+    smoothed: Array
+    noise: float
+
+    @property
+    def smoothed_noise(self) -> float:
+        """The standard deviation that the smoothing leaves of `noise`, away from the ends."""
+        return self.noise / math.sqrt(_EFFECTIVE_SHARE * num_neighbours(len(self.lr)))
+
+
+def curve_of(result: Record) -> Curve:
+    """Build the curve of a sweep from its usable points.
+
+    Args:
+        result: the result of a sweep.
+
+    Returns:
+        The curve over the reference learning rate, see `usable_points` and `reference_group`.
+
+    Raises:
+        NoSuggestionError: if there are fewer than `MIN_POINTS` usable points, or their learning
+            rates do not increase.
+    """
+    points = usable_points(result)
+    lr = result.lr[points, reference_group(result)]
+    if len(lr) < MIN_POINTS:
+        raise unexpected_shape(
+            f"The curve has too few points: {len(lr)} with a finite loss, of {len(result)}, and a "
+            f"suggestion needs {MIN_POINTS}. Raise num_iter, or lower start_lr if the loss broke "
+            "down at once."
+        )
+    if np.any(np.diff(lr) <= 0):
+        raise unexpected_shape("Its learning rate does not rise at every point. Raise end_lr.")
+    losses = result.losses[points]
+    return Curve(lr=lr, losses=losses, smoothed=smooth(np.log(lr), losses), noise=noise_of(losses))
+
+
+def unexpected_shape(reason: str) -> NoSuggestionError:
+    """Return the refusal of a curve, in words that begin as those of Ignite's class."""
+    return NoSuggestionError(
+        "FastaiLRFinder got unexpected curve shape, the curve should be somehow U-shaped. " + reason
+    )
+
+
+def smooth(x: Array, y: Array) -> Array:
+    """Smooth y over x without lag: a running median, then a local line through the neighbours.
+
+    Args:
+        x: where y was measured, strictly increasing, in any spacing; shape (T,), T at least 3.
+        y: what was measured; shape (T,).
+
+    Returns:
+        The smoothed y; shape (T,).
+
+    Example:
+        >>> x = np.arange(9.0)
+        >>> smooth(x, np.array([0, 1, 2, 3, 99, 5, 6, 7, 8.0])).round(1)
+        array([1., 1., 2., 3., 5., 6., 6., 7., 7.])
+    """
+    level = float(np.median(y))
+    cleaned = running_median(y - level)
+    # A diverging loss climbs by orders of magnitude within a few points. Let into the fit it would
+    # lift the curve for half a window before the cliff, and so move the minimum.
+    ceiling = _divergence_level(cleaned) + _CEILING_NOISE * noise_of(y)
+    fitted = local_line(x, np.minimum(cleaned, ceiling))
+    return level + np.where(cleaned > ceiling, cleaned, fitted)
+
+
+def noise_of(y: Array) -> float:
+    """Estimate the standard deviation of each y about the curve, from the steps between neighbours.
+
+    Only what has not diverged counts: on a sweep in equal steps of the learning rate that may be a
+    few points of many. The estimate is robust, and no smaller than rounding, without which a fall
+    of 1e-16 would count on a curve with no scatter.
+    """
+    cleaned = running_median(y)
+    steps = np.diff(y[cleaned <= _divergence_level(cleaned)])
+    deviation = float(np.median(np.abs(steps - np.median(steps)))) if len(steps) else 0.0
+    return max(_MAD_TO_SIGMA * deviation / math.sqrt(2), _ROUNDING * float(np.median(np.abs(y))))
+
+
+def running_median(y: Array) -> Array:
+    """Replace each value by the median of those around it; at the ends, of the outermost window."""
+    reach = int(np.clip(len(y) // _MEDIAN_SHARE, 1, _MAX_MEDIAN_REACH))
+    windows = sliding_window_view(y, 2 * reach + 1)
+    medians = [np.median(part, axis=1) for part in _parts(windows, 2 * reach + 1)]
+    return np.pad(np.concatenate(medians), reach, mode="edge")
+
+
+def local_line(x: Array, y: Array) -> Array:
+    """Fit a line through the neighbours of each x, the near ones weighing more (LOWESS).
+
+    The neighbours are a fixed share of all points, whatever their distances, so that a sweep in
+    equal steps of the learning rate is smoothed as well as one in equal ratios.
+
+    Args:
+        x: strictly increasing; shape (T,).
+        y: shape (T,).
+
+    Returns:
+        The value of each line at its own x; shape (T,).
+
+    References:
+        Cleveland, Robust locally weighted regression and smoothing scatterplots, 1979. As there,
+        long input is fitted at some anchors, with straight lines between them.
+    """
+    k = num_neighbours(len(x))
+    anchors = np.unique(np.linspace(0, len(x) - 1, min(len(x), _MAX_ANCHORS)).round().astype(int))
+    fitted = []
+    for part in _parts(anchors, k):
+        neighbours = nearest_window(x, x[part], k)[:, None] + np.arange(k)
+        offset = x[neighbours] - x[part, None]
+        # A little more than the farthest distance, so that the farthest neighbour still counts.
+        reach = np.abs(offset).max(axis=1, keepdims=True) * (1 + 1 / k)
+        fitted.append(_line_at_zero(offset / reach, y[neighbours]))
+    return np.interp(x, x[anchors], np.concatenate(fitted))
+
+
+def nearest_window(x: Array, at: Array, k: int) -> NDArray[np.intp]:
+    """Return for each value of `at` where the window of its k nearest x begins (x is sorted)."""
+    # The window moves right while the point it loses is farther than the point it gains.
+    return np.searchsorted(x[:-k] + x[k:], 2 * at)
+
+
+def num_neighbours(num_points: int) -> int:
+    """Return how many neighbours the local fit takes."""
+    return min(num_points, max(_MIN_NEIGHBOURS, round(_SPAN * num_points)))
+
+
+def _parts(rows: NDArray[Any], width: int) -> list[NDArray[Any]]:
+    """Split rows that are each worked on with so many numbers, to be sparing of memory."""
+    return np.array_split(rows, -(-len(rows) * width // _MAX_NUMBERS))
+
+
+def _line_at_zero(u: Array, y: Array) -> Array:
+    """Fit tricube-weighted lines, one for each row, and return their values at u = 0."""
+    w = (1 - np.abs(u) ** 3) ** 3
+    w /= w.sum(axis=1, keepdims=True)
+    u_mean = (w * u).sum(axis=1, keepdims=True)
+    y_mean = (w * y).sum(axis=1, keepdims=True)
+    centred = w * (u - u_mean)
+    slope = (centred * (y - y_mean)).sum(axis=1) / (centred * (u - u_mean)).sum(axis=1)
+    return y_mean[:, 0] - slope * u_mean[:, 0]
+
+
+def _divergence_level(cleaned: Array) -> float:
+    """Return the level as far above the start of the loss as its minimum lies below."""
+    start = float(np.median(cleaned[: max(3, len(cleaned) // 10)]))
+    return 2 * start - float(cleaned.min())

@@ -1,0 +1,203 @@
+"""Which learning rates to try next, and what the trials say.
+
+A trial trains a few steps at one fixed learning rate, from the starting state and on the same
+batches as every other trial. A few short trials below the edge of the sweep find the region, a few
+long ones measure it, and what short runs are known to get wrong of long ones is corrected::
+
+    sweep -> short trials -> long trials -> verdict -> suggested_lr
+
+Everything is a pure function of what is known, so that all processes of a distributed run decide
+alike. Learning rates are those of the reference parameter group; logarithms of them are called x.
+"""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from ignite_lrfinder.errors import LRFinderError, NoSuggestionError, wrong_type, wrong_value
+from ignite_lrfinder.protocols import Array
+from ignite_lrfinder.record import (
+    Record,
+    Scores,
+    Trial,
+    compare,
+    is_worse,
+    parabola,
+    reference_group,
+    usable_points,
+)
+from ignite_lrfinder.suggest.curve import curve_of
+from ignite_lrfinder.suggest.methods import edge
+
+# The middle of where the best rates of short runs lay below the edge, on 30 training tasks. Three
+# short trials reach from a quarter of it to four times it, just below the edge.
+_EDGE_DIVISOR = 6.0
+_SHORT_STEP = math.log(4.0)
+_NUM_SHORT = 3
+_RESPONSE_POINTS = 2
+
+# The best rate falls as runs grow, so the long trials begin below the best of the short ones. A
+# factor of 2 brackets the parabola; nearer neighbours measure noise, farther ones miss its bottom.
+_FIRST_LONG = math.log(0.6)
+_LONG_STEP = math.log(2.0)
+_MIN_LONG = 3
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Trials:
+    """How much the trials after a sweep may train; the default is what `verify=True` means.
+
+    Attributes:
+        max_iter: training iterations of all trials together, at least three short and three long.
+        short_iter: iterations of each trial that looks for the region, at least 10.
+        long_iter: iterations of each trial that measures it, more than `short_iter`.
+
+    Raises:
+        TypeError: if one is not an integer.
+        ValueError: if one is too small.
+
+    Example:
+        >>> Trials(max_iter=1400, short_iter=80, long_iter=260)
+        Trials(max_iter=1400, short_iter=80, long_iter=260)
+    """
+
+    max_iter: int = 700
+    short_iter: int = 40
+    long_iter: int = 130
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that leave no room for trials."""
+        remedy = "Leave it out for the default."
+        for name in ("max_iter", "short_iter", "long_iter"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int):
+                raise wrong_type(name, "an integer", value, remedy)
+        if self.short_iter < 10:
+            raise wrong_value("short_iter", "at least 10", self.short_iter, remedy)
+        if self.long_iter <= self.short_iter:
+            requirement = f"greater than short_iter={self.short_iter}"
+            raise wrong_value("long_iter", requirement, self.long_iter, "Raise it.")
+        least = _NUM_SHORT * self.short_iter + _MIN_LONG * self.long_iter
+        if self.max_iter < least:
+            remedy = "Raise it, or lower short_iter and long_iter."
+            raise wrong_value("max_iter", f"at least {least}", self.max_iter, remedy)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class PlannedTrial:
+    """A trial to run: `num_iter` optimizer steps at `lr`, from the snapshot."""
+
+    lr: float
+    num_iter: int
+
+
+def next_trial(settings: Trials, result: Record, trials: Sequence[Trial]) -> PlannedTrial | None:
+    """Say which trial to run next, given the sweep and the trials so far.
+
+    Three short trials a factor of 4 apart begin below the edge, and more follow while the best is
+    the lowest or the highest. Then come long trials a factor of 2 apart: the best gets a neighbour
+    on either side, and one more beyond the better of them.
+
+    Args:
+        settings: how much may be trained.
+        result: the result of the sweep; also one that `suggest` refuses.
+        trials: the trials so far.
+
+    Returns:
+        The next trial; None when they are done, have no iterations left, or the last was cut short,
+        as another would be.
+
+    Raises:
+        LRFinderError: if no point of the sweep has a finite loss and a positive learning rate.
+    """
+    if not trials:
+        return PlannedTrial(_first_lr(result), settings.short_iter)
+    if trials[-1].is_cut_short:
+        return None
+    left = settings.max_iter - sum(len(trial.losses) for trial in trials)
+    if all(trial.num_iter < settings.long_iter for trial in trials):
+        scores = compare(trials, settings.short_iter)
+        x = _next_short(scores, _untrained(result, settings.short_iter))
+        if x is not None and left >= settings.short_iter + _MIN_LONG * settings.long_iter:
+            return PlannedTrial(math.exp(x), settings.short_iter)
+        x = _first_long(scores)
+    else:
+        x = _next_long(compare(trials, settings.long_iter))
+    if x is None or left < settings.long_iter:
+        return None
+    return PlannedTrial(math.exp(x), settings.long_iter)
+
+
+def _first_lr(result: Record) -> float:
+    """Return a rate some way below where the sweep broke down, or ended."""
+    lr = result.lr[usable_points(result), reference_group(result)]
+    if not len(lr):
+        raise LRFinderError(
+            "The sweep has no point with a finite loss and a positive learning rate, so there is "
+            "nothing to begin trials at. Lower start_lr, or look at the model and its data."
+        )
+    try:
+        curve = curve_of(result)
+        highest = curve.lr[max(edge(curve) - _RESPONSE_POINTS, 0)]
+    except NoSuggestionError:
+        highest = lr[-1]
+    return float(highest) / _EDGE_DIVISOR
+
+
+def _untrained(result: Record, num_iter: int) -> Array | None:
+    """Return the tail of a trial at next to no learning rate: the sweep starts as one."""
+    losses = result.losses[usable_points(result)]
+    return losses[num_iter // 2 : num_iter] if len(losses) >= num_iter else None
+
+
+def _next_short(scores: Scores, untrained: Array | None) -> float | None:
+    """Return the x of the next short trial, or None where the best is surrounded."""
+    lowest, highest = float(scores.x[0]) - _SHORT_STEP, float(scores.x[-1]) + _SHORT_STEP
+    best = scores.best
+    if not np.isfinite(scores.mean[best]):
+        return lowest
+    if untrained is not None and is_worse(scores.tails[best], untrained):
+        return lowest
+    best = _leading(scores)
+    if best == 0:
+        return lowest
+    return highest if best == len(scores.x) - 1 else None
+
+
+def _first_long(scores: Scores) -> float:
+    """Return the x of the first long trial: below the best short one, or the two that lead."""
+    best, lead = scores.best, _leading(scores)
+    middle = parabola(scores) if lead == best else (scores.x[best] + scores.x[lead]) / 2
+    return float(middle) + _FIRST_LONG
+
+
+def _next_long(scores: Scores) -> float | None:
+    """Return the x of the next long trial, or None where the best is surrounded well enough."""
+    x, mean, lead = scores.x, scores.mean, _leading(scores)
+    if not np.isfinite(mean[lead]):
+        return float(x[0]) - 2 * _LONG_STEP
+    # Upwards first: where that is too high, the trial diverges and costs little.
+    for side in (1, -1):
+        if not _is_tried(x, x[lead] + side * _LONG_STEP):
+            return float(x[lead]) + side * _LONG_STEP
+    better = -1 if mean[lead - 1] < mean[lead + 1] else 1
+    for side in (better, -better):
+        beyond = float(x[lead]) + 2 * side * _LONG_STEP
+        if np.isfinite(mean[lead + side]) and not _is_tried(x, beyond):
+            return beyond
+    return None
+
+
+def _is_tried(x: Array, at: float) -> bool:
+    """Tell whether a trial was run at about this x."""
+    return bool(np.any(np.abs(x - at) < _LONG_STEP / 2))
+
+
+def _leading(scores: Scores) -> int:
+    """Return the best trial, or the one above it if that is as good within the noise."""
+    best, above = scores.best, scores.best + 1
+    if above == len(scores.x) or not np.isfinite(scores.mean[above]):
+        return best
+    return best if is_worse(scores.tails[above], scores.tails[best]) else above

@@ -1,0 +1,81 @@
+"""What we touch of the private parts of Ignite's `Engine`, each in one small function."""
+
+from collections.abc import Generator
+from typing import Any
+
+from ignite.engine import Engine, Events, State
+
+from ignite_lrfinder.errors import LRFinderError
+from ignite_lrfinder.protocols import Handler
+
+Entry = tuple[Handler, tuple[Any, ...], dict[str, Any]]
+Run = Generator[Any, None, State]
+
+
+def handler_table(trainer: Engine) -> dict[object, list[Entry]]:
+    """Return Ignite's own table of a trainer's handlers, to be changed in place."""
+    return trainer._event_handlers
+
+
+def event_list(trainer: Engine) -> list[Any]:
+    """Return Ignite's own list of the events that a trainer knows."""
+    return trainer._allowed_events
+
+
+def train_step_of(trainer: Engine) -> Handler:
+    """Return the function that a trainer calls with each batch."""
+    return trainer._process_function
+
+
+def move_first(trainer: Engine, event: Events) -> None:
+    """Let the handler that was added last to an event run before the others."""
+    entries = handler_table(trainer)[event]
+    entries.insert(0, entries.pop())
+
+
+def pending_run(trainer: Engine) -> Run | None:
+    """Return the run that a trainer was interrupted in, or that the sweep is attached inside of."""
+    return trainer._internal_run_generator
+
+
+def start_afresh(trainer: Engine) -> None:
+    """Let the next `run` of a trainer be a new one, whatever it did before."""
+    state = trainer.state
+    has_run = state.iteration > 0 or state.epoch > 0
+    if has_run or trainer._internal_run_generator is not None:
+        state.iteration = state.epoch = 0
+        state.max_epochs = None
+        if max_iters_of(trainer) is not None:
+            state.max_iters = None
+    trainer._internal_run_generator = None
+    trainer._dataloader_iter = None
+    trainer._init_iter = None
+
+
+def max_iters_of(trainer: Engine) -> int | None:
+    """Return the number of iterations a run was asked for; older releases only know epochs."""
+    return getattr(trainer.state, "max_iters", None)
+
+
+def length_of_run(trainer: Engine) -> int | None:
+    """Return how many iterations a run was asked for; None where that is not known.
+
+    Raises:
+        LRFinderError: if it was asked for none.
+    """
+    state = trainer.state
+    length = max_iters_of(trainer)
+    if length is None and state.epoch_length is not None and state.max_epochs is not None:
+        length = state.epoch_length * state.max_epochs
+    if length is not None and length < 1:
+        raise LRFinderError(
+            f"The run must have at least 1 iteration, got {length}. Pass num_iter to attach."
+        )
+    return length
+
+
+def end_run(trainer: Engine, interrupted_run: Run | None) -> None:
+    """Close a sweep that was itself interrupted, before it could touch the restored trainer."""
+    run = trainer._internal_run_generator
+    if run is not None and run is not interrupted_run:
+        run.close()

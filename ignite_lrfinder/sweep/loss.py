@@ -1,0 +1,125 @@
+"""The loss in a trainer's output, or an error that says how to find it."""
+
+import math
+import numbers
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+from torch import Tensor, strided
+
+_OUTPUT = "the trainer's output"
+
+
+Loss = float | Tensor
+
+
+def loss_of(output: object, source: str = _OUTPUT) -> Loss:
+    """Find the loss in what the trainer returned, after the user's `output_transform`.
+
+    Args:
+        output: a number, a NumPy scalar, a tensor or array of one element, or a mapping with the
+                key "loss" that holds one of these.
+        source: where it comes from, for the error.
+
+    Returns:
+        The loss as a float; as a tensor of shape () where reading it would wait for a device.
+
+    Raises:
+        TypeError: for another kind of output, showing it and an `output_transform` that would fit.
+        ValueError: for a tensor or array of several elements.
+    """
+    # First what nearly every train step returns, in the quickest way: each point pays for it.
+    if type(output) is float:
+        return output
+    value = output
+    if type(output) is not Tensor and isinstance(output, Mapping) and "loss" in output:
+        value = output["loss"]
+    if type(value) is Tensor and value.is_cpu and value.ndim == 0 and value.layout is strided:
+        number = value.tolist()
+        if type(number) is float:  # type: ignore[comparison-overlap]  # torch says a list
+            return number
+    if isinstance(value, Tensor):
+        value = value.detach()
+        if value.numel() != 1 or value.is_complex():
+            raise ValueError(_refusal(output, source))
+        if value.is_cpu:
+            return float(value.to_dense().double().resolve_neg().numpy().item())
+        # It is read later, and a train step may hand out the same buffer each time.
+        return value.to_dense().reshape(()).clone()
+    if isinstance(value, np.ndarray):
+        if value.size != 1:
+            raise ValueError(_refusal(output, source))
+        value = value.reshape(-1)[0]
+    if isinstance(value, (numbers.Real, np.bool_)):
+        return float(value)
+    raise TypeError(_refusal(output, source))
+
+
+def unchanged(output: object) -> object:
+    """Return the output, where no `output_transform` is needed to find the loss in it."""
+    return output
+
+
+def _refusal(output: object, source: str) -> str:
+    """Say what came instead of a loss, and which `output_transform` would find one in it."""
+    remedy = _remedy(output) if source == _OUTPUT else "Let it return the loss."
+    return (
+        f"{source[0].upper()}{source[1:]} must be a loss (a number, a tensor of one element, or a "
+        f"mapping with the key 'loss'), got {_describe(output)}. {remedy}"
+    )
+
+
+def _describe(output: object) -> str:
+    """Show what came: its keys, its length or its shape."""
+    kind = type(output).__name__
+    if output is None:
+        return "None"
+    if isinstance(output, Mapping):
+        return f"{kind} with the keys {list(output)}"
+    if isinstance(output, (Tensor, np.ndarray)):
+        return f"{kind} of shape {tuple(output.shape)} and type {output.dtype}"
+    if isinstance(output, (tuple, list)):
+        return (
+            f"{kind} of length {len(output)} ({', '.join(type(item).__name__ for item in output)})"
+        )
+    return f"{kind} {output!r:.80}"
+
+
+def _remedy(output: object) -> str:
+    """Suggest an `output_transform`."""
+    if output is None:
+        return "Let the train step return its loss."
+    losses = sorted(_possible_losses(output), key=lambda path_and_rank: path_and_rank[1])
+    if losses:
+        return f"Pass output_transform=lambda output: output{losses[-1][0]} to attach."
+    return "Pass an output_transform to attach that picks the loss."
+
+
+def _possible_losses(value: object, name: str = "") -> Iterator[tuple[str, tuple[bool, ...]]]:
+    """Iterate over the ways to something like a loss in a value, each with how likely it is.
+
+    Likely is what is called so, then a single number, one that can be differentiated, one of no
+    dimensions; of several, the last.
+    """
+    if isinstance(value, Mapping):
+        for key, part in value.items():
+            index = str.__repr__(key) if isinstance(key, str) else repr(key)
+            for path, rank in _possible_losses(part, str(key)):
+                yield f"[{index}]{path}", rank
+    elif isinstance(value, (tuple, list)):
+        for index, part in enumerate(value):
+            for path, rank in _possible_losses(part, name):
+                yield f"[{index}]{path}", rank
+    elif isinstance(value, (Tensor, np.ndarray)):
+        size = math.prod(value.shape)
+        if size == 0 or (isinstance(value, Tensor) and value.is_complex()):
+            return
+        has_grad = isinstance(value, Tensor) and value.requires_grad
+        is_float = isinstance(value, np.ndarray) or value.is_floating_point()
+        mean = "" if size == 1 else ".mean()" if is_float else ".float().mean()"
+        yield mean, ("loss" in name.lower(), size == 1, has_grad, value.ndim == 0)
+    elif isinstance(value, numbers.Real):
+        yield "", ("loss" in name.lower(), True, False, isinstance(value, float))
+    elif (loss := getattr(value, "loss", None)) is not None:
+        for path, rank in _possible_losses(loss, "loss"):
+            yield f".loss{path}", rank

@@ -1,0 +1,61 @@
+"""The validation loss: what computing it may change, and computing it without changing modes."""
+
+from collections.abc import Callable, Iterable
+
+from ignite.engine import Engine
+from torch import nn
+from torch.utils.data import DataLoader
+
+from ignite_lrfinder.snapshot import objects_of, reachable_from
+from ignite_lrfinder.sweep.engine import train_step_of
+
+
+class Validation:
+    """Compute a validation loss, and leave every model in the mode that it was in.
+
+    Args:
+        val_loss: returns the loss; called without arguments. None where the sweep does without.
+        trainer: the engine that trains, which `val_loss` may know but does not run.
+        models: modules to keep in their modes, besides those that `val_loss` refers to.
+
+    Attributes:
+        evaluators: the engines that `val_loss` refers to.
+        loaders: the data loaders that it refers to.
+    """
+
+    def __init__(
+        self, val_loss: Callable[[], object] | None, trainer: Engine, models: Iterable[object]
+    ) -> None:
+        self._val_loss = val_loss
+        self.evaluators = evaluators_of(val_loss, trainer)
+        found = [*models, *reachable_from(val_loss)]
+        self.loaders = [obj for obj in found if isinstance(obj, DataLoader)]
+        for engine in self.evaluators:
+            found += objects_of(train_step_of(engine))
+        self._models = [obj for obj in found if isinstance(obj, nn.Module)]
+
+    def __call__(self) -> object:
+        """Return what `val_loss` returns."""
+        assert self._val_loss is not None  # else nobody calls this
+        modes = [[(part, part.training) for part in model.modules()] for model in self._models]
+        try:
+            return self._val_loss()
+        finally:
+            for parts in modes:
+                _set_modes(parts)
+
+
+def evaluators_of(val_loss: object, trainer: Engine) -> list[Engine]:
+    """Return the engines that a function refers to, but for the trainer."""
+    found = (obj for obj in reachable_from(val_loss) if isinstance(obj, Engine))
+    return [engine for engine in found if engine is not trainer]
+
+
+def _set_modes(parts: list[tuple[nn.Module, bool]]) -> None:
+    """Put a model, which comes first, and its parts back into train or eval mode."""
+    model, is_training = parts[0]
+    if model.training != is_training:
+        # Some modules do more than note the mode, such as merging weights for evaluation.
+        model.train(is_training)
+    for part, is_training in parts:
+        part.training = is_training
