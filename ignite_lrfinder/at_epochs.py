@@ -1,18 +1,17 @@
 """The finder at chosen epochs, from inside a training that goes on with the new rate."""
 
 import inspect
-import warnings
 from collections.abc import Collection, Mapping
 from typing import Any
 
 from ignite.engine import Engine, Events
 from torch.optim.lr_scheduler import LRScheduler
 
-from ignite_lrfinder.errors import NoSuggestionError, wrong_type, wrong_value
+from ignite_lrfinder.errors import warn, wrong_type, wrong_value
 from ignite_lrfinder.finder import FastaiLRFinder
 from ignite_lrfinder.protocols import Saveable, Schedule
 from ignite_lrfinder.result import LRFinderResult
-from ignite_lrfinder.suggest import check_plan
+from ignite_lrfinder.suggest import Plan, Refusal
 
 
 class LRFinderAtEpochs:
@@ -64,14 +63,12 @@ class LRFinderAtEpochs:
         total_iters: int | None = None,
         **attach_arguments: Any,
     ) -> None:
-        check_plan(schedule, total_iters)
+        self._plan = Plan(schedule, total_iters)
         inspect.signature(FastaiLRFinder.attach).bind(None, None, to_save, **attach_arguments)
         self.results: dict[int, LRFinderResult] = {}
         self._epochs = _check_epochs(epochs)
         self._to_save = to_save
         self._lr_scheduler = lr_scheduler
-        self._schedule: Schedule = schedule
-        self._total_iters = total_iters
         self._attach_arguments = attach_arguments
         self._is_sweeping = False
 
@@ -98,23 +95,20 @@ class LRFinderAtEpochs:
         finally:
             self._is_sweeping = False
         self.results[epoch] = finder.result
-        self._apply(finder, epoch)
+        self._apply(finder.result, epoch)
 
-    def _apply(self, finder: FastaiLRFinder, epoch: int) -> None:
-        """Set the suggested learning rate, or say why the present one stays."""
-        try:
-            finder.apply_suggested_lr(
-                self._to_save["optimizer"],  # type: ignore[arg-type]  # `attach` has checked it
-                self._lr_scheduler,
-                schedule=self._schedule,
-                total_iters=self._total_iters,
-            )
-        except NoSuggestionError as refusal:
-            warnings.warn(
-                f"The learning rate stays as it is in epoch {epoch}. {refusal}",
-                UserWarning,
-                stacklevel=2,
-            )
+    def _apply(self, result: LRFinderResult, epoch: int) -> None:
+        """Set the suggested learning rate, or warn that the present one stays."""
+        refusal = result.reading.suggest("auto", self._plan)
+        if isinstance(refusal, Refusal):
+            warn(f"The learning rate stays as it is in epoch {epoch}. {refusal.reason}")
+            return
+        result.apply_suggested_lr(
+            self._to_save["optimizer"],  # type: ignore[arg-type]  # `attach` has checked it
+            self._lr_scheduler,
+            schedule=self._plan.schedule,
+            total_iters=self._plan.total_iters,
+        )
 
 
 def _check_epochs(epochs: object) -> frozenset[int]:

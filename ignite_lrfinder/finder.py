@@ -1,26 +1,20 @@
 """`FastaiLRFinder`: attach a range test to a trainer, and hand on what it found."""
 
 import contextlib
+import functools
 import logging
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from ignite.engine import Engine
-from numpy.typing import NDArray
-from torch.optim.lr_scheduler import LRScheduler
 
-from ignite_lrfinder import apply
 from ignite_lrfinder.errors import LRFinderError
-from ignite_lrfinder.plot import require_matplotlib
-from ignite_lrfinder.plot import sweep as plotting
-from ignite_lrfinder.plot import trials as trial_plot
-from ignite_lrfinder.protocols import KeepHandlers, OptimizerLike, Saveable, Schedule, SnapshotPlace
+from ignite_lrfinder.protocols import KeepHandlers, Saveable, SnapshotPlace
 from ignite_lrfinder.record import Record
 from ignite_lrfinder.result import LRFinderResult
 from ignite_lrfinder.snapshot import Interrupts, Snapshot, attributes_of, objects_of, trained_among
 from ignite_lrfinder.suggest import Trials
-from ignite_lrfinder.suggest import reading as advice
 from ignite_lrfinder.sweep import (
     Muting,
     Progress,
@@ -41,10 +35,27 @@ from ignite_lrfinder.sweep import (
     unchanged,
 )
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+P = ParamSpec("P")
+R = TypeVar("R")
 
 _swept_trainers: "weakref.WeakSet[Engine]" = weakref.WeakSet()
+
+
+def _of_result(
+    method: Callable[Concatenate[LRFinderResult, P], R], *, is_undone_by_block: bool = False
+) -> "Callable[Concatenate[FastaiLRFinder, P], R]":
+    """Return a method of the finder that calls a method of its last result."""
+
+    @functools.wraps(method)
+    def call(self: "FastaiLRFinder", *args: P.args, **kwargs: P.kwargs) -> R:
+        if is_undone_by_block and self._is_attached:
+            raise LRFinderError(
+                f"{method.__name__} must be called after the block of attach, got a call inside "
+                "it, which the end of the block would undo. Call it after the block."
+            )
+        return method(self.result, *args, **kwargs)
+
+    return call
 
 
 class FastaiLRFinder:
@@ -231,7 +242,22 @@ class FastaiLRFinder:
         Raises:
             LRFinderError: if no sweep has run yet.
         """
-        return self._result_for("result can't be returned")
+        if self._result is None:
+            raise LRFinderError(
+                "The finder must have run a sweep, got none yet. Run the trainer inside the `with` "
+                "block of attach first."
+            )
+        return self._result
+
+    def __repr__(self) -> str:
+        """Return the summary of the last result."""
+        if self._result is None:
+            return f"{type(self).__name__}: no sweep has run yet."
+        return self._result.summary()
+
+    def _repr_html_(self) -> str | None:
+        """Return the last result as HTML, for notebooks."""
+        return None if self._result is None else self._result._repr_html_()
 
     def get_results(self) -> dict[str, list[Any]]:
         """Return the learning rates and the smoothed losses of the last sweep, as Ignite does.
@@ -248,211 +274,14 @@ class FastaiLRFinder:
             "loss": self._result.smoothed_losses.tolist(),
         }
 
-    def lr_suggestion(
-        self,
-        method: str = "auto",
-        *,
-        schedule: Schedule = "constant",
-        total_iters: int | None = None,
-    ) -> float | list[float]:
-        """Suggest a learning rate.
+    lr_suggestion = _of_result(LRFinderResult.lr_suggestion)
+    suggestions = _of_result(LRFinderResult.suggestions)
+    lr_bounds = _of_result(LRFinderResult.lr_bounds)
+    plot = _of_result(LRFinderResult.plot)
+    plot_trials = _of_result(LRFinderResult.plot_trials)
+    summary = _of_result(LRFinderResult.summary)
 
-        Args:
-            method: "auto", "steepest", "valley", "minimum" or "slide"; see the module
-                `ignite_lrfinder.suggestion`.
-                Where trials followed the sweep, "auto" is what they say.
-            schedule: what "auto" is for: a "constant" rate, or the peak of one that decays
-                ("decay").
-            total_iters: optimizer steps of the training that is planned; it matters where there
-                were trials.
-
-        Returns:
-            The learning rate; with several parameter groups a list, one for each.
-
-        Raises:
-            ValueError: for an unknown method or schedule.
-            LRFinderError: if no sweep has run yet.
-            NoSuggestionError: an LRFinderError, if the curve supports no learning rate.
-        """
-        result = self._result_for("lr_suggestion can't be returned")
-        return _float_or_list(
-            advice.suggest(result, method, schedule=schedule, total_iters=total_iters)
-        )
-
-    def suggestions(
-        self, *, schedule: Schedule = "constant", total_iters: int | None = None
-    ) -> dict[str, float | list[float]]:
-        """Return what each method suggests, of those that the result supports.
-
-        Args:
-            schedule: as for `lr_suggestion`.
-            total_iters: as for `lr_suggestion`.
-
-        Raises:
-            LRFinderError: if no sweep has run yet.
-            NoSuggestionError: if the curve supports no learning rate.
-        """
-        result = self._result_for("suggestions can't be returned")
-        by_method = advice.suggest_all(result, schedule=schedule, total_iters=total_iters)
-        return {name: _float_or_list(lrs) for name, lrs in by_method.items()}
-
-    def lr_bounds(self) -> tuple[float | list[float], float | list[float]]:
-        """Return the range for a cyclical or one-cycle policy.
-
-        Returns:
-            The rate where the loss starts to fall, and that where it stops falling or becomes
-            ragged; two lists with several parameter groups.
-
-        Raises:
-            LRFinderError: if no sweep has run yet.
-            NoSuggestionError: if the curve supports no range.
-
-        References:
-            Smith, arXiv 1506.01186, section 3.3.
-        """
-        low, high = advice.suggest_bounds(self._result_for("lr_bounds can't be returned"))
-        return _float_or_list(low), _float_or_list(high)
-
-    @overload
-    def plot(
-        self,
-        skip_start: int = 10,
-        skip_end: int = 5,
-        log_lr: bool = True,
-        display_suggestion: bool = True,
-        ax: "Axes | None" = None,
-        *,
-        derivative: Literal[False] = False,
-        **kwargs: object,
-    ) -> "Axes": ...
-
-    @overload
-    def plot(
-        self,
-        skip_start: int = 10,
-        skip_end: int = 5,
-        log_lr: bool = True,
-        display_suggestion: bool = True,
-        ax: "Sequence[Axes] | None" = None,
-        *,
-        derivative: Literal[True],
-        **kwargs: object,
-    ) -> "NDArray[Any]": ...
-
-    def plot(
-        self,
-        skip_start: int = 10,
-        skip_end: int = 5,
-        log_lr: bool = True,
-        display_suggestion: bool = True,
-        ax: Any = None,
-        *,
-        derivative: bool = False,
-        **kwargs: object,
-    ) -> "Axes | NDArray[Any]":
-        """Plot the loss over the learning rate; no window is opened.
-
-        Args:
-            skip_start: points to leave out at the start, at least 0.
-            skip_end: points to leave out at the end, at least 0.
-            log_lr: whether the learning rate has a logarithmic axis.
-            display_suggestion: whether to mark what is suggested: by "auto", with the interval of
-                the trials as a band, by the other methods, and the bounds; and to shade where the
-                loss no longer recovers.
-            ax: the Axes to draw on; default, those of a new figure. Two with `derivative`.
-            derivative: whether to plot the change in loss for each decade below the loss.
-            kwargs: passed to `matplotlib.pyplot.subplots` where `ax` is not given.
-
-        Returns:
-            The Axes drawn on; with `derivative` both, in an array of shape (2,).
-
-        Raises:
-            ModuleNotFoundError: if matplotlib is not installed.
-            LRFinderError: if no sweep has run yet.
-            ValueError: if skip_start or skip_end is negative.
-            NoSuggestionError: if the sweep has no point to draw.
-
-        Warns:
-            UserWarning: if skip_start and skip_end leave no curve, so that all points are shown; if
-                the curve supports no suggestion.
-
-        Example:
-            >>> ax = lr_finder.plot(skip_end=0)  # doctest: +SKIP
-            >>> ax.figure.savefig("lr_finder.png")  # doctest: +SKIP
-        """
-        require_matplotlib()
-        draw = plotting.plot_derivative if derivative else plotting.plot_result
-        return draw(
-            self._result_for("results can't be plotted"),
-            skip_start=skip_start,
-            skip_end=skip_end,
-            log_lr=log_lr,
-            display_suggestion=display_suggestion,
-            ax=ax,
-            **kwargs,
-        )
-
-    def plot_trials(self, ax: "Sequence[Axes] | None" = None, **kwargs: object) -> "NDArray[Any]":
-        """Plot the loss of each trial over its iterations, and what each came to over its rate.
-
-        Args:
-            ax: the two Axes to draw on; default, those of a new figure.
-            kwargs: passed to `matplotlib.pyplot.subplots` where `ax` is not given.
-
-        Returns:
-            Both Axes, in an array of shape (2,).
-
-        Raises:
-            ModuleNotFoundError: if matplotlib is not installed.
-            LRFinderError: if no sweep has run yet, or one without trials.
-            TypeError: if `ax` is no sequence.
-            ValueError: if it does not hold two Axes.
-        """
-        require_matplotlib()
-        return trial_plot.plot_trials(self._result_for("trials can't be plotted"), ax=ax, **kwargs)
-
-    def apply_suggested_lr(
-        self,
-        optimizer: OptimizerLike,
-        lr_scheduler: LRScheduler | None = None,
-        *,
-        schedule: Schedule = "constant",
-        total_iters: int | None = None,
-    ) -> None:
-        """Set the suggested learning rate on an optimizer, in place.
-
-        Args:
-            optimizer: the optimizer that was swept, or one with as many parameter groups. A tensor
-                `lr` stays the same tensor; `initial_lr` and `max_lr` follow where a group has them.
-            lr_scheduler: a torch scheduler of the optimizer, whose base learning rates follow as
-                well.
-            schedule: as for `lr_suggestion`.
-            total_iters: as for `lr_suggestion`.
-
-        Raises:
-            TypeError: if `lr_scheduler` is no torch scheduler.
-            ValueError: if it belongs to another optimizer.
-            LRFinderError: inside the block of `attach`, whose end would undo it; before the first
-                sweep; or for an optimizer with another number of parameter groups.
-            NoSuggestionError: if the curve supports no learning rate.
-        """
-        if self._is_attached:
-            raise LRFinderError(
-                "apply_suggested_lr must be called after the block of attach, got a call inside "
-                "it. The end of the block would undo it; call it after the block."
-            )
-        result = self._result_for("apply_suggested_lr can't be called")
-        lrs = advice.suggest(result, schedule=schedule, total_iters=total_iters)
-        apply.apply_lr(optimizer, lrs, lr_scheduler)
-
-    def _result_for(self, purpose: str) -> LRFinderResult:
-        """Return the result of the last sweep, or say what cannot be done without one."""
-        if self._result is None:
-            raise LRFinderError(
-                f"learning rate finder didn't run yet so {purpose}. Run the trainer inside the "
-                "block of attach first."
-            )
-        return self._result
+    apply_suggested_lr = _of_result(LRFinderResult.apply_suggested_lr, is_undone_by_block=True)
 
     def _store_result(self, record: Record) -> None:
         """Store what a sweep measured as the result."""
@@ -480,8 +309,3 @@ class FastaiLRFinder:
         """Note that the sweep is over."""
         self._is_attached = False
         _swept_trainers.discard(trainer)
-
-
-def _float_or_list(lrs: tuple[float, ...]) -> float | list[float]:
-    """Return one learning rate as a float, several as a list, as Ignite does."""
-    return lrs[0] if len(lrs) == 1 else list(lrs)

@@ -383,7 +383,7 @@ def test_what_needs_a_result_is_refused_before_a_run(
         sweep.run(num_iter=6)
         with sweep.finder.attach(sweep.trainer, {"optimizer": sweep.optimizer}):
             pass
-    with pytest.raises(LRFinderError, match="didn't run yet"):
+    with pytest.raises(LRFinderError, match="must have run a sweep, got none yet"):
         call(sweep.finder)
 
 

@@ -105,12 +105,9 @@ def are_paired(trials: Sequence[Trial]) -> bool:
     return bool(np.allclose(first, first[:1], rtol=_PAIRED_RTOL, atol=0.0))
 
 
-def interval_of(trials: Sequence[Trial]) -> tuple[float, float] | None:
+def interval_of(scores: Scores, is_paired: bool) -> tuple[float, float]:
     """Return the lowest and the highest rate that the trials cannot tell apart from the best."""
-    scores = final_scores(trials)
-    if scores is None:
-        return None
-    low, high = level_range(scores, are_paired(trials))
+    low, high = level_range(scores, is_paired)
     best = parabola(scores)
     return math.exp(min(low, best)), math.exp(max(high, best))
 

@@ -43,6 +43,21 @@ _MAD_TO_SIGMA = 1.4826
 _EFFECTIVE_SHARE = 0.65
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why there is no learning rate to suggest, and what to change.
+
+    A refusal is a value, so that words and plots can show it. The methods of a result raise it as
+    an error.
+    """
+
+    reason: str
+
+    def error(self) -> NoSuggestionError:
+        """Return the error to raise where a number was asked for."""
+        return NoSuggestionError(self.reason)
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Curve:
     """The loss over the learning rate of the reference parameter group, T points.
@@ -64,39 +79,33 @@ class Curve:
         """The standard deviation that the smoothing leaves of `noise`, away from the ends."""
         return self.noise / math.sqrt(_EFFECTIVE_SHARE * num_neighbours(len(self.lr)))
 
+    def loss_at(self, lr: float) -> float:
+        """Return the smoothed loss at a learning rate, interpolated over log(lr)."""
+        return float(np.interp(np.log(lr), np.log(self.lr), self.smoothed))
 
-def curve_of(result: Record) -> Curve:
-    """Build the curve of a sweep from its usable points.
+
+def curve_of(record: Record) -> Curve | Refusal:
+    """Return the curve of a sweep over the reference learning rate, from its usable points.
 
     Args:
-        result: the result of a sweep.
+        record: what a sweep measured.
 
     Returns:
-        The curve over the reference learning rate, see `usable_points` and `reference_group`.
-
-    Raises:
-        NoSuggestionError: if there are fewer than `MIN_POINTS` usable points, or their learning
-            rates do not increase.
+        The curve, see `usable_points` and `reference_group`; a refusal if there are fewer than
+        `MIN_POINTS` usable points, or if their learning rates do not increase.
     """
-    points = usable_points(result)
-    lr = result.lr[points, reference_group(result)]
+    points = usable_points(record)
+    lr = record.lr[points, reference_group(record)]
     if len(lr) < MIN_POINTS:
-        raise unexpected_shape(
-            f"The curve has too few points: {len(lr)} with a finite loss, of {len(result)}, and a "
+        return Refusal(
+            f"The curve has too few points: {len(lr)} with a finite loss, of {len(record)}, and a "
             f"suggestion needs {MIN_POINTS}. Raise num_iter, or lower start_lr if the loss broke "
             "down at once."
         )
     if np.any(np.diff(lr) <= 0):
-        raise unexpected_shape("Its learning rate does not rise at every point. Raise end_lr.")
-    losses = result.losses[points]
+        return Refusal("The learning rate does not rise at every point. Raise end_lr.")
+    losses = record.losses[points]
     return Curve(lr=lr, losses=losses, smoothed=smooth(np.log(lr), losses), noise=noise_of(losses))
-
-
-def unexpected_shape(reason: str) -> NoSuggestionError:
-    """Return the refusal of a curve, in words that begin as those of Ignite's class."""
-    return NoSuggestionError(
-        "FastaiLRFinder got unexpected curve shape, the curve should be somehow U-shaped. " + reason
-    )
 
 
 def smooth(x: Array, y: Array) -> Array:

@@ -16,27 +16,17 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ignite_lrfinder.errors import LRFinderError, NoSuggestionError, wrong_type, wrong_value
+from ignite_lrfinder.errors import LRFinderError, wrong_type, wrong_value
 from ignite_lrfinder.protocols import Array
-from ignite_lrfinder.record import (
-    Record,
-    Scores,
-    Trial,
-    compare,
-    is_worse,
-    parabola,
-    reference_group,
-    usable_points,
-)
-from ignite_lrfinder.suggest.curve import curve_of
-from ignite_lrfinder.suggest.methods import edge
+from ignite_lrfinder.record import Record, Scores, Trial, compare, is_worse, parabola, usable_points
+from ignite_lrfinder.suggest.curve import Refusal
+from ignite_lrfinder.suggest.reading import Reading
 
 # The middle of where the best rates of short runs lay below the edge, on 30 training tasks. Three
 # short trials reach from a quarter of it to four times it, just below the edge.
 _EDGE_DIVISOR = 6.0
 _SHORT_STEP = math.log(4.0)
 _NUM_SHORT = 3
-_RESPONSE_POINTS = 2
 
 # The best rate falls as runs grow, so the long trials begin below the best of the short ones. A
 # factor of 2 brackets the parabola; nearer neighbours measure noise, farther ones miss its bottom.
@@ -93,8 +83,8 @@ class PlannedTrial:
     num_iter: int
 
 
-def next_trial(settings: Trials, result: Record, trials: Sequence[Trial]) -> PlannedTrial | None:
-    """Say which trial to run next, given the sweep and the trials so far.
+def next_trial(settings: Trials, reading: Reading, trials: Sequence[Trial]) -> PlannedTrial | None:
+    """Return the trial to run next, given the sweep and the trials so far.
 
     Three short trials a factor of 4 apart begin below the edge, and more follow while the best is
     the lowest or the highest. Then come long trials a factor of 2 apart: the best gets a neighbour
@@ -102,7 +92,7 @@ def next_trial(settings: Trials, result: Record, trials: Sequence[Trial]) -> Pla
 
     Args:
         settings: how much may be trained.
-        result: the result of the sweep; also one that `suggest` refuses.
+        reading: the reading of the sweep; one that supports no suggestion is allowed.
         trials: the trials so far.
 
     Returns:
@@ -113,13 +103,13 @@ def next_trial(settings: Trials, result: Record, trials: Sequence[Trial]) -> Pla
         LRFinderError: if no point of the sweep has a finite loss and a positive learning rate.
     """
     if not trials:
-        return PlannedTrial(_first_lr(result), settings.short_iter)
+        return PlannedTrial(_first_lr(reading), settings.short_iter)
     if trials[-1].is_cut_short:
         return None
     left = settings.max_iter - sum(len(trial.losses) for trial in trials)
     if all(trial.num_iter < settings.long_iter for trial in trials):
         scores = compare(trials, settings.short_iter)
-        x = _next_short(scores, _untrained(result, settings.short_iter))
+        x = _next_short(scores, _untrained(reading.record, settings.short_iter))
         if x is not None and left >= settings.short_iter + _MIN_LONG * settings.long_iter:
             return PlannedTrial(math.exp(x), settings.short_iter)
         x = _first_long(scores)
@@ -130,25 +120,23 @@ def next_trial(settings: Trials, result: Record, trials: Sequence[Trial]) -> Pla
     return PlannedTrial(math.exp(x), settings.long_iter)
 
 
-def _first_lr(result: Record) -> float:
+def _first_lr(reading: Reading) -> float:
     """Return a rate some way below where the sweep broke down, or ended."""
-    lr = result.lr[usable_points(result), reference_group(result)]
+    record = reading.record
+    lr = record.lr[usable_points(record), reading.group]
     if not len(lr):
         raise LRFinderError(
-            "The sweep has no point with a finite loss and a positive learning rate, so there is "
-            "nothing to begin trials at. Lower start_lr, or look at the model and its data."
+            "The sweep must have a point with a finite loss and a positive learning rate, got "
+            "none. Lower start_lr, or check the model and its data."
         )
-    try:
-        curve = curve_of(result)
-        highest = curve.lr[max(edge(curve) - _RESPONSE_POINTS, 0)]
-    except NoSuggestionError:
-        highest = lr[-1]
+    descent = reading.descent
+    highest = lr[-1] if isinstance(descent, Refusal) else descent.curve.lr[descent.before_edge]
     return float(highest) / _EDGE_DIVISOR
 
 
-def _untrained(result: Record, num_iter: int) -> Array | None:
+def _untrained(record: Record, num_iter: int) -> Array | None:
     """Return the tail of a trial at next to no learning rate: the sweep starts as one."""
-    losses = result.losses[usable_points(result)]
+    losses = record.losses[usable_points(record)]
     return losses[num_iter // 2 : num_iter] if len(losses) >= num_iter else None
 
 
