@@ -1,4 +1,4 @@
-"""The finder at chosen epochs, from inside a training that goes on with the new rate."""
+"""Run the finder at chosen epochs, during a training that continues with the new rate."""
 
 import inspect
 from collections.abc import Collection, Mapping
@@ -15,28 +15,27 @@ from ignite_lrfinder.suggest import Plan, Refusal
 
 
 class LRFinderAtEpochs:
-    """Find the learning rate anew at the start of chosen epochs, and train on with it.
+    """Run the finder at the start of chosen epochs, and continue with the suggested rate.
 
-    At each of these epochs the training is swept on the trainer's own data, and everything is put
-    back but the learning rate, which becomes the one suggested. Where there is no suggestion the
-    learning rate stays, and a warning says why.
+    At each of these epochs a sweep runs on the trainer's own data. Afterwards everything is
+    restored but the learning rate, which becomes the suggested one. If there is no suggestion the
+    learning rate stays as it is, and a warning says why.
 
     Args:
         epochs: the numbers of the epochs, counted from 1.
         to_save: as for `FastaiLRFinder.attach`.
-        lr_scheduler: a torch scheduler of the optimizer, taken along as by
-            `FastaiLRFinder.apply_suggested_lr`.
+        lr_scheduler: as for `FastaiLRFinder.apply_suggested_lr`.
         schedule: as for `FastaiLRFinder.lr_suggestion`.
         total_iters: as for `FastaiLRFinder.lr_suggestion`.
         attach_arguments: further arguments of `FastaiLRFinder.attach`. Without `start_lr` a sweep
-            starts at the rate that the optimizer has, and so suggests none below it.
+            starts at the optimizer's present rate, and so cannot suggest a lower one.
 
     Attributes:
         results: the result of each sweep so far, by its epoch.
 
     Raises:
-        TypeError: for an argument of the wrong kind.
-        ValueError: for an argument of the wrong value.
+        TypeError: for an argument of the wrong type.
+        ValueError: for an argument with the wrong value.
 
     Example:
         >>> import torch
@@ -73,7 +72,7 @@ class LRFinderAtEpochs:
         self._is_sweeping = False
 
     def attach(self, trainer: Engine) -> None:
-        """Let a trainer find its learning rate at the start of these epochs.
+        """Add the finder to a trainer.
 
         Args:
             trainer: the engine that trains.
@@ -81,7 +80,7 @@ class LRFinderAtEpochs:
         trainer.add_event_handler(Events.EPOCH_STARTED, self)
 
     def __call__(self, trainer: Engine) -> None:
-        """Sweep if the epoch that begins is one of those chosen, and set what is suggested."""
+        """Run the finder if the epoch that begins was chosen, and set the suggested rate."""
         epoch = trainer.state.epoch
         # The sweep's own epochs begin too.
         if self._is_sweeping or epoch not in self._epochs:

@@ -1,4 +1,4 @@
-"""`FastaiLRFinder`: attach a range test to a trainer, and hand on what it found."""
+"""`FastaiLRFinder`: attach a range test to a trainer; the result answers the rest."""
 
 import contextlib
 import functools
@@ -62,8 +62,8 @@ class FastaiLRFinder:
     """Find a learning rate with a range test inside a trainer you already have.
 
     Inside the block of `attach`, the trainer's run raises the learning rate from `start_lr` to
-    `end_lr` and records the loss, until the loss diverges. When the block ends, everything is as
-    it was.
+    `end_lr` and records the loss until it diverges. When the block ends, everything is restored.
+    The other methods ask the result of the last sweep.
 
     Example:
         >>> import torch
@@ -113,59 +113,59 @@ class FastaiLRFinder:
         snapshot: SnapshotPlace = "cpu",
         progress: bool = False,
     ) -> Iterator[Engine]:
-        """Attach the range test to a trainer for the length of a `with` block.
+        """Attach the range test to a trainer for the duration of a `with` block.
 
-        The block runs the trainer once, as it is always run. A point is one optimizer step. When
-        the block ends, by whatever exception, the trainer, the objects in `to_save`, all random
-        state and the data loader are as they were, bit for bit. What cannot be undone is what a
-        kept handler does to the outside world, and the items taken from a one-shot iterator.
+        The block runs the trainer once, in the usual way. A point is one optimizer step. When the
+        block ends, also by an exception, the trainer, the objects in `to_save`, all random state
+        and the data loader are as they were, bit for bit. Two things cannot be undone: the effects
+        of a running handler outside the process, and items taken from a one-shot iterator.
 
         Args:
             trainer: the engine that trains.
-            to_save: names to the objects that a training changes, each with `state_dict` and
-                `load_state_dict`, among them the optimizer under "optimizer".
+            to_save: the objects that training changes, by name, each with `state_dict` and
+                `load_state_dict`; the optimizer has the name "optimizer".
             output_transform: a function from the trainer's output to the loss. A loss is a number,
-                a tensor of one element, or a mapping that has one under the key "loss".
-            num_iter: the number of points, at least 1; default, as many as the run has iterations,
-                and 100 for a run of unknown length. The loader starts again as often as needed.
-            start_lr: the first learning rate, in (0, inf), from 0 on for a linear sweep; one
-                number, or one for each parameter group; default, the optimizer's own.
-            end_lr: the last learning rate, in (start_lr, inf), likewise. Parameter groups keep the
-                ratio of their learning rates, the largest being the number given, unless a list
-                gives them apart.
+                a tensor of one element, or a mapping with one of these under the key "loss".
+            num_iter: the number of points, at least 1; default, the number of iterations of the
+                run, and 100 for a run of unknown length. The loader restarts as often as needed.
+            start_lr: the first learning rate, in (0, inf), or in [0, inf) for a linear sweep; one
+                number, or one for each parameter group; default, the optimizer's own rate.
+            end_lr: the last learning rate, in (start_lr, inf); one number, or one for each group.
+                With one number the parameter groups keep the ratio of their learning rates, and the
+                largest ends at `end_lr`.
             step_mode: "exp" for points evenly spaced in log learning rate, or "linear".
-            smooth_f: the weight of the newest loss in the moving average that decides on stopping,
+            smooth_f: the weight of the newest loss in the moving average that decides when to stop,
                 in [0, 1); 0 turns smoothing off.
             diverge_th: stop where the smoothed loss exceeds
                 `best + (diverge_th - 1) * max(|best|, first - best)`, in [1, inf].
-            keep_handlers: which of the trainer's handlers run during the sweep. "auto", those of
-                the user that prepare training (on STARTED, EPOCH_STARTED, GET_BATCH_*,
+            keep_handlers: which of the trainer's handlers run during the sweep. "auto": user
+                handlers that prepare training (on STARTED, EPOCH_STARTED, GET_BATCH_*,
                 ITERATION_STARTED and custom events); "all"; "none"; or a collection of handlers
-                that run besides those of "auto". Handlers added inside the block run, and stay.
-            val_loss: returns the loss to record, as of a validation; called without arguments after
-                each point, also in trials. What the trainer returns need then not be a loss. The
-                train/eval modes are put back after each call. Evaluators that it refers to are
-                restored, and their handlers muted but for their metrics.
-            verify: whether the same run goes on after the sweep with short trials at a few fixed
-                learning rates, each from the start and on the same batches; `Trials(...)` says how
-                much they may train.
+                that run in addition to "auto". Handlers added inside the block run, and stay.
+            val_loss: a function without arguments that returns the loss to record, such as a
+                validation loss; called after each point, also in trials. The trainer's output then
+                does not have to be a loss. Train/eval modes are restored after each call.
+                Evaluators that it uses are restored, and all their handlers but metrics are muted.
+            verify: whether the same run continues after the sweep with short trials at a few fixed
+                learning rates, each from the start and on the same batches; `Trials(...)` sets
+                their budget.
             snapshot: where the copy of all state is held: "cpu", in host memory; "device", beside
-                the original; or the path of a directory with room for it, for what fits in neither.
-                The directory holds a file without a name, and nothing when the block ends.
-            progress: whether to show the point, its learning rate and smoothed loss in Ignite's
-                progress bar, and the trials after it; on the first process only.
+                the original; or the path of a directory, for state that fits in neither. The file
+                there has no name, and is gone when the block ends.
+            progress: whether to show the point, its learning rate and its smoothed loss in Ignite's
+                progress bar, and then the trials; on the first process only.
 
         Yields:
             The trainer, to be run.
 
         Raises:
-            TypeError: for an argument of the wrong kind; nothing has been touched then.
-            ValueError: for an argument of the wrong value; nothing has been touched then.
-            ModuleNotFoundError: for `progress` without tqdm; nothing has been touched then.
-            LRFinderError: if a sweep is under way already, if the directory of `snapshot` is full,
-                if the optimizer takes no step, or if something could not be put back afterwards.
+            TypeError: for an argument of the wrong type; nothing has been touched.
+            ValueError: for an argument with the wrong value; nothing has been touched.
+            ModuleNotFoundError: for `progress` without tqdm; nothing has been touched.
+            LRFinderError: if a sweep is in progress, if the directory of `snapshot` is full, if the
+                optimizer takes no step, or if something could not be restored.
 
-        Inside the block `trainer.run` raises TypeError or ValueError for an output that is no loss.
+        Inside the block `trainer.run` raises TypeError or ValueError for an output without a loss.
         """
         arguments = check_attach(
             trainer,
@@ -195,7 +195,7 @@ class FastaiLRFinder:
         validation = Validation(arguments.val_loss, trainer, (*to_save.values(), *trained))
         kept: dict[Engine, KeepHandlers] = {trainer: keep_handlers}
         kept |= {engine: kept_of(engine, keep_handlers) for engine in validation.evaluators}
-        # What is to be undone is undone backwards, and a step that fails does not keep back others.
+        # Undo backwards; a step that fails does not prevent the others.
         with Interrupts() as interrupts, contextlib.ExitStack() as undo:
             before = Snapshot(
                 trainer,
@@ -232,7 +232,8 @@ class FastaiLRFinder:
                 interrupts.allow()
                 yield trainer
             finally:
-                # An interrupt may still fall before this, but none between it and the undoing.
+                # An interrupt may still arrive before this line, but not between it and the
+                # undoing.
                 interrupts.is_deferring = True
 
     @property
@@ -291,21 +292,21 @@ class FastaiLRFinder:
         )
 
     def _refuse_second_attach(self, trainer: Engine) -> None:
-        """Refuse to sweep where a sweep is under way."""
+        """Refuse to attach during a sweep."""
         if self._is_attached or trainer in _swept_trainers:
             owner = "lr_finder" if self._is_attached else "trainer"
             raise LRFinderError(
-                f"{owner} must have no sweep under way, got a second attach. Leave the first block "
-                "before attaching again."
+                f"{owner} must not be in a sweep already, got a second attach. Leave the first "
+                "block before attaching again."
             )
 
     def _begin_block(self, trainer: Engine) -> None:
-        """Note that a sweep is under way."""
+        """Mark the beginning of a sweep."""
         self._result = None
         self._is_attached = True
         _swept_trainers.add(trainer)
 
     def _end_block(self, trainer: Engine) -> None:
-        """Note that the sweep is over."""
+        """Mark the end of a sweep."""
         self._is_attached = False
         _swept_trainers.discard(trainer)

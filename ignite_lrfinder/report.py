@@ -20,7 +20,7 @@ def summary(reading: Reading, plan: Plan) -> str:
     """Describe in a few lines what was tested, what is suggested, and what to be careful about.
 
     Args:
-        reading: what a sweep says, with or without trials.
+        reading: the reading of a sweep, with or without trials.
         plan: the training that the suggestion is for.
 
     Returns:
@@ -33,7 +33,7 @@ def html(reading: Reading, plan: Plan) -> str:
     """Return `summary` as HTML, with a small picture where matplotlib is installed.
 
     Args:
-        reading: what a sweep says, with or without trials.
+        reading: the reading of a sweep, with or without trials.
         plan: the training that the suggestion is for.
 
     Returns:
@@ -54,7 +54,7 @@ def cautions(reading: Reading, rates: Mapping[str, float]) -> list[str]:
     """Return the reasons to be careful with a suggestion.
 
     Args:
-        reading: what a sweep says.
+        reading: the reading of a sweep.
         rates: what `Reading.suggestions` returns for the plan.
 
     Returns:

@@ -13,11 +13,11 @@ from ignite_lrfinder.errors import warn, wrong_type, wrong_value
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Okabe and Ito's blue and vermilion: told apart by the colour-blind, and dark and light in grey.
+# Okabe and Ito's blue and vermilion, which colour-blind readers can tell apart, also in greyscale.
 CURVE_COLOR = "#0072B2"
 SUGGESTION_COLOR = "#D55E00"
 GREY = "0.5"
-# Percentile of the losses that a picture shows in any case.
+# The percentile of the losses that is always visible.
 _MOSTLY = 60
 
 
@@ -69,7 +69,7 @@ def two_axes(axes: object) -> "tuple[Axes, Axes]":
 
 
 def shown_points(num_points: int, skip_start: int, skip_end: int) -> slice:
-    """Return the points to draw; all of them where the trimming would leave no curve."""
+    """Return the points to draw; all of them if trimming would leave no curve."""
     if num_points - skip_start - skip_end >= 2:
         return slice(skip_start, num_points - skip_end)
     warn(
@@ -87,7 +87,7 @@ def limit_losses(ax: "Axes", *curves: np.ndarray) -> None:
         return
     start = max(float(np.median(losses[: max(3, len(losses) // 10)])) for losses in finite)
     lowest = min(float(losses.min()) for losses in finite)
-    # Where nothing falls, what rises is the picture.
+    # If nothing falls, the picture shows the rise.
     usual = max(float(np.percentile(losses, _MOSTLY)) for losses in finite)
     ceiling = max(start + (start - lowest), usual)
     if max(losses.max() for losses in finite) > ceiling > lowest:

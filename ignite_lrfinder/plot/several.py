@@ -16,22 +16,22 @@ from ignite_lrfinder.suggest import Curve, Plan, Reading, Refusal
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Okabe and Ito's colours, with line styles to tell them apart in grey.
+# Okabe and Ito's colours; the line styles tell the curves apart in greyscale.
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _STYLES = ("-", "--", "-.", ":")
 
 
 class HasReading(Protocol):
-    """A result: what it says."""
+    """A result, which has a reading."""
 
     @property
     def reading(self) -> Reading:
-        """What the result says."""
+        """Everything that is derived from the result."""
         ...
 
 
 class HasResult(Protocol):
-    """A finder: it has a result."""
+    """A finder, which has a result."""
 
     @property
     def result(self) -> HasReading:
@@ -106,7 +106,7 @@ def plot_results(
 
 
 def _reading_of(result: object, remedy: str) -> Reading:
-    """Return what a result, or the last result of a finder, says."""
+    """Return the reading of a result, or of the last result of a finder."""
     reading = getattr(getattr(result, "result", result), "reading", None)
     if not isinstance(reading, Reading):
         raise wrong_type("results", "a mapping from names to results", result, remedy)

@@ -23,7 +23,7 @@ from ignite_lrfinder.suggest import Plan, Reading, Refusal
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# The other methods are told apart by shape.
+# The shapes tell the other methods apart.
 _MARKERS = {"steepest": "^", "valley": "v", "minimum": "s", "slide": "D"}
 _MARK_COLOR = "0.25"
 _MAX_GROUPS_IN_LEGEND = 6
@@ -43,7 +43,7 @@ def plot_sweep(
     """Draw the loss of a sweep over the learning rate of its reference parameter group.
 
     Args:
-        reading: what a sweep says.
+        reading: the reading of a sweep.
         skip_start: points to leave out at the start, at least 0.
         skip_end: points to leave out at the end, at least 0.
         log_lr: whether the learning rate has a logarithmic axis.
@@ -92,7 +92,7 @@ def plot_derivative(
     """Draw the loss of a sweep, and below it how fast the loss changes.
 
     Args:
-        reading: what a sweep says.
+        reading: the reading of a sweep.
         ax: the two Axes to draw on, the upper first; default, a new figure.
         skip_start: as for `plot_sweep`.
         skip_end: as for `plot_sweep`.

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 def plot_trials(
     reading: Reading, *, ax: "Sequence[Axes] | None" = None, **kwargs: object
 ) -> "NDArray[Any]":
-    """Draw the loss of each trial over its iterations, and what each came to over its rate.
+    """Draw the loss of each trial over its iterations, and its final loss over its rate.
 
     Args:
-        reading: what a sweep and its trials say.
+        reading: the reading of a sweep with trials.
         ax: the two Axes to draw on; default, a new figure.
         kwargs: passed to `matplotlib.pyplot.subplots` if `ax` is not given.
 
@@ -47,7 +47,7 @@ def plot_trials(
 
 
 def _draw_losses(ax: "Axes", trials: Sequence[Trial]) -> None:
-    """Draw the running mean of each trial's losses, the higher its rate the lighter."""
+    """Draw the running mean of each trial's losses, in lighter colours for higher rates."""
     trials = sorted(trials, key=lambda trial: trial.lr)
     viridis = importlib.import_module("matplotlib").colormaps["viridis"]
     for index, trial in enumerate(trials):
@@ -75,7 +75,7 @@ def _limit(ax: "Axes", curves: "Sequence[Array]") -> None:
 
 
 def _draw_scores(ax: "Axes", reading: Reading) -> None:
-    """Draw the final loss of the longest trials over their rates, the parabola and the interval."""
+    """Draw the final losses of the longest trials, the parabola and the interval."""
     ax.set_xscale("log")
     ax.set_xlabel("Learning rate")
     ax.set_ylabel("Mean loss of the second half")
@@ -110,7 +110,7 @@ def _draw_scores(ax: "Axes", reading: Reading) -> None:
 
 
 def _draw_parabola(ax: "Axes", scores: Scores) -> None:
-    """Draw the parabola through the best trial and its neighbours, where there is one."""
+    """Draw the parabola through the best trial and its neighbours, if there is one."""
     coefficients = parabola_around_best(scores)
     if coefficients is not None:
         best = scores.best
@@ -119,7 +119,7 @@ def _draw_parabola(ax: "Axes", scores: Scores) -> None:
 
 
 def _running_mean(losses: "Array") -> "Array":
-    """Return the mean of each loss and those before it, over a tenth of the trial."""
+    """Return the mean over the last tenth of the trial, at each iteration."""
     width = max(1, len(losses) // 10)
     sums = np.cumsum(np.concatenate([np.zeros(1), losses]))
     ends = np.arange(1, len(losses) + 1)

@@ -17,15 +17,15 @@ from ignite_lrfinder.suggest.curve import Curve, Refusal, running_median
 from ignite_lrfinder.suggest.plan import Plan
 
 # In standard deviations of the smoothed loss. The lowest point of pure noise often lies this far
-# below its level, but noise does not climb a cliff afterwards: where one follows, the curve has an
-# edge to read, and less is asked of the fall. Of 100 flat noisy curves one passes without a cliff,
-# up to 16 with one; asking more there would refuse usable curves of small batches.
+# below its level, but noise does not climb a cliff afterwards: a curve with a cliff has an edge to
+# read, so its fall may be smaller. Of 100 flat noisy curves, one passes without a cliff and up to
+# 16 pass with one; a stricter limit would refuse usable curves of small batches.
 _SIGNIFICANT = 2.5
 _SIGNIFICANT_WITHOUT_CLIFF = 5.0
 _CLIFF = 12.0
 
-# The shares of the fall from its top at which it has begun, and from its bottom at which most of it
-# is done, at which it is over, and at which the loss has turned or is ragged.
+# Shares of the fall: from its top, where it has begun; from its bottom, where most of it is done,
+# where it is over, and where the loss has turned or is ragged.
 _BEGUN = 0.1
 _MOSTLY_DONE = 0.2
 _OVER = 0.1
@@ -86,15 +86,16 @@ def descent_of(curve: Curve) -> Descent | Refusal:
     bottom = int(np.argmin(curve.smoothed[:until]))
     height = curve.smoothed - curve.smoothed[bottom]
     before = height[: bottom + 1]
-    # The usual level, since the highest of many noisy points is always high. Where the loss falls
-    # at once and then stays low, the usual level is low: there, half of the highest.
+    # The usual level, since the highest of many noisy points is always high. If the loss falls at
+    # once and then stays low, the usual level is low; then take half of the highest.
     fall = max(float(np.median(before)), float(before.max()) / 2)
     noise = curve.smoothed_noise
     has_cliff = float(height[bottom:].max()) > _CLIFF * noise
     least = noise * (_SIGNIFICANT if has_cliff else _SIGNIFICANT_WITHOUT_CLIFF)
     if fall <= least:
         return _refusal(fall, least, has_cliff)
-    # Left of the fall, noise makes some points higher than others: the last that is nearly as high.
+    # Left of the fall, noise makes some points higher than others; take the last that is nearly as
+    # high as the highest.
     highest = float(before.max())
     begun = min(max(_BEGUN * highest, 2 * _SIGNIFICANT * noise), highest / 2)
     return Descent(
@@ -109,16 +110,16 @@ def descent_of(curve: Curve) -> Descent | Refusal:
 def auto(descent: Descent, plan: Plan = _CONSTANT) -> float:
     """Return a sixth of the learning rate of the edge: a safe choice for a constant rate.
 
-    A rate that decays may peak higher, at a third of the edge. Where the fall is clear, neither is
-    more than twice the rate (four times, for one that decays) at which four fifths of it are done.
+    A rate that decays may peak higher, at a third of the edge. If the fall is clear, the suggestion
+    is at most twice the rate (four times for a decaying rate) at which four fifths of it are done.
 
     On a noisy curve the minimum has rivals, which may lie decades to the left; the edge has none.
-    Two points are taken off it: the loss of a point is measured before its step, and an unstable
-    step needs another to show. With them, one divisor serves sweeps of 30 to 400 points. On the
-    curves of 53 training tasks, two to four seeds each, divisors from 6 to 8 and from 2.5 to 3 did
-    equally well; the same over the minimum, or slopes, did as well where the loss was clear, and
-    far worse where it was noisy. The second limit is for losses that stop falling long before they
-    rise, as in fine-tuning; factors up to 6 and 12 did nearly as well.
+    The rate is read two points before the edge (see `Descent.before_edge`), so that one divisor
+    serves sweeps of 30 to 400 points. On the curves of 53 training tasks, two to four seeds each,
+    divisors from 6 to 8 and from 2.5 to 3 did equally well; dividing the minimum, or reading
+    slopes, did as well on clear losses and far worse on noisy ones. The second limit is for losses
+    that stop falling long before they rise, as in fine-tuning; factors up to 6 and 12 did nearly as
+    well.
     """
     rules = plan.rules
     lr = _divided(descent.curve, descent.before_edge, rules.edge_divisor)
@@ -164,8 +165,8 @@ def minimum(descent: Descent) -> float:
 def slide(descent: Descent) -> float:
     """Return the low end of an interval, a factor of 16 wide, that slid down from the lowest loss.
 
-    It stops where the loss no longer falls faster, over log(lr), at its low end than at its high
-    end, or at the first rate tested.
+    It stops where the loss, over log(lr), falls no faster at its low end than at its high end, or
+    at the first rate tested.
 
     References:
         `slide` in fastai, https://docs.fast.ai/callback.schedule.html; there the interval begins at
@@ -183,9 +184,8 @@ def slide(descent: Descent) -> float:
 def bounds(descent: Descent) -> tuple[float, float]:
     """Return the tested learning rates at which the loss starts to fall, and at which it stops.
 
-    It has stopped where nine tenths of the fall are done, or before that where the loss becomes
-    ragged: where it lies farther from the smoothed line than a quarter of the fall and than four
-    times its usual noise.
+    It stops falling where nine tenths of the fall are done, or earlier where the loss becomes
+    ragged: farther from the smoothed line than a quarter of the fall and than four times the noise.
 
     References:
         Smith, Cyclical learning rates for training neural networks, 2015, section 3.3.
@@ -208,8 +208,8 @@ METHODS: Mapping[str, Callable[[Descent], float]] = MappingProxyType(
 def _breakdown(curve: Curve) -> int:
     """Return the first point at which the loss has broken down, or the number of points.
 
-    There it stands higher above its start than it ever falls below, by as much as makes a cliff.
-    What it does afterwards, as when all outputs have died, is no descent.
+    There it is higher above its start than it ever falls below it, by at least the height of a
+    cliff. A fall after that, such as when all outputs have died, is not a descent.
     """
     smoothed = curve.smoothed
     start = float(smoothed[: max(3, len(smoothed) // 10)].max())
@@ -227,7 +227,7 @@ def _edge(curve: Curve, bottom: int, tolerance: float, until: int) -> int:
 def _mostly_done(descent: Descent) -> int | None:
     """Return the point, before the edge, from which on most of the fall is done for good.
 
-    None where the fall is not clear, or over within the first tenth of the sweep: before the
+    None if the fall is not clear, or if it ends within the first tenth of the sweep, before the
     learning rate can have mattered.
     """
     curve = descent.curve
@@ -250,5 +250,5 @@ def _refusal(fall: float, noise: float, has_cliff: bool) -> Refusal:
 
 
 def _divided(curve: Curve, point: int, divisor: float) -> float:
-    """Return the learning rate of a point over a divisor, but none below those tested."""
+    """Return the learning rate of a point over a divisor, at least the lowest rate tested."""
     return max(float(curve.lr[point]) / divisor, float(curve.lr[0]))

@@ -23,13 +23,13 @@ from ignite_lrfinder.suggest.verdict import Verdict, suggested_lr, verdict_of
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Reading:
-    """What a record says: plots, words and methods take everything from here.
+    """Everything that is derived from a record; plots, text and methods all use it.
 
-    Where the record supports no answer, the answer is a `Refusal`. Learning rates are those of the
-    reference parameter group; `lrs_at` turns one into the learning rate of each group.
+    An answer that the record does not support is a `Refusal`. Learning rates belong to the
+    reference parameter group; `lrs_at` returns the learning rates of all groups.
 
     Attributes:
-        record: what was read.
+        record: the record.
         group: the reference parameter group.
         curve: the smoothed loss over the learning rate.
         descent: where the loss falls, and the edge.

@@ -1,13 +1,13 @@
-"""Which learning rates to try next, and what the trials say.
+"""Which learning rate to try next.
 
 A trial trains a few steps at one fixed learning rate, from the starting state and on the same
-batches as every other trial. A few short trials below the edge of the sweep find the region, a few
-long ones measure it, and what short runs are known to get wrong of long ones is corrected::
+batches as every other trial. Short trials below the edge of the sweep find the region, long trials
+measure it, and the verdict corrects the known bias of short runs::
 
     sweep -> short trials -> long trials -> verdict -> suggested_lr
 
-Everything is a pure function of what is known, so that all processes of a distributed run decide
-alike. Learning rates are those of the reference parameter group; logarithms of them are called x.
+All functions are pure, so that all processes of a distributed run take the same decision. Learning
+rates belong to the reference parameter group; x is the logarithm of a rate.
 """
 
 import dataclasses
@@ -22,14 +22,14 @@ from ignite_lrfinder.record import Record, Scores, Trial, compare, is_worse, par
 from ignite_lrfinder.suggest.curve import Refusal
 from ignite_lrfinder.suggest.reading import Reading
 
-# The middle of where the best rates of short runs lay below the edge, on 30 training tasks. Three
-# short trials reach from a quarter of it to four times it, just below the edge.
+# On 30 training tasks the best rate of a short run was the edge divided by about this. Three short
+# trials reach from a quarter of that rate to four times it, just below the edge.
 _EDGE_DIVISOR = 6.0
 _SHORT_STEP = math.log(4.0)
 _NUM_SHORT = 3
 
-# The best rate falls as runs grow, so the long trials begin below the best of the short ones. A
-# factor of 2 brackets the parabola; nearer neighbours measure noise, farther ones miss its bottom.
+# The best rate falls as runs get longer, so long trials begin below the best short one. A factor of
+# 2 brackets the parabola; closer neighbours measure noise, farther ones miss its bottom.
 _FIRST_LONG = math.log(0.6)
 _LONG_STEP = math.log(2.0)
 _MIN_LONG = 3
@@ -37,12 +37,12 @@ _MIN_LONG = 3
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Trials:
-    """How much the trials after a sweep may train; the default is what `verify=True` means.
+    """The training budget of the trials after a sweep; `verify=True` means the defaults.
 
     Attributes:
-        max_iter: training iterations of all trials together, at least three short and three long.
-        short_iter: iterations of each trial that looks for the region, at least 10.
-        long_iter: iterations of each trial that measures it, more than `short_iter`.
+        max_iter: the iterations of all trials together, enough for three short and three long ones.
+        short_iter: the iterations of each trial that looks for the region, at least 10.
+        long_iter: the iterations of each trial that measures it, more than `short_iter`.
 
     Raises:
         TypeError: if one is not an integer.
@@ -58,7 +58,7 @@ class Trials:
     long_iter: int = 130
 
     def __post_init__(self) -> None:
-        """Refuse numbers that leave no room for trials."""
+        """Check that the budget leaves room for trials."""
         remedy = "Leave it out for the default."
         for name in ("max_iter", "short_iter", "long_iter"):
             value = getattr(self, name)
@@ -96,8 +96,8 @@ def next_trial(settings: Trials, reading: Reading, trials: Sequence[Trial]) -> P
         trials: the trials so far.
 
     Returns:
-        The next trial; None when they are done, have no iterations left, or the last was cut short,
-        as another would be.
+        The next trial; None if the trials are done, no iterations are left, or the last trial was
+        cut short, because the next one would be too.
 
     Raises:
         LRFinderError: if no point of the sweep has a finite loss and a positive learning rate.
@@ -135,13 +135,13 @@ def _first_lr(reading: Reading) -> float:
 
 
 def _untrained(record: Record, num_iter: int) -> Array | None:
-    """Return the tail of a trial at next to no learning rate: the sweep starts as one."""
+    """Return the start of the sweep as the tail of a trial at almost no learning rate."""
     losses = record.losses[usable_points(record)]
     return losses[num_iter // 2 : num_iter] if len(losses) >= num_iter else None
 
 
 def _next_short(scores: Scores, untrained: Array | None) -> float | None:
-    """Return the x of the next short trial, or None where the best is surrounded."""
+    """Return the x of the next short trial; None if the best has neighbours on both sides."""
     lowest, highest = float(scores.x[0]) - _SHORT_STEP, float(scores.x[-1]) + _SHORT_STEP
     best = scores.best
     if not np.isfinite(scores.mean[best]):
@@ -155,18 +155,18 @@ def _next_short(scores: Scores, untrained: Array | None) -> float | None:
 
 
 def _first_long(scores: Scores) -> float:
-    """Return the x of the first long trial: below the best short one, or the two that lead."""
+    """Return the x of the first long trial: below the best short one, or the best two."""
     best, lead = scores.best, _leading(scores)
     middle = parabola(scores) if lead == best else (scores.x[best] + scores.x[lead]) / 2
     return float(middle) + _FIRST_LONG
 
 
 def _next_long(scores: Scores) -> float | None:
-    """Return the x of the next long trial, or None where the best is surrounded well enough."""
+    """Return the x of the next long trial; None if the best has enough neighbours."""
     x, mean, lead = scores.x, scores.mean, _leading(scores)
     if not np.isfinite(mean[lead]):
         return float(x[0]) - 2 * _LONG_STEP
-    # Upwards first: where that is too high, the trial diverges and costs little.
+    # Upwards first: if that is too high, the trial diverges and costs little.
     for side in (1, -1):
         if not _is_tried(x, x[lead] + side * _LONG_STEP):
             return float(x[lead]) + side * _LONG_STEP
@@ -179,12 +179,12 @@ def _next_long(scores: Scores) -> float | None:
 
 
 def _is_tried(x: Array, at: float) -> bool:
-    """Tell whether a trial was run at about this x."""
+    """Return whether a trial was run close to this x."""
     return bool(np.any(np.abs(x - at) < _LONG_STEP / 2))
 
 
 def _leading(scores: Scores) -> int:
-    """Return the best trial, or the one above it if that is as good within the noise."""
+    """Return the best trial, or the one above it if that is equally good within the noise."""
     best, above = scores.best, scores.best + 1
     if above == len(scores.x) or not np.isfinite(scores.mean[above]):
         return best

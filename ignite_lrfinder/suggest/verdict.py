@@ -1,4 +1,4 @@
-"""What the trials say, and what it means for the training that is planned."""
+"""From trials to the learning rate of the planned training."""
 
 import dataclasses
 import math
@@ -18,17 +18,17 @@ _LITTLE_NOISE, _MUCH_NOISE = 0.5, 1.5
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What the trials say.
+    """What the trials support.
 
     Attributes:
-        best_lr: the best rate for a run as short as the trials: where the parabola is lowest, or
+        best_lr: the best rate for a run as short as the trials: where the parabola is lowest or,
             where noise hides that, the middle of the rates that cannot be told apart.
-        shoulder_lr: the highest rate that does nearly as well: it gives up a tenth of what the
-            best trial gained over the loss before training.
-        highest_stable_lr: the highest rate whose trial was stable, below any that diverged.
-        num_iter: the length of the trials that this rests on.
-        noise: the batch noise of the best trial's loss, as a share of what the trial gained; inf
-            where it gained nothing.
+        shoulder_lr: the highest rate that does nearly as well: it loses a tenth of the best trial's
+            gain over the loss before training.
+        highest_stable_lr: the highest rate with a stable trial, below any that diverged.
+        num_iter: the length of the trials that the verdict is based on.
+        noise: the batch noise of the best trial's loss, as a share of the trial's gain; inf if
+            there was no gain.
     """
 
     best_lr: float
@@ -85,25 +85,25 @@ def suggested_lr(verdict: Verdict, plan: Plan) -> float:
 
     where `a` is 0.2, and rises to 0.4 as `verdict.noise` goes from 0.5 to 1.5.
 
-    A long run at a constant rate ends on the noise that its rate leaves, which a short one has not
-    yet come down to; a decaying one sheds that noise and wants the rate that descends fastest. The
-    shoulder keeps both off the edge of stability, which comes nearer in long runs. Where the noise
-    of batches hides what a trial gained, noise decides, and in theory the best constant rate then
-    falls with the square root of the length (Bach and Moulines 2011).
+    A long run at a constant rate ends at the noise level of that rate, which a short run has not
+    reached yet; a decaying rate removes that noise, so the rate that descends fastest is best. The
+    shoulder keeps both away from the edge of stability, which moves closer in long runs. If batch
+    noise hides the gain of a trial, noise dominates, and in theory the best constant rate falls
+    with the square root of the length (Bach and Moulines 2011).
 
-    The exponents and shares are fitted to 21 training tasks of four seeds each, whose best rates
-    were known from grids (r from 2 to 15), and what noise changes to 20 more, with those of
-    `benchmarks` looked at. Exponents from 0 to -0.3 and from 0.2 to 0.4 do nearly as well where
-    there is little noise; without the shoulder the worst cases are several times worse. It fails
-    where the loss has not begun to fall by the end of the longest trial, and where the training
-    loss bears rates that the validation loss does not.
+    The exponents and shares were fitted to 21 training tasks with four seeds each, whose best rates
+    were known from grids (r from 2 to 15), and the effect of noise to 20 more, including the tasks
+    in `benchmarks`. Exponents from 0 to -0.3 and from 0.2 to 0.4 do nearly as well with little
+    noise; without the shoulder the worst cases are several times worse. The rule fails if the loss
+    has not begun to fall by the end of the longest trial, and if the training loss tolerates rates
+    that the validation loss does not.
 
     Args:
-        verdict: what the trials say.
+        verdict: what the trials support.
         plan: the training that the rate is for; ten trials' length if its length is unknown.
 
     Returns:
-        A learning rate, no higher than the highest whose trial was stable.
+        A learning rate, at most the highest rate with a stable trial.
 
     Example:
         >>> verdict = Verdict(
@@ -132,12 +132,12 @@ def _loss_before(record: Record) -> float:
 
 
 def _by_noise(noise: float, calm: float, noisy: float) -> float:
-    """Return what holds where batches hide little of the gain, or most of it, or in between."""
+    """Interpolate between the values for little and for much batch noise."""
     return float(np.interp(noise, (_LITTLE_NOISE, _MUCH_NOISE), (calm, noisy)))
 
 
 def _noise(scores: Scores, loss_before: float) -> float:
-    """Return the batch noise of the best trial over its gain; its steps show no slow descent."""
+    """Return the batch noise of the best trial, from its steps, over its gain."""
     gain = loss_before - scores.mean[scores.best]
     steps = np.diff(scores.tails[scores.best])
     noise = float(np.std(steps)) / math.sqrt(2) if len(steps) else 0.0
@@ -145,7 +145,7 @@ def _noise(scores: Scores, loss_before: float) -> float:
 
 
 def _shoulder(scores: Scores, loss_before: float) -> float:
-    """Return the x above the best at which a tenth of the gain is given up, or the last x."""
+    """Return the x above the best at which a tenth of the gain is lost, or the last x."""
     x, mean = scores.x[scores.best :], scores.mean[scores.best :]
     gain = max(loss_before - mean[0], 0.0)
     given_up = np.minimum(mean - mean[0], gain)
