@@ -23,7 +23,7 @@ from ignite.metrics import Average
 from torch import nn, optim
 
 from ignite_lrfinder.sweep.engine import start_afresh
-from ignite_lrfinder.sweep.muting import Muting, handlers_of, is_named, kept_reporters
+from ignite_lrfinder.sweep.muting import Muting, handlers_of, is_named, kept_observers
 
 PREPARING = [
     Events.STARTED,
@@ -367,7 +367,7 @@ def test_ignites_objects_that_run_are_told(keep: str) -> None:
     trainer.add_event_handler(Events.ITERATION_STARTED, recorder)
     trainer.add_event_handler(Events.COMPLETED, Engine(lambda engine, batch: None).run, [0])
     expected = (stopper,) if keep == "all" else ()
-    reporting = [o for o in kept_reporters({trainer: keep}) if o is not recorder]  # type: ignore[arg-type]
+    reporting = [o for o in kept_observers({trainer: keep}) if o is not recorder]  # type: ignore[arg-type]
     assert tuple(reporting) == expected
 
 

@@ -60,16 +60,17 @@ def lrs_of(optimizer: torch.optim.Optimizer) -> list[float]:
 
 
 def test_each_call_goes_on_to_the_next_point() -> None:
-    """Written is the first row, then one row further with each call, and the last for ever."""
+    """`write` sets the first row, and each call the next one."""
+    table = [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]
     optimizer = make_optimizer(0.1, 0.2)
-    sweep = LRSweep(optimizer, np.array([[1.0, 2.0], [3.0, 4.0]]))
+    sweep = LRSweep(optimizer, np.array(table))
     assert lrs_of(optimizer) == [0.1, 0.2]
     sweep.write()
     seen = [lrs_of(optimizer)]
     for _ in range(2):
         sweep(None)
         seen.append(lrs_of(optimizer))
-    assert seen == [[1.0, 2.0], [3.0, 4.0], [3.0, 4.0]]
+    assert seen == table
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
