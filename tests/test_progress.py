@@ -124,7 +124,5 @@ def test_without_tqdm_nothing_is_touched(
 
 def test_something_else_than_a_bool_is_refused(make_training: Callable[..., Training]) -> None:
     """The message says what to pass."""
-    with pytest.raises(
-        TypeError, match=r"progress must be True or False, got 1\. Pass"
-    ):
+    with pytest.raises(TypeError, match=r"progress must be True or False, got 1\. Pass"):
         sweep(make_training(), progress=1)
