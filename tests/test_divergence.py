@@ -82,7 +82,9 @@ STREAMS: dict[str, np.ndarray] = {
 @pytest.mark.parametrize("smooth_f", [0, 0.05, 0.5])
 @pytest.mark.parametrize("diverge_th", [1, 1.5, 5])
 @pytest.mark.parametrize("stream", STREAMS)
-def test_the_rule_is_that_of_the_design(stream: str, diverge_th: float, smooth_f: float) -> None:
+def test_the_monitor_follows_the_documented_rule(
+    stream: str, diverge_th: float, smooth_f: float
+) -> None:
     """On every stream the monitor stops where the formula says, for the same reason."""
     losses = STREAMS[stream].tolist()
     assert decide(losses, smooth_f, diverge_th) == decide_slowly(losses, smooth_f, diverge_th)
@@ -103,8 +105,8 @@ def test_the_rule_is_that_of_the_design(stream: str, diverge_th: float, smooth_f
         ("minus-infinite", 21, StopReason.NON_FINITE),
     ],
 )
-def test_streams_with_a_known_end(stream: str, num: int, reason: StopReason | None) -> None:
-    """What must stop stops at once; what does not diverge runs to its end."""
+def test_a_stream_ends_at_its_known_point(stream: str, num: int, reason: StopReason | None) -> None:
+    """Divergence stops at once; a stream without divergence runs to its end."""
     assert decide(STREAMS[stream].tolist()) == (num, reason)
 
 
@@ -140,8 +142,8 @@ def test_the_smoothed_loss_is_the_moving_average() -> None:
 
 
 @pytest.mark.parametrize("reason", StopReason, ids=lambda reason: reason.name.lower())
-def test_each_reason_has_a_message_and_a_remedy_of_its_own(reason: StopReason) -> None:
-    """No two reasons say the same, and only those that a range test hopes for are divergence."""
+def test_each_reason_has_a_distinct_message_and_remedy(reason: StopReason) -> None:
+    """Only the reasons that a range test hopes for count as divergence."""
     others = [other for other in StopReason if other is not reason]
     assert len(reason.message) > 10
     assert len(reason.remedy) > 10

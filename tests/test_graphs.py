@@ -57,8 +57,8 @@ def with_tensor_lr() -> torch.optim.SGD:
     return optimizer
 
 
-def test_a_graph_that_is_replayed_takes_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A replay of the step is one, at the rate of the sweep, and the graph is given back."""
+def test_a_replay_of_the_step_is_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A replay of the step uses the sweep's rate and counts, and the graph is restored."""
     monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
     optimizer = with_tensor_lr()
     graph = Graph(optimizer)
@@ -73,8 +73,8 @@ def test_a_graph_that_is_replayed_takes_a_step(monkeypatch: pytest.MonkeyPatch) 
     assert "replay" not in vars(graph)
 
 
-def test_a_graph_of_less_than_the_step_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a graph does before the optimizer steps, or another graph has the step, is no step."""
+def test_a_replay_without_the_step_is_not_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A graph that holds only the backward pass does not count."""
     monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
     optimizer = with_tensor_lr()
     before, step = Graph(optimizer, has_step=False), Graph(optimizer)
@@ -95,10 +95,10 @@ def test_a_graph_of_less_than_the_step_is_none(monkeypatch: pytest.MonkeyPatch) 
         assert not watch.has_stepped
 
 
-def test_a_graph_that_captured_a_number_for_its_rate_is_no_step(
+def test_a_graph_that_captured_a_number_is_not_watched(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A learning rate that is no tensor cannot be swept in a graph."""
+    """A graph that captured a float as its learning rate cannot be swept."""
     monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
     optimizer = make_optimizer()
     graph = Graph(optimizer)
@@ -107,10 +107,10 @@ def test_a_graph_that_captured_a_number_for_its_rate_is_no_step(
         assert not watch.has_stepped
 
 
-def test_nothing_is_written_into_a_graph_that_is_being_captured(
+def test_no_lr_is_written_during_a_capture(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A step that is captured holds no write of the finder's, which each replay would repeat."""
+    """A captured write would be repeated by each replay."""
     optimizer = with_tensor_lr()
     lr = optimizer.param_groups[0]["lr"]
     with watching(optimizer) as watch:
