@@ -16,18 +16,18 @@ from ignite_lrfinder.result import LRFinderResult
 from ignite_lrfinder.snapshot import Interrupts, Snapshot, attributes_of, objects_of, trained_among
 from ignite_lrfinder.suggest import Trials
 from ignite_lrfinder.sweep import (
+    Arguments,
     Muting,
     Progress,
     StepWatch,
     SweepHooks,
     Validation,
-    check_attach,
     end_run,
     event_list,
     graphs_among,
     handler_table,
+    kept_observers,
     kept_of,
-    kept_reporters,
     pending_run,
     scalers_among,
     start_afresh,
@@ -167,9 +167,9 @@ class FastaiLRFinder:
 
         Inside the block `trainer.run` raises TypeError or ValueError for an output without a loss.
         """
-        arguments = check_attach(
-            trainer,
-            to_save,
+        arguments = Arguments(
+            trainer=trainer,
+            to_save=to_save,
             output_transform=output_transform,
             num_iter=num_iter,
             start_lr=start_lr,
@@ -202,7 +202,7 @@ class FastaiLRFinder:
                 to_save,
                 snapshot,
                 evaluators=validation.evaluators,
-                others=(*kept_reporters(kept), *scalers, *trained, *validation.loaders),
+                others=(*kept_observers(kept), *scalers, *trained, *validation.loaders),
                 opaque=(*map(handler_table, kept), *map(event_list, kept)),
             )
             undo.callback(before.restore)
@@ -215,7 +215,6 @@ class FastaiLRFinder:
                 undo.callback(muting.undo)
                 muting.mute()
             hooks = SweepHooks(
-                trainer,
                 arguments,
                 steps,
                 muted=mutings[0].muted,

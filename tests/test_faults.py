@@ -394,7 +394,7 @@ class Twins(RuleBasedStateMachine):
     def broken(self, fault: str, after: int) -> Iterator[None]:
         """Break one of the finder's own parts, for as long as a sweep takes."""
         if fault in ("hook", "interrupt"):
-            target: tuple[Any, str] = (Measurement, "take")
+            target: tuple[Any, str] = (Measurement, "update")
             error: BaseException = Fault() if fault == "hook" else KeyboardInterrupt()
         elif fault == "full-disk":
             target = (OnDisk, "__call__")
