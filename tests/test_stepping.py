@@ -1,7 +1,6 @@
 """The watch over the optimizer's steps: the rate is forced, steps and skipped ones are noticed."""
 
 import contextlib
-import functools
 from collections.abc import Iterator
 
 import numpy as np
@@ -10,7 +9,6 @@ import torch
 from torch import nn
 
 from ignite_lrfinder.protocols import OptimizerLike
-from ignite_lrfinder.snapshot.reachable import objects_of
 from ignite_lrfinder.sweep.graphs import graphs_among
 from ignite_lrfinder.sweep.scheduler import LRSweep
 from ignite_lrfinder.sweep.steps import StepWatch, scalers_among
@@ -238,46 +236,6 @@ def test_a_write_that_leaves_no_mark_is_overruled() -> None:
         lr.data.fill_(9.0)
         optimizer.step()
     assert optimizer.param_groups[0]["params"][0].item() == -0.25
-
-
-def test_what_a_train_step_refers_to_is_found() -> None:
-    """Enclosed variables and globals of a function are found, through a partial as well."""
-    enclosed = object()
-
-    def step(first: object, second: object) -> object:
-        return enclosed, first, np
-
-    for function in (step, functools.partial(step, 1)):
-        found = list(objects_of(function))
-        assert any(obj is enclosed for obj in found)
-        assert any(obj is np for obj in found)
-    assert list(objects_of(print)) == []
-
-
-def test_a_variable_that_a_train_step_encloses_may_come_later() -> None:
-    """What has no value yet when the finder is attached is passed over."""
-
-    def step(engine: object, batch: object) -> object:
-        return early, late
-
-    early = object()
-    assert early in list(objects_of(step))
-    late = object()
-    assert late in list(objects_of(step))
-
-
-def test_the_attributes_of_the_object_of_a_method_are_found() -> None:
-    """A train step that is a method refers to what its object holds."""
-
-    class MyTraining:
-        def __init__(self) -> None:
-            self.scaler = torch.amp.GradScaler("cpu")
-
-        def step(self, engine: object, batch: object) -> None:
-            pass
-
-    training = MyTraining()
-    assert scalers_among(*objects_of(training.step)) == [training.scaler]
 
 
 def test_scalers_are_known_by_what_they_can_do() -> None:
