@@ -12,7 +12,7 @@ from ignite_lrfinder.errors import LRFinderError
 from ignite_lrfinder.protocols import Array
 from ignite_lrfinder.record import Record, StopReason
 from ignite_lrfinder.snapshot import Snapshot, is_loader_iterator
-from ignite_lrfinder.suggest import PlannedTrial, has_edge, lrs_at
+from ignite_lrfinder.suggest import Reading, Refusal, reading_of
 from ignite_lrfinder.sweep.arguments import Arguments
 from ignite_lrfinder.sweep.engine import length_of_run, max_iters_of, move_first
 from ignite_lrfinder.sweep.measurement import Measurement
@@ -58,6 +58,7 @@ class SweepHooks:
         self._on_result = on_result
         self._trials = TrialSequence(arguments.trials, is_validation=validate is not None)
         self._sweep: Measurement | None = None
+        self._sweep_reading: Reading | None = None
         self._current: Measurement | None = None
         self._data: Iterable[Any] | None = None
         self._is_finished = False
@@ -146,7 +147,7 @@ class SweepHooks:
         if reason is None:
             return
         self._trials.store(current)
-        if self._sweep is None or self._trials.plan(self._record(self._sweep)) is None:
+        if self._sweep is None or self._trials.plan(self._reading(self._sweep)) is None:
             engine.terminate()
         else:
             engine.terminate_epoch()
@@ -160,15 +161,12 @@ class SweepHooks:
         self._rewind(engine)
         self._last_iteration = -1
         # Only a loss that is not finite ends a trial: a spike need not last.
-        current = self._measure(self._constant_table(self._sweep, planned), diverge_th=math.inf)
+        row = self._reading(self._sweep).lrs_at(planned.lr)
+        table = np.tile(np.array(row), (planned.num_iter, 1))
+        current = self._measure(table, diverge_th=math.inf)
         if self._progress is not None:
             name = f"Trial {len(self._trials.trials) + 1} at {planned.lr:.1e}"
             self._progress.follow(current, name, persist=False)
-
-    def _constant_table(self, sweep: Measurement, planned: PlannedTrial) -> Array:
-        """Return the learning rates of a trial, the same for each iteration; shape (T, G)."""
-        row = lrs_at(self._record(sweep), planned.lr)
-        return np.tile(np.array(row), (planned.num_iter, 1))
 
     def _rewind(self, engine: Engine) -> None:
         """Restore everything, and run the handlers that prepare a run."""
@@ -224,7 +222,9 @@ class SweepHooks:
         if self._is_finished or self._sweep is None:
             return
         reason = self._make_result(self._sweep)
-        if not reason.is_divergence and not has_edge(self._record(self._sweep)):
+        descent = self._reading(self._sweep).descent
+        has_edge = not isinstance(descent, Refusal) and descent.has_edge
+        if not reason.is_divergence and not has_edge:
             detail = "" if reason is StopReason.COMPLETED else f" ({reason.message})"
             warnings.warn(
                 f"Run completed without loss diverging{detail}, {reason.remedy}",
@@ -239,6 +239,12 @@ class SweepHooks:
         # Only now: where an interrupt or an error came first, the result is still to be made.
         self._is_finished = True
         return reason
+
+    def _reading(self, sweep: Measurement) -> Reading:
+        """Return the reading of the sweep, which has ended, without trials."""
+        if self._sweep_reading is None:
+            self._sweep_reading = reading_of(self._record(sweep))
+        return self._sweep_reading
 
     def _record(self, sweep: Measurement) -> Record:
         """Return what the sweep and the trials so far have measured."""

@@ -1,8 +1,8 @@
 """The trials after a sweep: which is next, what each of them gave."""
 
 from ignite_lrfinder.errors import LRFinderError
-from ignite_lrfinder.record import Record, StopReason, Trial
-from ignite_lrfinder.suggest import PlannedTrial, Trials, next_trial
+from ignite_lrfinder.record import StopReason, Trial
+from ignite_lrfinder.suggest import PlannedTrial, Reading, Trials, next_trial
 from ignite_lrfinder.sweep.measurement import Measurement
 
 
@@ -24,12 +24,12 @@ class TrialSequence:
         self._settings = settings
         self._is_validation = is_validation
 
-    def plan(self, record: Record) -> PlannedTrial | None:
+    def plan(self, sweep: Reading) -> PlannedTrial | None:
         """Plan the next trial after a sweep, if there is one."""
-        is_cut_short = record.stop_reason in (StopReason.OUT_OF_DATA, StopReason.TERMINATED)
+        is_cut_short = sweep.record.stop_reason in (StopReason.OUT_OF_DATA, StopReason.TERMINATED)
         if self._settings is not None and not is_cut_short:
             try:
-                self.planned = next_trial(self._settings, record, self.trials)
+                self.planned = next_trial(self._settings, sweep, self.trials)
             except LRFinderError:
                 # Nothing to begin at: the loss was NaN from the start, as the result will say.
                 self.planned = None
