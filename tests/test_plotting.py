@@ -1,8 +1,6 @@
 """What is drawn, and what a plot leaves alone."""
 
 import dataclasses
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,6 +10,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from processes import run_python
 
 from ignite_lrfinder import (
     LRFinderError,
@@ -354,4 +353,4 @@ def test_the_cliff_is_seen_where_only_the_end_is_shown() -> None:
 def test_matplotlib_is_imported_only_for_a_plot() -> None:
     """Importing the package does not import matplotlib."""
     code = "import sys, ignite_lrfinder; sys.exit('matplotlib' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    assert run_python("-c", code).returncode == 0
