@@ -139,7 +139,7 @@ def test_a_sweep_on_a_device_leaves_no_trace(
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("place", ["cpu", "device", "directory"])
-def test_each_place_of_the_snapshot_will_do(device: str, place: str, tmp_path: Path) -> None:
+def test_each_snapshot_place_restores_in_place(device: str, place: str, tmp_path: Path) -> None:
     """In host memory, beside the originals or in a directory: all come back, in place."""
     training = make_training("adam", device)
     training.trainer.run(training.loader, max_epochs=1)
@@ -167,7 +167,7 @@ def test_the_rates_of_the_steps_are_those_recorded(device: str, optimizer: str) 
 
 
 @pytest.mark.parametrize("device", DEVICES)
-def test_a_step_that_the_scaler_skips_is_no_point(device: str) -> None:
+def test_a_step_that_the_scaler_skips_is_not_a_point(device: str) -> None:
     """A scale that is far too large costs iterations, and no points."""
     training = make_training("adam", device, is_mixed=True)
     training.scaler = torch.amp.GradScaler(device, init_scale=1.0)
@@ -216,7 +216,7 @@ def syncs(run: Callable[[], object]) -> int:
 
 @on_gpu
 @pytest.mark.parametrize("optimizer", ["sgd-momentum", "adam-fused", "adamw-tensor-lr"])
-def test_a_sweep_hardly_waits_for_the_gpu(optimizer: str) -> None:
+def test_a_sweep_of_n_points_waits_n_over_10_times_for_the_gpu(optimizer: str) -> None:
     """Over n points the host waits at most n / 10 + 5 times more than in the bare training."""
     batches = [tuple(part.cuda() for part in data()[8 * i : 8 * i + 8]) for i in range(12)]
     training = make_training(optimizer, "cuda")
@@ -251,8 +251,8 @@ def work_on_another_stream(training: Training) -> None:
 
 
 @on_gpu
-def test_work_on_another_stream_is_waited_for() -> None:
-    """What a train step leaves running on a stream of its own is in the snapshot."""
+def test_work_on_another_stream_is_in_the_snapshot() -> None:
+    """Work that a train step leaves running on another stream is in the snapshot."""
     states = []
     for is_swept in (False, True):
         training = make_training("adam", "cuda")
@@ -355,7 +355,7 @@ print(weight.item().hex())
 
 
 @on_gpu
-def test_a_gpu_that_the_sweep_is_the_first_to_use_gives_its_first_numbers_again() -> None:
+def test_a_gpu_first_used_by_the_sweep_restarts_its_random_numbers() -> None:
     """Random numbers drawn in the sweep are drawn again in the training."""
     outs = [
         subprocess.run(

@@ -113,7 +113,7 @@ def trainer() -> Engine:
 def test_a_bad_argument_is_refused_before_anything_is_touched(
     trainer: Engine, name: str, value: object, error: type[Exception]
 ) -> None:
-    """The message says what must be, what came and what to do; nothing has changed."""
+    """The message names the requirement, the value and a remedy; nothing has changed."""
     before = state_of(trainer)
     arguments = {"trainer": trainer, "to_save": {"optimizer": OPTIMIZER}, name: value}
     with (
@@ -152,8 +152,8 @@ ACCEPTED: dict[str, list[object]] = {
         for value in values
     ],
 )
-def test_every_sensible_argument_is_accepted(trainer: Engine, name: str, value: object) -> None:
-    """The ends of each interval that belong to it, and every kind of number, are welcome."""
+def test_a_valid_argument_is_accepted(trainer: Engine, name: str, value: object) -> None:
+    """The closed ends of each interval and every kind of number are accepted."""
     with FastaiLRFinder().attach(trainer, {"optimizer": OPTIMIZER}, **{name: value}) as attached:  # type: ignore[arg-type]
         assert attached is trainer
 
@@ -161,8 +161,10 @@ def test_every_sensible_argument_is_accepted(trainer: Engine, name: str, value: 
 @pytest.mark.parametrize(
     "event", [Events.STARTED, Events.ITERATION_COMPLETED(every=2)], ids=["plain", "filtered"]
 )
-def test_a_handler_of_the_trainer_may_be_named(trainer: Engine, event: Events) -> None:
-    """A handler that is on the trainer, on a filtered event too, is a good name."""
+def test_a_handler_of_the_trainer_is_accepted_in_keep_handlers(
+    trainer: Engine, event: Events
+) -> None:
+    """A handler of the trainer can be named, on a filtered event too."""
 
     def handler() -> None:
         pass

@@ -1,7 +1,6 @@
 """Stop or go on, and why: compared with the rule written down as a slow loop over all losses."""
 
 import math
-import sys
 
 import numpy as np
 import pytest
@@ -83,7 +82,9 @@ STREAMS: dict[str, np.ndarray] = {
 @pytest.mark.parametrize("smooth_f", [0, 0.05, 0.5])
 @pytest.mark.parametrize("diverge_th", [1, 1.5, 5])
 @pytest.mark.parametrize("stream", STREAMS)
-def test_the_rule_is_that_of_the_design(stream: str, diverge_th: float, smooth_f: float) -> None:
+def test_the_monitor_follows_the_documented_rule(
+    stream: str, diverge_th: float, smooth_f: float
+) -> None:
     """On every stream the monitor stops where the formula says, for the same reason."""
     losses = STREAMS[stream].tolist()
     assert decide(losses, smooth_f, diverge_th) == decide_slowly(losses, smooth_f, diverge_th)
@@ -104,8 +105,8 @@ def test_the_rule_is_that_of_the_design(stream: str, diverge_th: float, smooth_f
         ("minus-infinite", 21, StopReason.NON_FINITE),
     ],
 )
-def test_streams_with_a_known_end(stream: str, num: int, reason: StopReason | None) -> None:
-    """What must stop stops at once; what does not diverge runs to its end."""
+def test_a_stream_ends_at_its_known_point(stream: str, num: int, reason: StopReason | None) -> None:
+    """Divergence stops at once; a stream without divergence runs to its end."""
     assert decide(STREAMS[stream].tolist()) == (num, reason)
 
 
@@ -121,49 +122,6 @@ def test_an_infinite_threshold_never_stops(losses: list[float]) -> None:
     """With `diverge_th=inf` only a loss that is not finite ends a sweep."""
     assert decide(losses, diverge_th=math.inf) == (len(losses), None)
     assert decide([*losses, math.nan], diverge_th=math.inf)[1] is StopReason.NON_FINITE
-
-
-@given(
-    st.floats(-1e6, 1e6),
-    st.lists(st.floats(0, 1), min_size=1, max_size=30),
-    st.sampled_from([0.0, 0.05, 0.5]),
-    st.sampled_from([1.0, 1.5, 2.0, 3.0, 5.0, math.inf]),
-)
-def test_harmless_losses_end_no_sweep(
-    first: float, places: list[float], smooth_f: float, diverge_th: float
-) -> None:
-    """Whatever finite losses come that are no higher than the harmless one, none is a reason."""
-    monitor = DivergenceMonitor(smooth_f, diverge_th)
-    assert monitor.harmless == -math.inf
-    assert monitor.update(first) is None
-    if monitor.harmless == -math.inf:
-        assert diverge_th < 2  # a loss that rises by less than its scale always has to be seen
-        return
-    # As high as the first loss, but for rounding; half of the tiniest number there is rounds to 0.
-    slack = 1e-11 * abs(first) + 2 * sys.float_info.min
-    assert first - slack <= monitor.harmless < math.inf
-    for place in places:
-        highest = min(monitor.harmless, abs(first) + 1e6)
-        assert monitor.update(highest - place * (abs(first) + highest)) is None
-
-
-@pytest.mark.parametrize(
-    ("losses", "diverge_th"),
-    [
-        ([1.1, 0.55, 3.3000000000000003], 6.0),
-        ([4e307, 2e307, 1.5e308], 5.0),
-        ([4.814467e-318, 2.4e-318, 4.81447e-318], 2.0),
-    ],
-    ids=["rounded", "huge", "tiny"],
-)
-def test_what_ends_a_sweep_by_a_hair_is_not_harmless(
-    losses: list[float], diverge_th: float
-) -> None:
-    """Where limits are rounded or overflow, a loss is rather looked at than waved through."""
-    monitor = DivergenceMonitor(0.0, diverge_th)
-    reasons = [monitor.update(loss) for loss in losses]
-    assert reasons == [None, None, StopReason.DIVERGED]
-    assert not losses[-1] <= monitor.harmless
 
 
 def test_a_negative_loss_may_go_on_falling() -> None:
@@ -184,8 +142,8 @@ def test_the_smoothed_loss_is_the_moving_average() -> None:
 
 
 @pytest.mark.parametrize("reason", StopReason, ids=lambda reason: reason.name.lower())
-def test_each_reason_has_a_message_and_a_remedy_of_its_own(reason: StopReason) -> None:
-    """No two reasons say the same, and only those that a range test hopes for are divergence."""
+def test_each_reason_has_a_distinct_message_and_remedy(reason: StopReason) -> None:
+    """Only the reasons that a range test hopes for count as divergence."""
     others = [other for other in StopReason if other is not reason]
     assert len(reason.message) > 10
     assert len(reason.remedy) > 10

@@ -46,8 +46,8 @@ def interrupted_trainer() -> Engine:
         ("_init_iter", None),
     ],
 )
-def test_a_new_engine_has_the_private_parts(name: str, value: object) -> None:
-    """The attributes exist, and begin as we take them to begin."""
+def test_a_new_engine_has_the_private_attributes(name: str, value: object) -> None:
+    """The attributes exist, with the initial values that we expect."""
     trainer = make_trainer()
     assert hasattr(trainer, name), f"{CLASS} has no {name} any more"
     assert getattr(trainer, name) == value, f"{CLASS} begins with another {name}"
@@ -61,7 +61,7 @@ def test_an_engine_makes_its_tables_itself(name: str) -> None:
 
 
 def test_the_table_holds_handlers_with_their_arguments() -> None:
-    """An entry is `(handler, args, kwargs)`, and what stands in the table is what runs."""
+    """An entry is `(handler, args, kwargs)`, and the engine runs what is in the table."""
     trainer, calls = make_trainer(), []
 
     def handler(engine: Engine, *args: object, **kwargs: object) -> None:
@@ -78,7 +78,7 @@ def test_the_table_holds_handlers_with_their_arguments() -> None:
     assert calls == [], f"{CLASS} does not run its handlers from the table any more"
 
 
-def test_a_filtered_handler_stands_under_the_plain_event_and_names_its_parent() -> None:
+def test_a_filtered_handler_is_under_the_plain_event_with_its_parent() -> None:
     """A filter is a wrapper whose `_parent()` is the handler, under the event without a filter."""
     trainer = make_trainer()
 
@@ -93,7 +93,7 @@ def test_a_filtered_handler_stands_under_the_plain_event_and_names_its_parent() 
 
 
 def test_an_engine_finds_a_handler_by_its_parent() -> None:
-    """A stand-in with a `_parent` is the handler, for Ignite's own look-up and removal."""
+    """A placeholder with a `_parent` is found and removed as that handler."""
     trainer = make_trainer()
 
     def handler() -> None:
@@ -109,8 +109,8 @@ def test_an_engine_finds_a_handler_by_its_parent() -> None:
     assert handler_table(trainer)[Events.STARTED] == []
 
 
-def test_an_exception_is_raised_where_nobody_handles_it() -> None:
-    """An engine raises as long as EXCEPTION_RAISED is not in the table, and no longer than that."""
+def test_an_exception_is_raised_without_a_handler() -> None:
+    """An engine raises exactly as long as EXCEPTION_RAISED is not in the table."""
     trainer = Engine(lambda engine, batch: 1 // 0)
     with pytest.raises(ZeroDivisionError):
         trainer.run([0])
@@ -122,7 +122,7 @@ def test_an_exception_is_raised_where_nobody_handles_it() -> None:
 
 
 def test_the_list_of_events_decides_what_may_be_attached() -> None:
-    """A registered event is in the list, and one taken out of it is refused."""
+    """A registered event is in the list, and an event removed from it is refused."""
     trainer = make_trainer()
     trainer.register_events("sharpened")
     assert "sharpened" in event_list(trainer), f"{CLASS} has no _allowed_events any more"
@@ -131,8 +131,8 @@ def test_the_list_of_events_decides_what_may_be_attached() -> None:
         trainer.add_event_handler("sharpened", print)
 
 
-def test_the_handler_added_last_can_run_first() -> None:
-    """`move_first` changes the order of that event's handlers and of no other's."""
+def test_move_first_changes_the_order_of_one_event() -> None:
+    """The last handler of that event runs first; other events keep their order."""
     trainer, calls = make_trainer(), []
     for event in (Events.STARTED, Events.COMPLETED):
         for name in ("first", "second", "third"):
@@ -143,7 +143,7 @@ def test_the_handler_added_last_can_run_first() -> None:
 
 
 def test_an_interrupted_run_is_pending() -> None:
-    """The run of an interrupted trainer is a generator that can go on; that of others is None."""
+    """The run of an interrupted trainer is a generator that can resume; otherwise it is None."""
     trainer = make_trainer()
     assert pending_run(trainer) is None
     trainer.run([0])
@@ -201,8 +201,8 @@ def trainer_with_max_iters() -> Engine:
     ],
     ids=lambda make: make.__name__,
 )
-def test_the_next_run_is_a_new_one(make: Callable[[], Engine]) -> None:
-    """Whatever a trainer did before, it starts at the first iteration of the data it is given."""
+def test_start_afresh_makes_the_next_run_a_new_run(make: Callable[[], Engine]) -> None:
+    """Whatever a trainer did before, it starts at the first iteration of its data."""
     trainer = make()
     start_afresh(trainer)
     seen: list[tuple[int, int, object]] = []
@@ -249,15 +249,15 @@ def test_only_the_run_of_the_sweep_is_closed() -> None:
     assert closed == ["sweep"]
 
 
-def test_closing_no_run_is_no_error() -> None:
-    """A block that never ran its trainer has nothing to close."""
+def test_end_run_without_a_run_does_nothing() -> None:
+    """A block that never ran its trainer has no run to close."""
     trainer = make_trainer()
     end_run(trainer, None)
     assert pending_run(trainer) is None
 
 
-def test_nothing_of_an_interrupted_run_is_left_for_the_next() -> None:
-    """The pending run, its data and its counters are set aside."""
+def test_start_afresh_drops_an_interrupted_run() -> None:
+    """The pending run, its data and its counters are dropped."""
     trainer = interrupted_trainer()
     start_afresh(trainer)
     assert pending_run(trainer) is None

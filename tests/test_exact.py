@@ -156,8 +156,8 @@ def test_an_optimizer_without_hooks_uses_the_recorded_lr() -> None:
 
 
 @pytest.mark.filterwarnings(OVERWRITTEN)
-def test_an_optimizer_without_hooks_is_not_led_astray() -> None:
-    """What the train step writes before such an optimizer's step is overruled as well."""
+def test_an_lr_written_before_a_step_without_hooks_is_overruled() -> None:
+    """What the train step writes before such an optimizer's step is overruled."""
     probe = probe_without_hooks()
 
     def train_step(engine: Engine, batch: object) -> float:
@@ -179,8 +179,8 @@ def test_an_optimizer_without_hooks_that_never_steps_is_an_error() -> None:
 
 @pytest.mark.filterwarnings(OVERWRITTEN)
 @pytest.mark.parametrize("dtype", [None, torch.float64], ids=["float", "tensor"])
-def test_a_tensor_in_the_place_of_the_lr_changes_no_point(dtype: torch.dtype | None) -> None:
-    """A train step that puts a tensor where the learning rate stood is overruled."""
+def test_a_tensor_that_replaces_the_lr_changes_no_point(dtype: torch.dtype | None) -> None:
+    """A train step that replaces the learning rate by a tensor is overruled."""
     probe = Probe.make(1e-3, dtype=dtype)
 
     def train_step(engine: Engine, batch: object) -> float:
@@ -296,7 +296,7 @@ def test_micro_batches_of_one_step_are_one_point(every: int, has_hooks: bool) ->
 
 
 def test_accumulation_that_ends_with_the_epoch_makes_uneven_points() -> None:
-    """Where a short rest of an epoch makes a step of its own, it is a point of its own."""
+    """A short rest of an epoch that makes a step is a point."""
     probe = Probe.make(1e-3)
 
     def train_step(engine: Engine, batch: object) -> float:
@@ -312,7 +312,7 @@ def test_accumulation_that_ends_with_the_epoch_makes_uneven_points() -> None:
 
 
 @pytest.mark.parametrize("steps", [1, 3])
-def test_ignites_own_gradient_accumulation_is_understood(steps: int) -> None:
+def test_ignites_gradient_accumulation_makes_points_of_steps(steps: int) -> None:
     """With `create_supervised_trainer` a point is a step, and its loss the mean of its batches."""
     model = nn.Linear(2, 1)
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
@@ -342,7 +342,9 @@ def test_ignites_own_gradient_accumulation_is_understood(steps: int) -> None:
 @pytest.mark.parametrize("every", [1, 2])
 @pytest.mark.parametrize("is_fused", [False, True], ids=["plain", "fused"])
 @pytest.mark.parametrize("place", ["to_save", "trainer.state", "closure"])
-def test_a_step_that_the_scaler_skips_is_no_point(place: str, is_fused: bool, every: int) -> None:
+def test_a_step_that_the_scaler_skips_is_not_a_point(
+    place: str, is_fused: bool, every: int
+) -> None:
     """A skipped step uses up no learning rate, and its loss counts nowhere."""
     parameter = nn.Parameter(torch.zeros(()))
     optimizer = torch.optim.SGD([parameter], lr=1e-3, fused=is_fused)

@@ -13,10 +13,8 @@ import pytest
 import torch
 from conftest import Training
 
-from ignite_lrfinder import FastaiLRFinder, LRFinderError, StopReason
+from ignite_lrfinder import FastaiLRFinder, LRFinderError
 from ignite_lrfinder.snapshot.interrupts import Interrupts
-from ignite_lrfinder.sweep import measurement
-from ignite_lrfinder.sweep.divergence import DivergenceMonitor
 
 
 @pytest.fixture
@@ -160,7 +158,7 @@ def test_ctrl_c_at_any_line_of_a_measurement_leaves_what_was_measured(
     make_training: Callable[..., Training],
 ) -> None:
     """Wherever it falls, the interrupt comes out, and the result has the points there were."""
-    files = ("measurement.py", "recorder.py", "divergence.py", "sweep.py", "stepping.py")
+    files = ("measurement.py", "recorder.py", "divergence.py", "scheduler.py", "steps.py")
     training = make_training("sgd-momentum")
     before = [p.detach().clone() for p in training.model.parameters()]
     rng = torch.get_rng_state()
@@ -189,38 +187,8 @@ def test_ctrl_c_at_any_line_of_a_measurement_leaves_what_was_measured(
     assert num_points == {0, 1, 2, 3, 4}
 
 
-@pytest.mark.usefixtures("default_sigint")
-@pytest.mark.parametrize("is_late", [False, True], ids=["host", "device"])
-def test_ctrl_c_among_losses_that_were_read_together_loses_none(
-    monkeypatch: pytest.MonkeyPatch, make_training: Callable[..., Training], is_late: bool
-) -> None:
-    """It waits until they are judged; those of a device are stood in for by unread tensors."""
-    training = make_training("sgd-momentum")
-    steps: list[object] = []
-    training.optimizer.register_step_post_hook(lambda *args: steps.append(args))
-    judge, num_judged = DivergenceMonitor.update, 0
-
-    def interrupted(monitor: DivergenceMonitor, loss: float) -> StopReason | None:
-        nonlocal num_judged
-        num_judged += 1
-        if num_judged == 3:
-            signal.raise_signal(signal.SIGINT)
-        return judge(monitor, loss)
-
-    monkeypatch.setattr(DivergenceMonitor, "update", interrupted)
-    if is_late:
-        monkeypatch.setattr(measurement, "loss_of", torch.tensor)
-    finder = FastaiLRFinder()
-    with (
-        pytest.raises(KeyboardInterrupt),
-        finder.attach(training.trainer, training.to_save, num_iter=30, end_lr=1e-2) as trainer,
-    ):
-        trainer.run(training.loader)
-    assert len(finder.result) == len(steps) > 3
-
-
 def sweep_with(training: Training, trace: InterruptAtLine | None) -> FastaiLRFinder:
-    """Sweep over four points, the last of which comes up for judging alone, and be interrupted."""
+    """Sweep over four points, and be interrupted where a trace says so."""
     finder = FastaiLRFinder()
     debugger = sys.gettrace()
     if trace is not None:

@@ -23,7 +23,7 @@ from ignite.metrics import Average
 from torch import nn, optim
 
 from ignite_lrfinder.sweep.engine import start_afresh
-from ignite_lrfinder.sweep.muting import Muting, handlers_of, is_named, kept_reporters
+from ignite_lrfinder.sweep.muting import Muting, handlers_of, is_named, kept_observers
 
 PREPARING = [
     Events.STARTED,
@@ -77,8 +77,8 @@ def table_of(trainer: Engine) -> dict[object, list[object]]:
 @pytest.mark.parametrize(
     "event", [*PREPARING, *AFTERWARDS, Custom.SHARPENED], ids=lambda event: event.name.lower()
 )
-def test_users_handlers_run_where_they_prepare(event: Events, keep: str) -> None:
-    """By default a function runs on the events that prepare a step and on custom ones."""
+def test_a_user_handler_runs_on_preparing_events(event: Events, keep: str) -> None:
+    """By default a function runs on the events that prepare a step and on custom events."""
     trainer, calls = make_trainer(), []
     trainer.add_event_handler(event, lambda engine: calls.append(1))
     muting = mute(trainer, keep)
@@ -94,8 +94,8 @@ def test_users_handlers_run_where_they_prepare(event: Events, keep: str) -> None
 @pytest.mark.parametrize(
     "event", [Events.TERMINATE, Events.INTERRUPT], ids=["terminate", "interrupt"]
 )
-def test_handlers_of_an_early_end_are_muted(event: Events, keep: str) -> None:
-    """What runs where a training is cut short runs with "all" only."""
+def test_handlers_of_terminate_and_interrupt_are_muted(event: Events, keep: str) -> None:
+    """Handlers of an early end run with "all" only."""
     trainer, calls = make_trainer(), []
     trainer.add_event_handler(event, lambda engine: calls.append(1))
     mute(trainer, keep)
@@ -130,7 +130,7 @@ def reporters() -> dict[str, Callable[[Engine], object]]:
 @pytest.mark.parametrize("is_filtered", [False, True], ids=["plain", "filtered"])
 @pytest.mark.parametrize("event", PREPARING, ids=lambda event: event.name.lower())
 @pytest.mark.parametrize("kind", reporters())
-def test_ignites_own_handlers_are_muted_where_users_would_run(
+def test_ignites_handlers_are_muted_on_every_event(
     kind: str, event: Events, is_filtered: bool
 ) -> None:
     """A scheduler, checkpoint, stopper or bar is muted on any event, behind a filter too."""
@@ -144,8 +144,8 @@ def test_ignites_own_handlers_are_muted_where_users_would_run(
     assert looks == []
 
 
-def test_a_subclass_of_ignites_handler_is_one() -> None:
-    """What derives from one of Ignite's handlers is muted like it."""
+def test_a_subclass_of_an_ignite_handler_is_muted() -> None:
+    """A class derived from one of Ignite's handlers is muted like it."""
 
     class Mine(TerminateOnNan):
         def __call__(self, engine: Engine) -> None:
@@ -171,8 +171,8 @@ class Validating(Engine):
         self.calls.append("validate")
 
 
-def test_a_method_of_the_trainer_is_a_handler_of_the_users() -> None:
-    """A trainer's own method runs where it prepares, and is muted where it reports."""
+def test_a_method_of_a_custom_trainer_is_user_code() -> None:
+    """A trainer's own method runs on preparing events, and is muted on others."""
     trainer = Validating()
     trainer.add_event_handler(Events.EPOCH_STARTED, trainer.prepare)
     trainer.add_event_handler(Events.EPOCH_COMPLETED, trainer.validate)
@@ -181,8 +181,8 @@ def test_a_method_of_the_trainer_is_a_handler_of_the_users() -> None:
     assert trainer.calls == ["prepare"]
 
 
-def test_a_trainers_terminate_is_muted_as_a_handler() -> None:
-    """`trainer.terminate`, attached as it is, ends no sweep."""
+def test_terminate_as_a_handler_is_muted() -> None:
+    """`trainer.terminate`, attached as a handler, ends no sweep, whatever its event."""
     trainer, batches = make_trainer(), []
     trainer.add_event_handler(Events.ITERATION_COMPLETED(once=1), trainer.terminate)
     mute(trainer)
@@ -192,15 +192,15 @@ def test_a_trainers_terminate_is_muted_as_a_handler() -> None:
 
 
 @pytest.mark.parametrize("keep", ["auto", "all", "none"])
-def test_an_engine_still_prepares_itself(keep: str) -> None:
-    """What Ignite's own engine does at its events, such as seeding each epoch, is never muted."""
+def test_an_engines_private_handlers_run(keep: str) -> None:
+    """The handlers by which Ignite's own engine prepares itself are never muted."""
     trainer, batches = DeterministicEngine(lambda engine, batch: batches.append(batch)), []
     mute(trainer, keep)
     trainer.run([0, 1], max_epochs=2)
     assert batches == [0, 1, 0, 1]
 
 
-def test_a_profiler_that_is_kept_finds_its_handlers() -> None:
+def test_a_kept_profiler_finds_its_handlers() -> None:
     """Ignite's time profiler, which looks its own handlers up by name, runs with "all"."""
     trainer, profiler = make_trainer(), BasicTimeProfiler()
     profiler.attach(trainer)
@@ -210,8 +210,8 @@ def test_a_profiler_that_is_kept_finds_its_handlers() -> None:
     assert profiler.get_results()["processing_stats"]["total"] > 0
 
 
-def test_an_object_without_a_name_can_be_named() -> None:
-    """A mock, which has neither name nor class of its own, is a handler like others."""
+def test_a_mock_can_be_kept() -> None:
+    """A mock, which has no `__name__`, is a handler like others."""
     trainer, handler = make_trainer(), mock.MagicMock()
     trainer.add_event_handler(Events.ITERATION_COMPLETED, handler)
     mute(trainer, [handler])
@@ -223,9 +223,7 @@ def test_an_object_without_a_name_can_be_named() -> None:
     "filtered", [{}, {"every": 1}, {"once": 1}], ids=["plain", "every", "once"]
 )
 @pytest.mark.parametrize("how", ["object", "method", "owner"])
-def test_a_named_handler_runs_besides_the_automatic_ones(
-    how: str, filtered: dict[str, Any]
-) -> None:
+def test_a_named_handler_runs_in_addition_to_auto(how: str, filtered: dict[str, Any]) -> None:
     """A handler is named by itself or by the object whose method it is, filtered or not."""
     trainer, recorder, other = make_trainer(), Recorder(), Recorder()
     event = Events.ITERATION_COMPLETED(**filtered) if filtered else Events.ITERATION_COMPLETED
@@ -239,8 +237,8 @@ def test_a_named_handler_runs_besides_the_automatic_ones(
     assert other.calls == ["method"]
 
 
-def test_undo_gives_back_the_same_entries_in_the_same_lists() -> None:
-    """Handlers, arguments, filters, order and the lists themselves are those of before."""
+def test_undo_restores_the_same_entries_in_the_same_lists() -> None:
+    """Handlers, arguments, filters, order and the list objects are as before."""
     trainer, recorder = make_trainer(), Recorder()
     both = Events.STARTED | Events.ITERATION_COMPLETED(every=2)
     trainer.add_event_handler(both, recorder)
@@ -259,8 +257,8 @@ def test_undo_gives_back_the_same_entries_in_the_same_lists() -> None:
         assert all(a is b for a, b in zip(entries, expected, strict=True))
 
 
-def test_handlers_added_while_muted_run_and_stay_behind_the_others() -> None:
-    """What is new is no stand-in: it runs, also on an event that nobody had used."""
+def test_a_handler_added_while_muted_runs_and_stays() -> None:
+    """A new handler runs, also on an event without handlers, and stays after the others."""
     trainer, calls = make_trainer(), []
 
     def old(engine: Engine) -> None:
@@ -286,7 +284,7 @@ def test_handlers_added_while_muted_run_and_stay_behind_the_others() -> None:
 def test_a_handler_removed_while_muted_stays_removed(
     event: Events, filtered: dict[str, Any]
 ) -> None:
-    """Muted or kept, a handler can be found and taken away inside the block, twice attached too."""
+    """Muted or kept, a handler can be found and removed inside the block, attached twice too."""
     trainer, recorder, other = make_trainer(), Recorder(), Recorder()
     for handler in (recorder, other, recorder):
         trainer.add_event_handler(event(**filtered) if filtered else event, handler)
@@ -299,8 +297,8 @@ def test_a_handler_removed_while_muted_stays_removed(
     assert trainer.has_event_handler(other, event)
 
 
-def test_a_context_that_removes_its_handler_may_end_while_muted() -> None:
-    """`with trainer.add_event_handler(...)` around the muting can be left inside it."""
+def test_a_removing_context_can_end_while_muted() -> None:
+    """`with trainer.add_event_handler(...)` around the muting can end inside it."""
     trainer, recorder = make_trainer(), Recorder()
     with trainer.add_event_handler(Events.ITERATION_COMPLETED(every=1), recorder):
         muting = mute(trainer)
@@ -317,7 +315,7 @@ def fail(engine: Engine, batch: object) -> None:
 
 @pytest.mark.parametrize("keep", ["auto", "none"])
 def test_a_handler_that_swallows_exceptions_is_muted(keep: str) -> None:
-    """An error comes out of the run, and afterwards the handler swallows again."""
+    """The run raises the error, and afterwards the handler swallows errors again."""
     trainer, seen = Engine(fail), []
     trainer.add_event_handler(Events.EXCEPTION_RAISED, lambda engine, error: seen.append("old"))
     muting = mute(trainer, keep)
@@ -330,8 +328,8 @@ def test_a_handler_that_swallows_exceptions_is_muted(keep: str) -> None:
     assert seen == ["old"]
 
 
-def test_a_handler_of_exceptions_that_is_new_or_kept_runs() -> None:
-    """One added while muted takes the error, and stays behind the one that was muted."""
+def test_an_exception_handler_added_while_muted_runs() -> None:
+    """It receives the error, and stays after the one that was muted."""
     trainer, seen = Engine(fail), []
     trainer.add_event_handler(Events.EXCEPTION_RAISED, lambda engine, error: seen.append("old"))
     muting = mute(trainer)
@@ -344,7 +342,7 @@ def test_a_handler_of_exceptions_that_is_new_or_kept_runs() -> None:
 
 
 def test_kept_handlers_get_their_arguments_and_are_watched() -> None:
-    """A look before each handler blames the train step, a look after it blames the handler."""
+    """A check before each handler blames the train step, a check after it the handler."""
     trainer, seen, writers = make_trainer(), [], []
 
     def prepare(engine: Engine, *args: object, **kwargs: object) -> None:
@@ -360,27 +358,27 @@ def test_kept_handlers_get_their_arguments_and_are_watched() -> None:
 
 
 @pytest.mark.parametrize("keep", ["auto", "all", "none"])
-def test_ignites_objects_that_run_are_told(keep: str) -> None:
-    """Those that will run, and so change, are listed, without functions and engines."""
+def test_kept_observers_are_ignites_objects_that_run(keep: str) -> None:
+    """Ignite's objects that will run are listed, without functions and engines."""
     trainer, stopper, recorder = make_trainer(), TerminateOnNan(), Recorder()
     trainer.add_event_handler(Events.ITERATION_COMPLETED(every=2), stopper)
     trainer.add_event_handler(Events.ITERATION_STARTED, recorder)
     trainer.add_event_handler(Events.COMPLETED, Engine(lambda engine, batch: None).run, [0])
     expected = (stopper,) if keep == "all" else ()
-    reporting = [o for o in kept_reporters({trainer: keep}) if o is not recorder]  # type: ignore[arg-type]
+    reporting = [o for o in kept_observers({trainer: keep}) if o is not recorder]  # type: ignore[arg-type]
     assert tuple(reporting) == expected
 
 
-def test_a_muted_partial_goes_by_the_name_of_its_function() -> None:
-    """The names of muted handlers, which errors show, are those that a user knows."""
+def test_a_muted_partial_has_the_name_of_its_function() -> None:
+    """The names of muted handlers, which errors show, are known to the user."""
     trainer, recorder = make_trainer(), Recorder()
     for handler in (functools.partial(recorder.method), recorder, TerminateOnNan()):
         trainer.add_event_handler(Events.ITERATION_COMPLETED, handler)
     assert mute(trainer).muted == ["Recorder.method", "Recorder"]
 
 
-def test_handlers_are_listed_as_the_user_gave_them() -> None:
-    """A filter does not hide the handler behind it."""
+def test_handlers_of_lists_handlers_behind_filters() -> None:
+    """A filter does not hide its handler."""
     trainer, recorder = make_trainer(), Recorder()
     trainer.add_event_handler(Events.ITERATION_COMPLETED(every=2), recorder)
     trainer.add_event_handler(Events.STARTED, recorder.method)

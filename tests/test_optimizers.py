@@ -120,7 +120,7 @@ VARIANTS: dict[str, Callable[[Iterable[nn.Parameter]], Optimizer]] = {
 @with_and_without_trials
 @pytest.mark.parametrize("moment", ["after-an-epoch", "interrupted"])
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_no_way_to_step_leaves_a_trace(
+def test_no_kind_of_step_leaves_a_trace(
     make_training: MakeTraining, variant: str, moment: str, verify: bool | Trials
 ) -> None:
     """Fused and foreach steps and line searches use the rates recorded and leave no trace."""
@@ -155,7 +155,7 @@ def test_no_way_to_step_leaves_a_trace(
     ids=str,
 )
 @pytest.mark.parametrize("optimizer", [Adam, AdamW])
-def test_each_way_adam_steps_uses_the_recorded_lr(
+def test_each_implementation_of_adam_uses_the_recorded_lr(
     optimizer: Callable[..., Optimizer], dtype: torch.dtype | None, how: dict[str, bool]
 ) -> None:
     """With nothing to remember Adam steps by its learning rate, which is the one recorded."""
@@ -294,10 +294,10 @@ class ScheduleFree(Optimizer):
 @with_and_without_trials
 @pytest.mark.parametrize("who", ["handlers", "script"])
 @pytest.mark.parametrize("moment", ["fresh", "interrupted"])
-def test_a_schedule_free_optimizer_is_in_the_mode_of_before(
+def test_a_schedule_free_optimizer_keeps_its_mode(
     make_training: MakeTraining, moment: str, who: str, verify: bool | Trials
 ) -> None:
-    """Whether handlers switch between training and evaluation or the script, the mode stays."""
+    """Whether handlers or the script switch between train and eval mode, the mode is restored."""
 
     def make() -> Logged:
         training = Logged.of(make_training(lambda p: ScheduleFree(p, 1e-2)))
@@ -391,10 +391,10 @@ class FromScratch:
 
 @with_and_without_trials
 @pytest.mark.parametrize("num_epochs", [0, 1], ids=["fresh", "after-an-epoch"])
-def test_a_training_from_scratch_is_swept_without_a_trace(
+def test_a_custom_optimizer_over_bare_tensors_leaves_no_trace(
     num_epochs: int, verify: bool | Trials
 ) -> None:
-    """Bare tensors under an optimizer of one's own are trained exactly, and go on as without."""
+    """Bare tensors under a custom optimizer are swept exactly and restored."""
     without = FromScratch()
     without.train(num_epochs)
     before = without.state()
@@ -412,8 +412,8 @@ def test_a_training_from_scratch_is_swept_without_a_trace(
     assert_same(training.state(), without.state())
 
 
-def test_the_suggestion_trains_a_network_from_scratch() -> None:
-    """Applied to an optimizer of one's own, it trains better than both ends of the sweep."""
+def test_the_suggestion_trains_with_a_custom_optimizer() -> None:
+    """Applied to a custom optimizer, it trains better than both ends of the sweep."""
     training = FromScratch()
     finder = training.find(num_iter=100)
     finder.apply_suggested_lr(training.optimizer)
@@ -510,7 +510,7 @@ class SAM(Optimizer):
 
 
 @with_and_without_trials
-def test_a_step_of_another_name_is_seen_in_the_optimizer_that_takes_it(
+def test_steps_of_a_wrapped_optimizer_are_points(
     verify: bool | Trials,
 ) -> None:
     """Where an optimizer wraps the one that steps, the steps of that one are the points."""
@@ -595,7 +595,7 @@ class GAN:
 @pytest.mark.parametrize(
     ("swept", "other"), [("generator", "discriminator"), ("discriminator", "generator")]
 )
-def test_of_two_optimizers_in_a_step_one_is_swept_and_both_come_back(
+def test_of_two_optimizers_one_is_swept_and_both_are_restored(
     swept: str, other: str, is_named: bool, num_epochs: int, verify: bool | Trials
 ) -> None:
     """In a GAN's step the other optimizer keeps its own rate, and both nets go on as without.
@@ -639,7 +639,7 @@ def test_of_two_optimizers_in_a_step_one_is_swept_and_both_come_back(
     assert_same(*states)
 
 
-def test_a_train_step_that_belongs_to_a_class_tells_what_the_class_holds() -> None:
+def test_a_class_method_as_train_step_reaches_its_class() -> None:
     """Where the train step is a class method, its class knows the other nets and optimizers."""
 
     class Trained:
@@ -664,7 +664,7 @@ def test_a_train_step_that_belongs_to_a_class_tells_what_the_class_holds() -> No
 
 @with_and_without_trials
 @pytest.mark.parametrize("moment", ["after-an-epoch", "interrupted"])
-def test_gradients_gathered_so_far_are_kept_for_their_step(
+def test_accumulated_gradients_are_restored(
     make_training: MakeTraining, moment: str, verify: bool | Trials
 ) -> None:
     """Where Ignite's accumulation was halfway to a step, that step comes out as without a sweep."""
@@ -778,7 +778,7 @@ SCHEDULES: dict[str, tuple[Callable[..., Callable[..., None]], Callable[[int], f
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
-def test_the_suggestion_is_the_peak_of_a_schedule_of_ignites(
+def test_the_suggestion_is_the_peak_of_an_ignite_schedule(
     make_training: MakeTraining, name: str
 ) -> None:
     """A schedule made with the suggestion trains each step at what its formula says."""
@@ -806,7 +806,7 @@ def test_the_suggestion_is_the_peak_of_a_schedule_of_ignites(
 @pytest.mark.parametrize(
     "make_schedule", [piecewise, warm_cosine, warm_torch_cosine, torch_one_cycle]
 )
-def test_a_schedule_on_the_trainer_goes_on_where_it_was(
+def test_a_schedule_attached_to_the_trainer_is_restored(
     make_training: MakeTraining,
     make_schedule: Callable,
     moment: str,
@@ -882,7 +882,7 @@ POLICIES: dict[str, Callable[[Optimizer, float], schedulers.LRScheduler]] = {
 
 @pytest.mark.parametrize("num_epochs", [0, 1], ids=["fresh", "midway"])
 @pytest.mark.parametrize("policy", POLICIES)
-def test_a_policy_that_stands_already_takes_on_the_suggestion(
+def test_an_existing_cyclical_policy_adopts_the_suggestion(
     make_training: MakeTraining, policy: str, num_epochs: int
 ) -> None:
     """With `apply_suggested_lr` it goes on as if made with the suggestion; momentum cycles on."""
@@ -926,7 +926,7 @@ class WithoutParams(Optimizer):
             self.parameter -= self.param_groups[0]["lr"] * self.parameter.grad
 
 
-def test_a_group_that_names_no_parameters_is_swept() -> None:
+def test_a_group_without_parameters_is_swept() -> None:
     """Only the learning rate of a group is asked for."""
     parameter = nn.Parameter(torch.ones(2))
     optimizer = WithoutParams(parameter)

@@ -60,7 +60,7 @@ TORCH_TYPES = [
     ],
     ids=lambda output: f"{type(output).__name__}-{getattr(output, 'dtype', '')}",
 )
-def test_one_number_of_any_kind_is_a_loss(output: object) -> None:
+def test_a_single_number_is_a_loss(output: object) -> None:
     """Numbers of Python and NumPy, tensors of one element, and mappings with "loss" are losses."""
     loss = loss_of(output)
     assert type(loss) is float
@@ -68,7 +68,7 @@ def test_one_number_of_any_kind_is_a_loss(output: object) -> None:
 
 
 @pytest.mark.parametrize("output", [True, np.bool_(True), torch.tensor(True)], ids=repr)
-def test_a_truth_value_is_a_loss(output: object) -> None:
+def test_a_bool_is_a_loss(output: object) -> None:
     """True is 1, as everywhere in Python."""
     assert loss_of(output) == 1.0
 
@@ -76,7 +76,7 @@ def test_a_truth_value_is_a_loss(output: object) -> None:
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e-320], ids=str)
 @pytest.mark.parametrize("kind", [float, np.float64, lambda v: torch.tensor(v, dtype=torch.double)])
 def test_a_loss_keeps_its_bits(kind: Callable[[float], object], value: float) -> None:
-    """NaN, infinity and the smallest numbers come through as they are."""
+    """NaN, infinity and the smallest numbers are unchanged."""
     assert np.array(loss_of(kind(value))).tobytes() == np.array(value).tobytes()
 
 
@@ -102,7 +102,7 @@ WITHOUT_LOSS = [(), [], {}, (None, None), torch.zeros(0), torch.tensor(1j), "tex
 
 
 @pytest.mark.parametrize("output", FITTING.values(), ids=FITTING)
-def test_the_output_transform_of_the_error_fits(output: object) -> None:
+def test_the_suggested_output_transform_finds_the_loss(output: object) -> None:
     """Where a loss is in the output, the error gives an `output_transform` that finds it."""
     with pytest.raises((TypeError, ValueError), match="output_transform") as caught:
         loss_of(output)
@@ -112,8 +112,8 @@ def test_the_output_transform_of_the_error_fits(output: object) -> None:
 
 
 @pytest.mark.parametrize("output", WITHOUT_LOSS, ids=lambda output: f"{output!r:.20}")
-def test_no_output_transform_is_suggested_where_none_would_fit(output: object) -> None:
-    """Where nothing in the output could be a loss, the error makes up no way to it."""
+def test_without_a_possible_loss_no_output_transform_is_suggested(output: object) -> None:
+    """The error suggests a transform only if the output holds a possible loss."""
     with pytest.raises((TypeError, ValueError), match=r"Pass an output_transform .* that picks"):
         loss_of(output)
 
@@ -135,8 +135,8 @@ def test_no_output_transform_is_suggested_where_none_would_fit(output: object) -
     ids=["none", "dict", "tuple", "list", "tensor", "array", "text", "complex", "complex-tensor",
          "empty"],
 )  # fmt: skip
-def test_the_error_shows_what_came(output: object, error: type[Exception], shown: str) -> None:
-    """Anything else is refused, with its keys, its length or its shape."""
+def test_the_error_describes_the_output(output: object, error: type[Exception], shown: str) -> None:
+    """Any other output is refused, with its keys, its length or its shape."""
     with pytest.raises(error, match=r"The trainer's output must be a loss .*" + shown):
         loss_of(output)
 
@@ -153,47 +153,45 @@ def read_all(points: Sequence[Sequence[float | torch.Tensor]]) -> list[float]:
 
 @pytest.mark.parametrize("kind", [float, torch.tensor], ids=["host", "device"])
 def test_a_point_is_the_mean_of_its_iterations(kind: Callable[[float], float]) -> None:
-    """Each point is the mean of what was added since the one before, and read once."""
+    """A point is the mean of the losses added since the point before, and is read once."""
     points = [[1.0], [2.0, 4.0], [5.0, 6.0, 10.0], [0.5]]
     assert read_all([[kind(loss) for loss in point] for point in points]) == [1.0, 3.0, 7.0, 0.5]
 
 
-def test_losses_of_several_types_and_places_are_read_in_order() -> None:
-    """Losses of different types come back each in its place."""
+def test_losses_of_several_dtypes_are_read_in_order() -> None:
+    """Losses of different dtypes keep their order."""
     losses = [1.0, torch.tensor(2.0), torch.tensor(3, dtype=torch.int64), 4.0, torch.tensor(5.0)]
     assert read_all([[loss] for loss in losses]) == [1.0, 2.0, 3.0, 4.0, 5.0]
 
 
-def test_discarded_losses_count_nowhere() -> None:
-    """What led to no step is in no point."""
+def test_discarded_losses_are_in_no_point() -> None:
+    """Losses that led to no step are in no point."""
     recorder = LossRecorder()
     recorder.add(100.0)
     recorder.discard()
     recorder.add(1.0)
     recorder.close_point()
-    assert recorder.read() == (1.0,)
-    assert recorder.read() == ()
+    assert recorder.read() == [1.0]
+    assert recorder.read() == []
 
 
-def test_losses_on_the_host_are_read_at_once_and_others_ten_at_a_time() -> None:
-    """A float is due with its point; tensors that wait on a device are due together."""
+def test_host_losses_are_due_at_once_and_device_losses_every_ten_points() -> None:
+    """A float is due with its point; tensors are due ten points at a time."""
     recorder = LossRecorder()
     recorder.add(1.0)
-    recorder.close_point()
-    assert recorder.is_due()
+    assert recorder.close_point()
     recorder.read()
     due = []
     for _ in range(20):
         recorder.add(torch.tensor(1.0))
-        recorder.close_point()
-        due.append(recorder.is_due())
+        due.append(recorder.close_point())
         if due[-1]:
             recorder.read()
     assert due == ([False] * 9 + [True]) * 2
 
 
 def test_an_unread_loss_that_is_not_finite_is_found() -> None:
-    """Of the losses that led to no step yet, on the host or a device, one is NaN."""
+    """A NaN among the losses that led to no step yet is found, on the host and on a device."""
     for bad in (torch.tensor(torch.nan), float("inf")):
         recorder = LossRecorder()
         recorder.add(1.0)
@@ -234,7 +232,7 @@ def sweep_over(
     return finder.result, num_steps
 
 
-def test_a_sweep_reads_few_numbers_out_of_tensors() -> None:
+def test_a_sweep_of_n_points_reads_n_over_10_tensors() -> None:
     """Over a sweep of n points at most n / 10 + 5 numbers are read one by one."""
     with CountReads() as counter:
         torch.tensor(1.0).item()
@@ -273,10 +271,10 @@ def test_reading_in_batches_gives_the_same_result(
     st.lists(st.floats(-1, 30) | st.just(math.nan), min_size=2, max_size=40),
     st.integers(0, 300),
 )
-def test_a_loss_on_the_host_ends_the_sweep_with_its_own_step(
+def test_no_step_follows_a_host_loss_that_ends_the_sweep(
     losses: list[float], num_before: int
 ) -> None:
-    """However many harmless points wait to be judged, no step is taken after the last point."""
+    """Whatever losses come before, the step of the last point is the last step."""
     stream = [1.0] * num_before + losses
     monitor = DivergenceMonitor(smooth_f=0.05, diverge_th=5.0)
     num_points = next((k + 1 for k, x in enumerate(stream) if monitor.update(x)), len(stream))
@@ -289,10 +287,10 @@ def test_a_loss_on_the_host_ends_the_sweep_with_its_own_step(
 
 
 @pytest.mark.parametrize("index", [3, 30])
-def test_a_loss_on_a_device_among_others_is_read_with_the_next_ten(
+def test_at_most_nine_steps_follow_a_device_loss_that_ends_the_sweep(
     monkeypatch: pytest.MonkeyPatch, index: int
 ) -> None:
-    """However many losses on the host follow, nine more steps are the most."""
+    """Host losses in between do not delay the read."""
     losses = np.where(np.arange(200) == index, np.nan, 1.0).tolist()
     monkeypatch.setattr(
         measurement, "loss_of", lambda loss: unread(loss) if math.isnan(loss) else float(loss)
@@ -302,8 +300,8 @@ def test_a_loss_on_a_device_among_others_is_read_with_the_next_ten(
     assert num_steps <= len(result) + 9
 
 
-def test_a_skipped_step_that_was_taken_after_all_is_a_point_like_any_other() -> None:
-    """A scaler's skip says nothing of the micro-batches that come after a plain step."""
+def test_a_step_after_a_skipped_one_in_the_same_iteration_is_a_point() -> None:
+    """A scaler's skip does not discard the micro-batches that follow a taken step."""
     parameter = nn.Parameter(torch.ones(()))
     optimizer = torch.optim.SGD([parameter], lr=1e-5)
     scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
@@ -329,10 +327,10 @@ def test_a_skipped_step_that_was_taken_after_all_is_a_point_like_any_other() -> 
 
 @pytest.mark.parametrize("every", [3, 12])
 @pytest.mark.parametrize("index", range(24, 36))
-def test_a_micro_batch_that_is_not_finite_is_judged_the_same(
+def test_a_nan_micro_batch_ends_host_and_device_sweeps_alike(
     monkeypatch: pytest.MonkeyPatch, index: int, every: int
 ) -> None:
-    """Wherever among the iterations of a step NaN comes, host and device end with one result."""
+    """Wherever in a point NaN occurs, both sweeps have the same result."""
     losses = np.where(np.arange(120) == index, np.nan, 1.0).tolist()
     at_once, _ = sweep_over(losses, every=every)
     monkeypatch.setattr(measurement, "loss_of", unread)
@@ -354,7 +352,7 @@ def assert_same_result(a: LRFinderResult, b: LRFinderResult) -> None:
 
 
 def test_a_buffer_that_the_train_step_reuses_is_copied() -> None:
-    """The loss of a point is what the tensor held then, not what it holds when it is read."""
+    """The loss of a point is the tensor's value at that point, not at the later read."""
     buffer = torch.zeros(())
 
     def reused(loss: float) -> torch.Tensor:
@@ -366,7 +364,7 @@ def test_a_buffer_that_the_train_step_reuses_is_copied() -> None:
 
 
 def test_a_loss_on_a_device_shares_no_memory_with_the_output() -> None:
-    """What the train step writes into its tensor later does not reach the loss that waits."""
+    """Later writes to the train step's tensor do not change the buffered loss."""
     buffer = torch.zeros((), device="meta")
     loss = loss_of(buffer)
     assert isinstance(loss, torch.Tensor)

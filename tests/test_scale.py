@@ -42,7 +42,7 @@ def calls(num_points: int, **size: int) -> int:
     return sum(entry.callcount for entry in profile.getstats())
 
 
-def test_a_point_of_a_long_sweep_costs_what_one_of_a_short_sweep_does() -> None:
+def test_calls_grow_in_proportion_to_points() -> None:
     """Ten times the points take about ten times the calls."""
     assert calls(num_points=5_000) < 12 * calls(num_points=500)
 
@@ -57,7 +57,7 @@ def test_a_point_takes_few_calls() -> None:
     assert (calls(num_points=10_000) - calls(num_points=5_000) - bare) / 5_000 < 30
 
 
-def test_groups_and_parameters_cost_in_proportion() -> None:
+def test_calls_grow_in_proportion_to_groups_and_parameters() -> None:
     """Ten times the groups and parameters take about ten times the calls, not a hundred times."""
     short, wide = (calls(num_points=5, num_groups=n, num_parameters=10 * n) for n in (50, 500))
     assert wide < 12 * short
@@ -73,7 +73,7 @@ def peak_of(num_points: int) -> int:
         tracemalloc.stop()
 
 
-def test_a_point_takes_some_bytes() -> None:
-    """Another point takes room for its rate, its loss, both in the result, and for smoothing it."""
+def test_a_point_takes_less_than_150_bytes() -> None:
+    """A point takes room for its rate and its loss, also in the result, and for smoothing it."""
     sweep(100)
     assert (peak_of(30_000) - peak_of(3_000)) / 27_000 < 150

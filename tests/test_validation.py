@@ -57,7 +57,7 @@ def validated(make_training: Callable[..., Training]) -> Callable[..., Validated
 def test_the_loss_of_a_point_is_the_validation_loss_after_its_step(
     validated: Callable[..., Validated],
 ) -> None:
-    """What is recorded is what `val_loss` returned after each step, once for each point."""
+    """The recorded losses are those `val_loss` returned after each step, one for each point."""
     v = validated()
     result = v.sweep(smooth_f=0).result
     assert len(result) == 30
@@ -65,7 +65,7 @@ def test_the_loss_of_a_point_is_the_validation_loss_after_its_step(
 
 
 def test_the_first_validation_is_after_the_first_step(validated: Callable[..., Validated]) -> None:
-    """The first point is the loss of the weights after one step at `start_lr`, taken by hand."""
+    """The first point is the loss after one step at `start_lr`, taken by hand."""
     v, twin = validated("sgd-momentum"), validated("sgd-momentum")
     result = v.sweep(start_lr=0.1).result
     twin.training.optimizer.param_groups[0]["lr"] = 0.1
@@ -76,7 +76,7 @@ def test_the_first_validation_is_after_the_first_step(validated: Callable[..., V
 @pytest.mark.parametrize("verify", [False, TRIALS], ids=["sweep", "trials"])
 @pytest.mark.parametrize("optimizer", ["adam", "sgd-momentum"])
 @pytest.mark.parametrize("has_run", [True, False], ids=["used", "fresh"])
-def test_nothing_shows_afterwards(
+def test_validation_leaves_no_trace(
     validated: Callable[..., Validated], optimizer: str, verify: bool | Trials, has_run: bool
 ) -> None:
     """Later training and later validations are bit for bit those without the finder."""
@@ -100,8 +100,8 @@ def test_nothing_shows_afterwards(
     assert course(with_sweep=True) == course(with_sweep=False)
 
 
-def test_the_evaluator_is_as_it_was(validated: Callable[..., Validated]) -> None:
-    """Its state, the sums of its metrics and its handlers come back."""
+def test_the_evaluator_is_restored(validated: Callable[..., Validated]) -> None:
+    """Its state, the sums of its metrics and its handlers are restored."""
     v = validated()
     v.val_loss()
     metric = Loss(nn.functional.cross_entropy)
@@ -116,8 +116,8 @@ def test_the_evaluator_is_as_it_was(validated: Callable[..., Validated]) -> None
     assert has_handler
 
 
-def test_modes_are_those_the_train_step_expects(make_training: Callable[..., Training]) -> None:
-    """A train step that leaves the mode alone trains in it, though validation switches it off."""
+def test_validation_restores_train_mode(make_training: Callable[..., Training]) -> None:
+    """A train step that never calls `train()` still trains in train mode."""
     t = make_training()
     t.model.get_submodule("layers.1").eval()
     seen: list[tuple[bool, bool]] = []
@@ -147,8 +147,8 @@ def test_modes_are_those_the_train_step_expects(make_training: Callable[..., Tra
     assert modes() == (True, False)
 
 
-def test_a_module_that_acts_on_its_mode_is_switched_back() -> None:
-    """One that does something in `train()`, such as splitting merged weights, is told of it."""
+def test_a_module_that_overrides_train_is_switched_back() -> None:
+    """A module that acts on `train()`, such as splitting merged weights, is called."""
 
     class Merging(nn.Linear):
         is_merged = False
@@ -180,10 +180,10 @@ def test_a_module_that_acts_on_its_mode_is_switched_back() -> None:
     assert not model.is_merged
 
 
-def test_evaluators_save_and_stop_nothing(
+def test_handlers_of_the_evaluator_are_muted(
     validated: Callable[..., Validated], tmp_path: Path
 ) -> None:
-    """Checkpoints, early stopping, and handlers of the user's on the evaluator keep quiet."""
+    """Checkpoints, early stopping and user-defined handlers of the evaluator do not run."""
     v = validated()
     calls: list[int] = []
     saver = DiskSaver(tmp_path, require_empty=False)
@@ -202,7 +202,7 @@ def test_evaluators_save_and_stop_nothing(
 
 
 def test_a_handler_of_the_evaluator_can_be_kept(validated: Callable[..., Validated]) -> None:
-    """Named in `keep_handlers` it runs, here to compute what `val_loss` returns."""
+    """Named in `keep_handlers` it runs, here to compute the validation loss."""
     v = validated()
 
     def halve(engine: Engine) -> None:
@@ -221,10 +221,10 @@ def run_on(evaluator: Engine, loader: object) -> float:
 
 
 @pytest.mark.parametrize("kind", ["function", "partial", "helper", "object", "owner"])
-def test_evaluators_are_found_however_they_are_referred_to(
+def test_evaluators_are_found_by_any_reference(
     validated: Callable[..., Validated], kind: str
 ) -> None:
-    """In a closure, a partial, a helper's closure, an object that is called or that has them."""
+    """In a closure, a partial, a helper's closure, a callable object or an attribute."""
     v = validated()
     evaluator, loader = v.evaluator, v.loader
 
@@ -254,7 +254,7 @@ def test_evaluators_are_found_however_they_are_referred_to(
     assert (v.evaluator.state.iteration, v.evaluator.state.metrics) == (iteration, metrics)
 
 
-def test_trials_are_judged_by_it(validated: Callable[..., Validated]) -> None:
+def test_trials_record_the_validation_loss(validated: Callable[..., Validated]) -> None:
     """Each iteration of a trial has the validation loss after its step, from the same start."""
     v = validated()
     result = v.sweep(verify=TRIALS).result
@@ -267,7 +267,7 @@ def test_trials_are_judged_by_it(validated: Callable[..., Validated]) -> None:
     assert "different batches" not in repr(result)
 
 
-def test_with_accumulation_there_is_one_validation_for_each_step() -> None:
+def test_under_accumulation_each_step_is_validated_once() -> None:
     """Micro-batches without a step are not validated."""
     parameter = nn.Parameter(torch.zeros(()))
     optimizer = torch.optim.SGD([parameter], lr=1e-3)
@@ -293,8 +293,8 @@ def test_with_accumulation_there_is_one_validation_for_each_step() -> None:
 
 
 @pytest.mark.parametrize("output", ["some text", None, (torch.ones(3), torch.ones(2))])
-def test_the_trainer_need_not_return_a_loss(output: object) -> None:
-    """With a validation loss the trainer may return whatever it returns."""
+def test_with_val_loss_the_trainer_need_not_return_a_loss(output: object) -> None:
+    """With a validation loss the trainer may return anything."""
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(()))], lr=1e-3)
 
     def step(engine: Engine, batch: object) -> object:
@@ -309,16 +309,16 @@ def test_the_trainer_need_not_return_a_loss(output: object) -> None:
     assert finder.result.losses.tolist() == [1.0] * 5
 
 
-def test_a_validation_that_is_nan_ends_the_sweep(validated: Callable[..., Validated]) -> None:
-    """The first loss that is not finite is the last point."""
+def test_a_nan_validation_loss_ends_the_sweep(validated: Callable[..., Validated]) -> None:
+    """The first non-finite loss is the last point."""
     losses = iter([1.0, 1.0, float("nan"), 1.0])
     result = validated().sweep(val_loss=lambda: next(losses)).result
     assert result.stop_reason is StopReason.NON_FINITE
     assert len(result) == 3
 
 
-def test_a_loss_that_a_scaler_skips_for_good_ends_the_sweep() -> None:
-    """Where no step is taken any more since the training loss is infinite, nothing is validated."""
+def test_an_infinite_training_loss_ends_a_validated_sweep() -> None:
+    """If a scaler skips every step because the training loss is infinite, the sweep ends."""
     parameter = nn.Parameter(torch.ones(()))
     optimizer = torch.optim.SGD([parameter], lr=1e-3)
     scaler = torch.amp.GradScaler("cpu")
@@ -339,10 +339,10 @@ def test_a_loss_that_a_scaler_skips_for_good_ends_the_sweep() -> None:
     assert len(finder.result) == 4
 
 
-def test_an_error_in_it_comes_through_and_all_is_restored(
+def test_an_error_in_val_loss_is_raised_and_all_is_restored(
     validated: Callable[..., Validated],
 ) -> None:
-    """Whatever `val_loss` raises ends the run, and the training goes on as without the finder."""
+    """The run raises it, and the training continues as without the finder."""
     v, twin = validated(), validated()
 
     def fail() -> float:
@@ -359,8 +359,10 @@ def test_an_error_in_it_comes_through_and_all_is_restored(
     assert v.training.losses == twin.training.losses
 
 
-def test_what_writes_the_rate_in_it_is_named(validated: Callable[..., Validated]) -> None:
-    """A learning rate written by `val_loss` is set back, and the warning says who wrote it."""
+def test_an_lr_written_in_val_loss_is_overruled_with_a_warning(
+    validated: Callable[..., Validated],
+) -> None:
+    """A learning rate written by `val_loss` is set again, and the warning names the writer."""
     v = validated()
 
     def write() -> float:
@@ -372,8 +374,8 @@ def test_what_writes_the_rate_in_it_is_named(validated: Callable[..., Validated]
     assert result.lr[1, 0] < 0.01
 
 
-def test_what_is_no_function_or_no_loss_is_refused(validated: Callable[..., Validated]) -> None:
-    """The errors name `val_loss`, and what it gave."""
+def test_an_invalid_val_loss_is_refused(validated: Callable[..., Validated]) -> None:
+    """The errors name `val_loss` and its value."""
     with pytest.raises(TypeError, match=r"val_loss must be callable or None, got 3\. Pass a"):
         validated().sweep(val_loss=3)
     with pytest.raises(TypeError, match=r"^Val_loss must be a loss \(.*\), got None\. Let it"):

@@ -1,31 +1,32 @@
-"""What all plots share: matplotlib, imported when one is asked for, Axes, and what they show."""
+"""What all plots share: importing matplotlib, making and limiting Axes, choosing points."""
 
 import importlib
 import numbers
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ignite_lrfinder.errors import NoSuggestionError, wrong_type, wrong_value
-from ignite_lrfinder.record import Record, reference_group
-from ignite_lrfinder.suggest import Curve, suggest
+from ignite_lrfinder.errors import warn, wrong_type, wrong_value
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Okabe and Ito's blue and vermilion: told apart by the colour-blind, and dark and light in grey.
-CURVE_COLOR = "#0072B2"
-SUGGESTION_COLOR = "#D55E00"
-GREY = "0.5"
-# Percentile of the losses that a picture shows in any case.
+# The first two colours of the user's style.
+CURVE_COLOR, SUGGESTION_COLOR = "C0", "C1"
+SKIPPED_ALPHA = 0.15
+# The percentile of the losses that is always visible.
 _MOSTLY = 60
+# Room for the tick labels and the axis label between an Axes and the legend below it, in points.
+_LEGEND_OFFSET = 38
+# About the width of a legend's handle and of a letter, in inches.
+_HANDLE_WIDTH, _LETTER_WIDTH = 0.5, 0.06
+_SMALL_HEIGHT = 3.5
 
 
 def require_matplotlib() -> None:
-    """Import matplotlib, or say how to get it.
+    """Import matplotlib.
 
     Raises:
         ModuleNotFoundError: if it is not installed.
@@ -34,36 +35,35 @@ def require_matplotlib() -> None:
         importlib.import_module("matplotlib")
     except ImportError as error:
         raise ModuleNotFoundError(
-            "This method requires matplotlib to be installed. Install it with "
-            "`pip install matplotlib`."
+            "matplotlib must be installed to plot, got none. Install it with `pip install "
+            "matplotlib`."
         ) from error
 
 
 def check_skip(name: str, skip: object) -> None:
-    """Refuse to leave out something else than a number of points."""
+    """Check a number of points to leave out."""
     if not isinstance(skip, numbers.Integral):
         raise wrong_type(name, "an integer", skip, "Pass a number of points.")
     if skip < 0:
-        remedy = f"{name} cannot be negative; 0 leaves out nothing."
-        raise wrong_value(name, "at least 0", skip, remedy)
+        raise wrong_value(name, "at least 0", skip, "0 leaves out nothing.")
 
 
 def new_axes(kwargs: Mapping[str, Any]) -> "Axes":
-    """Make a figure with one Axes."""
+    """Return the Axes of a new figure."""
     from matplotlib import pyplot as plt
 
     return plt.subplots(**{"layout": "constrained", **kwargs})[1]
 
 
 def new_pair(rows: int, columns: int, kwargs: Mapping[str, Any]) -> "NDArray[Any]":
-    """Make a figure with two Axes, above or beside one another."""
+    """Return the two Axes of a new figure, one above or beside the other."""
     from matplotlib import pyplot as plt
 
     return plt.subplots(rows, columns, **{"layout": "constrained", **kwargs})[1]
 
 
 def two_axes(axes: object) -> "tuple[Axes, Axes]":
-    """Return the two Axes to draw on."""
+    """Check the two Axes to draw on."""
     remedy = "Leave it out for a new figure."
     if not isinstance(axes, (Sequence, np.ndarray)):
         raise wrong_type("ax", "two matplotlib Axes", axes, remedy)
@@ -72,43 +72,89 @@ def two_axes(axes: object) -> "tuple[Axes, Axes]":
     return axes[0], axes[1]
 
 
+def neutral_color(ax: "Axes") -> Any:
+    """Return the colour of the axis labels, which is visible on the background of any style."""
+    return ax.xaxis.label.get_color()
+
+
+def set_lr_axis(ax: "Axes", *, log_lr: bool, low: float, high: float) -> None:
+    """Give the learning rate its axis; a logarithmic one has ticks that do not collide."""
+    ax.set_xlabel("Learning rate")
+    if not log_lr:
+        return
+    from matplotlib.ticker import LogFormatterSciNotation, LogLocator, NullFormatter
+
+    ax.set_xscale("log")
+    ax.xaxis.set_minor_formatter(NullFormatter())
+    if 0 < high < 100 * low:
+        # Powers of ten alone would leave one label or two.
+        ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=12))
+        ax.xaxis.set_major_formatter(
+            LogFormatterSciNotation(labelOnlyBase=False, minor_thresholds=(np.inf, np.inf))
+        )
+
+
+def legend_below(ax: "Axes", *sources: "Axes", title: str | None = None) -> None:
+    """Place the legend below an Axes, where it hides nothing.
+
+    Args:
+        ax: the Axes to place it below.
+        sources: the Axes whose lines it names; default, the same.
+        title: the title of the legend.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.transforms import ScaledTranslation
+
+    figure = ax.get_figure(root=True)
+    assert isinstance(figure, Figure)  # an Axes that is drawn on belongs to one
+    handles, labels = [], []
+    for source in sources or (ax,):
+        more_handles, more_labels = source.get_legend_handles_labels()
+        handles, labels = handles + more_handles, labels + more_labels
+    if figure.get_figheight() < _SMALL_HEIGHT and any(":" in label for label in labels):
+        # Only what has a number is worth the room.
+        pairs = [pair for pair in zip(handles, labels, strict=True) if ":" in pair[1]]
+        handles, labels = map(list, zip(*pairs, strict=True))
+    longest = max((len(line) for label in labels for line in label.split("\n")), default=0)
+    width = figure.get_figwidth() * ax.get_position().width
+    num_columns = int(width / (_HANDLE_WIDTH + _LETTER_WIDTH * longest))
+    down = ScaledTranslation(0, -_LEGEND_OFFSET / 72, figure.dpi_scale_trans)
+    ax.legend(
+        handles,
+        labels,
+        loc="upper center",
+        bbox_to_anchor=(0.5, 0.0),
+        bbox_transform=ax.transAxes + down,
+        borderaxespad=0.0,
+        ncols=min(len(labels), max(1, num_columns)),
+        frameon=False,
+        fontsize="small",
+        title=title,
+    )
+
+
 def shown_points(num_points: int, skip_start: int, skip_end: int) -> slice:
-    """Return the points to draw; all of them where the trimming would leave no curve."""
+    """Return the points to draw; all of them if trimming would leave no curve."""
     if num_points - skip_start - skip_end >= 2:
-        return slice(skip_start, num_points - skip_end)
-    warnings.warn(
+        return slice(int(skip_start), int(num_points - skip_end))
+    warn(
         f"skip_start={skip_start} and skip_end={skip_end} leave no curve of {num_points} points, "
-        "so all are shown. Lower them.",
-        UserWarning,
-        stacklevel=4,
+        "so all are shown. Lower them."
     )
     return slice(0, num_points)
 
 
 def limit_losses(ax: "Axes", *curves: np.ndarray) -> None:
-    """Keep losses beyond the cliff from flattening the valley: they leave at the top."""
+    """Limit the loss axis, so that losses beyond the cliff do not flatten the valley."""
     finite = [losses[np.isfinite(losses)] for losses in curves]
     finite = [losses for losses in finite if len(losses)]
     if not finite:
         return
     start = max(float(np.median(losses[: max(3, len(losses) // 10)])) for losses in finite)
     lowest = min(float(losses.min()) for losses in finite)
-    # Where nothing falls, what rises is the picture.
+    # If nothing falls, the picture shows the rise.
     usual = max(float(np.percentile(losses, _MOSTLY)) for losses in finite)
     ceiling = max(start + (start - lowest), usual)
     if max(losses.max() for losses in finite) > ceiling > lowest:
         margin = 0.05 * (ceiling - lowest)
         ax.set_ylim(lowest - margin, ceiling + margin)
-
-
-def suggested_lr(result: Record) -> float | None:
-    """Return the suggestion for the drawn group, or None where there is none."""
-    try:
-        return suggest(result)[reference_group(result)]
-    except NoSuggestionError:
-        return None
-
-
-def loss_at(curve: Curve, lr: float) -> float:
-    """Return the smoothed loss at a learning rate."""
-    return float(np.interp(np.log(lr), np.log(curve.lr), curve.smoothed))

@@ -1,65 +1,75 @@
-"""A sweep drawn: the curve with all that is read off it, and its slope."""
+"""One sweep: the loss curve with all that is read off it, and its slope."""
 
-import contextlib
-import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ignite_lrfinder.errors import NoSuggestionError, wrong_type
+from ignite_lrfinder.errors import NoSuggestionError, warn, wrong_type
 from ignite_lrfinder.plot.axes import (
     CURVE_COLOR,
-    GREY,
+    SKIPPED_ALPHA,
     SUGGESTION_COLOR,
     check_skip,
+    legend_below,
     limit_losses,
-    loss_at,
+    neutral_color,
     new_axes,
     new_pair,
+    set_lr_axis,
     shown_points,
-    suggested_lr,
     two_axes,
 )
-from ignite_lrfinder.record import Record, reference_group
-from ignite_lrfinder.suggest import Curve, curve_of, edge, suggest, suggest_all, suggest_bounds
+from ignite_lrfinder.protocols import Array
+from ignite_lrfinder.suggest import Plan, Reading, Refusal
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# The other methods are told apart by shape.
-_MARKERS = {"steepest": "^", "valley": "v", "minimum": "s", "slide": "D"}
-_MARK_COLOR = "0.25"
+# What the other methods are called in the legend, and the shapes that tell them apart.
+_METHODS = {
+    "steepest": ("steepest", "^"),
+    "valley": ("valley", "v"),
+    "minimum": ("minimum / 10", "s"),
+    "slide": ("slide", "D"),
+}
 _MAX_GROUPS_IN_LEGEND = 6
+_MAX_MARKER_SIZE, _MIN_MARKER_SIZE = 6.0, 1.5
+_PLAN = Plan()
 
 
-def plot_result(
-    result: Record,
+def plot_sweep(
+    reading: Reading,
     *,
     skip_start: int = 10,
     skip_end: int = 5,
     log_lr: bool = True,
     display_suggestion: bool = True,
     ax: "Axes | None" = None,
+    methods: bool = False,
+    legend: bool = True,
     **kwargs: object,
 ) -> "Axes":
-    """Draw the loss of a sweep over the learning rate of its first trained parameter group.
+    """Draw the loss of a sweep over the learning rate of its reference parameter group.
 
     Args:
-        result: what to draw.
-        skip_start: points to leave out at the start, at least 0.
-        skip_end: points to leave out at the end, at least 0.
+        reading: the reading of a sweep.
+        skip_start: points at the start that are drawn faintly, at least 0.
+        skip_end: points at the end that are drawn faintly, at least 0.
         log_lr: whether the learning rate has a logarithmic axis.
-        display_suggestion: whether to mark the suggestion, and with trials the band of rates that
-            they cannot tell apart; it is shown even among points left out.
-        ax: the Axes to draw on; default, those of a new figure.
-        kwargs: passed to `matplotlib.pyplot.subplots` where `ax` is not given.
+        display_suggestion: whether to mark the suggestion, the bounds, the rates from which the
+            loss diverges, and with trials the band of rates that they cannot tell apart.
+        ax: the Axes to draw on; default, a new figure.
+        methods: whether to mark the suggestions of the other methods as well.
+        legend: whether to draw a legend, below the Axes.
+        kwargs: passed to `matplotlib.pyplot.subplots` if `ax` is not given.
 
     Returns:
         The Axes drawn on.
 
     Raises:
+        TypeError: if `ax` is not a matplotlib Axes, or a number of points not an integer.
         ValueError: if skip_start or skip_end is negative.
         NoSuggestionError: if there is no point to draw.
     """
@@ -67,190 +77,228 @@ def plot_result(
     check_skip("skip_end", skip_end)
     if ax is not None and not hasattr(ax, "has_data"):
         raise wrong_type("ax", "a matplotlib Axes or None", ax, "Leave it out for a new figure.")
-    if len(result) == 0:
-        raise NoSuggestionError("The curve has too few points to be drawn: none. Raise num_iter.")
-    shown = shown_points(len(result), skip_start, skip_end)
+    num_points = len(reading.record)
+    if num_points == 0:
+        raise NoSuggestionError("A curve must have points to be drawn, got none. Raise num_iter.")
+    shown = shown_points(num_points, skip_start, skip_end)
+    if display_suggestion and isinstance(refusal := reading.suggest("auto", _PLAN), Refusal):
+        warn(f"No suggestion is shown. {refusal.reason}")
     ax = new_axes(kwargs) if ax is None else ax
-    is_new = not ax.has_data()
-    if log_lr:
-        ax.set_xscale("log")
-    _draw_losses(ax, result, shown)
-    if is_new:
-        limit_losses(ax, result.losses)
-    if display_suggestion:
-        _draw_cliff(ax, result, shown)
-        _draw_suggestions(ax, result)
-    ax.set_xlabel("Learning rate")
-    ax.set_ylabel("Loss")
-    ax.legend(fontsize="small")
+    draw_sweep(
+        reading,
+        shown,
+        ax,
+        log_lr=log_lr,
+        display_suggestion=display_suggestion,
+        methods=methods,
+    )
+    if legend:
+        legend_below(ax)
     return ax
 
 
 def plot_derivative(
-    result: Record,
+    reading: Reading,
     *,
     ax: "Sequence[Axes] | None" = None,
     skip_start: int = 10,
     skip_end: int = 5,
     log_lr: bool = True,
     display_suggestion: bool = True,
+    methods: bool = False,
+    legend: bool = True,
     **kwargs: object,
 ) -> "NDArray[Any]":
     """Draw the loss of a sweep, and below it how fast the loss changes.
 
     Args:
-        result: what to draw.
-        ax: the two Axes to draw on, the upper first; default, those of a new figure.
-        skip_start: as for `plot_result`.
-        skip_end: as for `plot_result`.
-        log_lr: as for `plot_result`.
-        display_suggestion: as for `plot_result`.
-        kwargs: passed to `matplotlib.pyplot.subplots` where `ax` is not given.
+        reading: the reading of a sweep.
+        ax: the two Axes to draw on, the upper first; default, a new figure.
+        skip_start: as for `plot_sweep`.
+        skip_end: as for `plot_sweep`.
+        log_lr: as for `plot_sweep`.
+        display_suggestion: as for `plot_sweep`.
+        methods: as for `plot_sweep`.
+        legend: as for `plot_sweep`.
+        kwargs: passed to `matplotlib.pyplot.subplots` if `ax` is not given.
 
     Returns:
         The two Axes; shape (2,).
 
     Raises:
-        ValueError: as for `plot_result`, or if there are not two axes.
+        TypeError: as for `plot_sweep`.
+        ValueError: as for `plot_sweep`, or if there are not two Axes.
         NoSuggestionError: if there are too few points for a smooth curve.
     """
-    curve = curve_of(result)
+    curve = reading.curve
+    if isinstance(curve, Refusal):
+        raise curve.error()
     # A slope takes less room than the loss.
     layout = {"figsize": (6.4, 6.4), "height_ratios": (3, 2), "sharex": True}
     upper, lower = two_axes(new_pair(2, 1, {**layout, **kwargs}) if ax is None else ax)
-    plot_result(
-        result,
+    plot_sweep(
+        reading,
         ax=upper,
         skip_start=skip_start,
         skip_end=skip_end,
         log_lr=log_lr,
         display_suggestion=display_suggestion,
+        methods=methods,
+        legend=False,
     )
     shown = shown_points(len(curve.lr), skip_start, skip_end)
     slope = np.gradient(curve.smoothed, np.log10(curve.lr))
+    lower.plot(curve.lr, slope, color=CURVE_COLOR, linewidth=2, alpha=SKIPPED_ALPHA)
     lower.plot(curve.lr[shown], slope[shown], color=CURVE_COLOR, linewidth=2)
-    lower.axhline(0.0, color=GREY, linewidth=0.8)
-    # What falls is drawn in proportion, the cliff by its orders of magnitude.
-    linear = float(np.abs(slope[slope < 0]).max(initial=0.0)) or float(np.abs(slope).max()) or 1.0
-    lower.set_yscale("symlog", linthresh=linear, linscale=1.5)
-    if log_lr:
-        lower.set_xscale("log")
-    if display_suggestion and (lr := suggested_lr(result)) is not None:
+    lower.axhline(0.0, color=neutral_color(lower), alpha=0.5, linewidth=0.8)
+    _scale_slope(lower, slope)
+    set_lr_axis(lower, log_lr=log_lr, low=float(curve.lr[0]), high=float(curve.lr[-1]))
+    lr = reading.suggest("auto", _PLAN)
+    if display_suggestion and not isinstance(lr, Refusal):
         lower.axvline(lr, color=SUGGESTION_COLOR, linestyle="--", linewidth=1)
     upper.set_xlabel("")
-    lower.set_xlabel("Learning rate")
     lower.set_ylabel("Change in loss\nper decade")
+    if legend:
+        legend_below(lower, upper)
     return np.array([upper, lower], dtype=object)
 
 
-def _draw_losses(ax: "Axes", result: Record, shown: slice) -> None:
-    """Draw raw losses as faint points, the smoothed ones as a line."""
-    lr = result.lr[:, reference_group(result)]
-    ax.plot(
-        lr[shown],
-        result.losses[shown],
-        linestyle="none",
-        marker=".",
-        color=CURVE_COLOR,
-        alpha=0.35,
-        label="loss of each point",
-    )
-    smoothed = _smoothed(result)
-    if smoothed is not None:
-        is_shown = (smoothed.lr >= lr[shown][0]) & (smoothed.lr <= lr[shown][-1])
-        ax.plot(
-            smoothed.lr[is_shown],
-            smoothed.smoothed[is_shown],
-            color=CURVE_COLOR,
-            linewidth=2,
-            label="smoothed loss",
-        )
+def _scale_slope(ax: "Axes", slope: Array) -> None:
+    """Scale the axis of a slope: the fall in proportion, the cliff by its orders of magnitude."""
+    steepest = float(np.abs(slope[slope < 0]).max(initial=0.0)) or float(np.abs(slope).max()) or 1.0
+    ax.set_yscale("symlog", linthresh=steepest, linscale=1.5)
+    power = np.floor(np.log10(steepest))
+    lowest = steepest // 10**power * 10**power
+    powers = np.arange(power + 1, np.log10(max(float(slope.max()), steepest)) + 1)
+    ticks = [-lowest, 0.0, *10.0**powers]
+    ax.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+    ax.set_yticks([], minor=True)
 
 
-def _smoothed(result: Record) -> Curve | None:
-    """Return the zero-phase curve, or None where there are too few points for one."""
-    try:
-        return curve_of(result)
-    except NoSuggestionError:
-        return None
+def draw_sweep(
+    reading: Reading,
+    shown: slice,
+    ax: "Axes",
+    *,
+    log_lr: bool = True,
+    display_suggestion: bool = True,
+    methods: bool = False,
+) -> None:
+    """Draw a sweep and what is read off it; the points outside of `shown` faintly."""
+    is_new = not ax.has_data()
+    lr = reading.record.lr[:, reading.group]
+    lr = lr[lr > 0] if log_lr else lr
+    if len(lr):
+        set_lr_axis(ax, log_lr=log_lr, low=float(lr[0]), high=float(lr[-1]))
+    _draw_losses(ax, reading, shown)
+    if is_new:
+        limit_losses(ax, reading.record.losses[: shown.stop])
+    if display_suggestion:
+        _draw_cliff(ax, reading)
+        _draw_suggestions(ax, reading, methods=methods, is_log=log_lr)
+    ax.set_ylabel("Loss")
 
 
-def _draw_cliff(ax: "Axes", result: Record, shown: slice) -> None:
-    """Shade the rates from which the loss no longer recovers, where the sweep came to them."""
-    try:
-        curve = curve_of(result)
-        cliff = curve.lr[edge(curve)]
-    except NoSuggestionError:
+def _draw_losses(ax: "Axes", reading: Reading, shown: slice) -> None:
+    """Draw the losses as points and the smoothed losses as a line."""
+    lr, losses = reading.record.lr[:, reading.group], reading.record.losses
+    size = float(np.clip(60 / np.sqrt(len(lr)), _MIN_MARKER_SIZE, _MAX_MARKER_SIZE))
+    dots = {"linestyle": "none", "marker": ".", "markersize": size, "color": CURVE_COLOR}
+    is_skipped = np.ones(len(lr), dtype=bool)
+    is_skipped[shown] = False
+    ax.plot(lr[shown], losses[shown], alpha=0.4, label="loss of each point", **dots)
+    ax.plot(lr[is_skipped], losses[is_skipped], alpha=SKIPPED_ALPHA, **dots)
+    curve = reading.curve
+    if not isinstance(curve, Refusal):
+        line = {"color": CURVE_COLOR, "linewidth": 2}
+        is_shown = (curve.lr >= lr[shown][0]) & (curve.lr <= lr[shown][-1])
+        ax.plot(curve.lr, curve.smoothed, alpha=SKIPPED_ALPHA, **line)
+        ax.plot(curve.lr[is_shown], curve.smoothed[is_shown], label="smoothed loss", **line)
+
+
+def _draw_cliff(ax: "Axes", reading: Reading) -> None:
+    """Shade the rates from which the loss no longer recovers, if the sweep reached them."""
+    if isinstance(reading.descent, Refusal):
         return
-    end = float(result.lr[shown, reference_group(result)][-1])
+    cliff = float(reading.descent.curve.lr[reading.descent.edge])
+    end = float(reading.record.lr[-1, reading.group])
     if cliff < end:
-        ax.axvspan(float(cliff), end, color=GREY, alpha=0.15, linewidth=0, label="diverging")
+        ax.axvspan(cliff, end, color=neutral_color(ax), alpha=0.12, linewidth=0, label="diverging")
 
 
-def _draw_suggestions(ax: "Axes", result: Record) -> None:
-    """Mark the suggestion, its interval, the other methods and the bounds on the curve."""
-    try:
-        lrs = suggest(result)
-    except NoSuggestionError as error:
-        warnings.warn(f"No suggestion is shown. {error}", UserWarning, stacklevel=4)
+def _draw_suggestions(ax: "Axes", reading: Reading, *, methods: bool, is_log: bool) -> None:
+    """Mark the suggestion with its interval, the bounds, and if asked the other methods."""
+    rates = reading.suggestions(_PLAN)
+    if "auto" not in rates:
         ax.plot([], [], linestyle="none", label="no suggestion")
         return
-    curve, group = curve_of(result), reference_group(result)
-    if result.interval is not None:
+    lr = rates.pop("auto")
+    if reading.interval is not None:
         ax.axvspan(
-            *result.interval,
+            *reading.interval,
             color=SUGGESTION_COLOR,
-            alpha=0.12,
+            alpha=0.15,
             linewidth=0,
             label="equally good in short trials",
         )
-    ax.axvline(lrs[group], color=SUGGESTION_COLOR, linestyle="--", linewidth=1)
-    ax.plot(
-        [lrs[group]],
-        [loss_at(curve, lrs[group])],
-        linestyle="none",
+    ax.axvline(lr, color=SUGGESTION_COLOR, linestyle="--", linewidth=1)
+    _draw_mark(
+        ax,
+        reading,
+        lr,
+        is_log=is_log,
         marker="o",
-        markersize=9,
+        markersize=8,
         color=SUGGESTION_COLOR,
         zorder=3,
-        label=_suggestion_label(lrs),
+        label=_suggestion_label(reading.lrs_at(lr)),
     )
-    _draw_other_methods(ax, result, curve)
-
-
-def _draw_other_methods(ax: "Axes", result: Record, curve: Curve) -> None:
-    """Mark what the other methods suggest by small shapes, and the bounds by a bar below."""
-    group = reference_group(result)
-    for name, lrs in suggest_all(result).items():
-        if name in _MARKERS:
-            ax.plot(
-                [lrs[group]],
-                [loss_at(curve, lrs[group])],
-                linestyle="none",
-                marker=_MARKERS[name],
-                markersize=5,
-                color=_MARK_COLOR,
-                label=f"{name}: {lrs[group]:.2e}",
-            )
-    with contextlib.suppress(NoSuggestionError):
-        low, high = (bound[group] for bound in suggest_bounds(result))
-        ax.plot(
-            [low, high],
-            [0.02, 0.02],
-            color=_MARK_COLOR,
-            linewidth=4,
-            solid_capstyle="butt",
-            transform=ax.get_xaxis_transform(),
-            label=f"bounds: {low:.2e} to {high:.2e}",
+    _draw_bounds(ax, reading)
+    for name, other in rates.items() if methods else ():
+        words, marker = _METHODS[name]
+        _draw_mark(
+            ax,
+            reading,
+            other,
+            is_log=is_log,
+            marker=marker,
+            markersize=5,
+            color=neutral_color(ax),
+            label=f"{words}: {other:.2e}",
         )
 
 
+def _draw_mark(ax: "Axes", reading: Reading, lr: float, *, is_log: bool, **style: Any) -> None:
+    """Mark a learning rate on the curve; without a curve, in the legend alone."""
+    curve = reading.curve
+    if isinstance(curve, Refusal):
+        ax.plot([], [], linestyle="none", **style)
+    else:
+        ax.plot([lr], [curve.loss_at(lr, is_log=is_log)], linestyle="none", **style)
+
+
+def _draw_bounds(ax: "Axes", reading: Reading) -> None:
+    """Draw the bounds as a bar at the bottom."""
+    if isinstance(reading.bounds, Refusal):
+        return
+    low, high = reading.bounds
+    ax.plot(
+        [low, high],
+        [0.0, 0.0],
+        color=neutral_color(ax),
+        linewidth=5,
+        solid_capstyle="butt",
+        transform=ax.get_xaxis_transform(),
+        label=f"bounds: {low:.2e} to {high:.2e}",
+    )
+
+
 def _suggestion_label(lrs: tuple[float, ...]) -> str:
-    """Write the suggestion in three digits."""
+    """Return the suggestion with three digits."""
     if len(lrs) == 1:
         return f"suggested lr: {lrs[0]:.2e}"
     lines = [f"suggested lr, group {index}: {lr:.2e}" for index, lr in enumerate(lrs)]
     if len(lines) > _MAX_GROUPS_IN_LEGEND:
         num_left = len(lines) - _MAX_GROUPS_IN_LEGEND + 1
-        lines = [*lines[: _MAX_GROUPS_IN_LEGEND - 1], f"and {num_left} groups more"]
+        lines = [*lines[: _MAX_GROUPS_IN_LEGEND - 1], f"and {num_left} more groups"]
     return "\n".join(lines)

@@ -1,6 +1,6 @@
 """The run: rates, steps, losses, divergence, muted handlers."""
 
-from ignite_lrfinder.sweep.arguments import check_attach
+from ignite_lrfinder.sweep.arguments import Arguments
 from ignite_lrfinder.sweep.engine import (
     end_run,
     event_list,
@@ -11,25 +11,25 @@ from ignite_lrfinder.sweep.engine import (
 )
 from ignite_lrfinder.sweep.graphs import graphs_among
 from ignite_lrfinder.sweep.loss import unchanged
-from ignite_lrfinder.sweep.muting import Muting, kept_of, kept_reporters
+from ignite_lrfinder.sweep.muting import Muting, kept_observers, kept_of
 from ignite_lrfinder.sweep.progress import Progress
 from ignite_lrfinder.sweep.run import SweepHooks
 from ignite_lrfinder.sweep.steps import StepWatch, scalers_among
 from ignite_lrfinder.sweep.validation import Validation
 
 __all__ = [
+    "Arguments",
     "Muting",
     "Progress",
     "StepWatch",
     "SweepHooks",
     "Validation",
-    "check_attach",
     "end_run",
     "event_list",
     "graphs_among",
     "handler_table",
+    "kept_observers",
     "kept_of",
-    "kept_reporters",
     "pending_run",
     "scalers_among",
     "start_afresh",

@@ -1,116 +1,120 @@
-"""What `attach` was given, checked before anything is touched.
-
-Each message says "NAME must be REQUIREMENT, got VALUE. REMEDY"; where Ignite has words of its own
-for the same mistake they stand in the remedy, for code that looks for them.
-"""
+"""The arguments of `attach`, checked before anything is touched."""
 
 import dataclasses
 import numbers
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import cast
 
 import ignite.distributed as idist
 from ignite.engine import Engine
 
 from ignite_lrfinder.errors import wrong_type, wrong_value
-from ignite_lrfinder.protocols import OptimizerLike
+from ignite_lrfinder.protocols import Array, KeepHandlers, OptimizerLike, Saveable, SnapshotPlace
+from ignite_lrfinder.record import SweepSettings
 from ignite_lrfinder.suggest import Trials
 from ignite_lrfinder.sweep.muting import handlers_of, is_named
-from ignite_lrfinder.sweep.rates import group_lrs, number
+from ignite_lrfinder.sweep.rates import group_lrs, lr_table, number
 from ignite_lrfinder.sweep.validation import evaluators_of
+
+_EXAMPLE = '{"model": model, "optimizer": optimizer}'
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Arguments:
-    """The checked arguments of `attach`, with one learning rate for each parameter group."""
-
-    optimizer: OptimizerLike
-    output_transform: Callable[..., object]
-    num_iter: int | None
-    start_lr: tuple[float, ...]
-    end_lr: tuple[float, ...]
-    step_mode: str
-    smooth_f: float
-    diverge_th: float
-    val_loss: Callable[[], object] | None
-    trials: Trials | None
-    is_showing: bool
-
-
-def check_attach(
-    trainer: object,
-    to_save: object,
-    *,
-    output_transform: object,
-    num_iter: object,
-    start_lr: object,
-    end_lr: object,
-    step_mode: object,
-    smooth_f: object,
-    diverge_th: object,
-    val_loss: object,
-    verify: object,
-    keep_handlers: object,
-    snapshot: object,
-    progress: object,
-) -> Arguments:
-    """Check all arguments of `attach`.
+    """The arguments of `attach`, checked and converted to plain numbers when they are stored.
 
     Raises:
         TypeError: for an argument of the wrong kind.
         ValueError: for one of the wrong value.
     """
-    if not isinstance(trainer, Engine):
-        raise wrong_type("trainer", "an ignite Engine", trainer, "Pass the trainer itself.")
-    optimizer = _check_to_save(to_save)
-    if not callable(output_transform):
-        raise wrong_type(
-            "output_transform",
-            "callable",
-            output_transform,
-            "Pass a function from the trainer's output to the loss.",
+
+    trainer: Engine
+    to_save: Mapping[str, Saveable]
+    output_transform: Callable[..., object]
+    num_iter: int | None
+    start_lr: float | Sequence[float] | None
+    end_lr: float | Sequence[float]
+    step_mode: str
+    smooth_f: float
+    diverge_th: float
+    keep_handlers: KeepHandlers
+    val_loss: Callable[[], object] | None
+    verify: bool | Trials
+    snapshot: SnapshotPlace
+    progress: bool
+    _group_lrs: tuple[tuple[float, ...], tuple[float, ...]] = dataclasses.field(init=False)
+
+    def __post_init__(self) -> None:
+        """Check each argument."""
+        if not isinstance(self.trainer, Engine):
+            raise wrong_type("trainer", "an ignite Engine", self.trainer, "Pass the trainer.")
+        _check_to_save(self.to_save)
+        _check_functions(self.output_transform, self.val_loss)
+        _check_choice("step_mode", self.step_mode, "exp", "linear")
+        _check_snapshot(self.snapshot)
+        _check_keep_handlers(self)
+        is_exp = self.step_mode == "exp"
+        lrs = group_lrs(self.optimizer, self.start_lr, self.end_lr, is_exp=is_exp)
+        object.__setattr__(self, "_group_lrs", lrs)
+        object.__setattr__(self, "num_iter", _checked_num_iter(self.num_iter))
+        object.__setattr__(self, "smooth_f", _checked_smooth_f(self.smooth_f))
+        object.__setattr__(self, "diverge_th", _checked_diverge_th(self.diverge_th))
+        _check_bool("progress", self.progress, "True or False")
+        if not isinstance(self.verify, Trials):
+            _check_bool("verify", self.verify, "True, False or Trials(...)")
+
+    @property
+    def optimizer(self) -> OptimizerLike:
+        """The optimizer that is swept."""
+        return cast(OptimizerLike, self.to_save["optimizer"])
+
+    @property
+    def trials(self) -> Trials | None:
+        """The settings of the trials; None for no trials."""
+        if isinstance(self.verify, Trials):
+            return self.verify
+        return Trials() if self.verify else None
+
+    @property
+    def is_showing(self) -> bool:
+        """Whether this process shows progress."""
+        return self.progress and idist.get_rank() == 0
+
+    def lr_table(self, num_iter: int) -> Array:
+        """Return the learning rates of so many points; shape (T, G)."""
+        return lr_table(*self._group_lrs, num_iter, self.step_mode)
+
+    def settings(self, table: Array) -> SweepSettings:
+        """Return the settings of a sweep over a table of learning rates."""
+        return SweepSettings(
+            start_lr=tuple(table[0].tolist()),
+            end_lr=tuple(table[-1].tolist()),
+            num_iter=len(table),
+            step_mode=self.step_mode,
+            smooth_f=self.smooth_f,
+            diverge_th=self.diverge_th,
         )
-    if val_loss is not None and not callable(val_loss):
-        remedy = "Pass a function, as in lambda: evaluator.run(val_loader).metrics['loss']."
-        raise wrong_type("val_loss", "callable or None", val_loss, remedy)
-    _check_choice("step_mode", step_mode, "exp", "linear")
-    _check_snapshot(snapshot)
-    _check_keep_handlers([trainer, *evaluators_of(val_loss, trainer)], keep_handlers)
-    starts, ends = group_lrs(optimizer, start_lr, end_lr, is_exp=step_mode == "exp")
-    return Arguments(
-        optimizer=optimizer,
-        output_transform=output_transform,
-        num_iter=_check_num_iter(num_iter),
-        start_lr=starts,
-        end_lr=ends,
-        step_mode=str(step_mode),
-        smooth_f=_check_smooth_f(smooth_f),
-        diverge_th=_check_diverge_th(diverge_th),
-        val_loss=val_loss,
-        trials=_check_verify(verify),
-        is_showing=_check_progress(progress) and idist.get_rank() == 0,
-    )
 
 
-def _check_to_save(to_save: object) -> OptimizerLike:
-    """Check `to_save` and return its optimizer."""
-    example = '{"model": model, "optimizer": optimizer}'
+def _check_to_save(to_save: object) -> None:
+    """Check the objects to restore, and the optimizer among them."""
     if not isinstance(to_save, Mapping):
-        remedy = f"Argument to_save should be a mapping such as {example}."
-        raise wrong_type("to_save", "a mapping from names to objects", to_save, remedy)
+        requirement = "a mapping from names to objects"
+        raise wrong_type("to_save", requirement, to_save, f"Pass {_EXAMPLE}.")
     for name, obj in to_save.items():
-        for method in ("state_dict", "load_state_dict"):
-            if not callable(getattr(obj, method, None)):
-                raise wrong_type(
-                    f"to_save[{name!r}]",
-                    "an object with state_dict and load_state_dict",
-                    obj,
-                    f"Object {type(obj)} should have `{method}` method.",
-                )
+        methods = ("state_dict", "load_state_dict")
+        if not all(callable(getattr(obj, method, None)) for method in methods):
+            requirement = "an object with the methods state_dict and load_state_dict"
+            raise wrong_type(f"to_save[{name!r}]", requirement, obj, "Leave it out, or add them.")
     if "optimizer" not in to_save:
-        remedy = f"Mapping to_save should contain 'optimizer' key, as in {example}."
-        raise wrong_value("to_save", "a mapping with the key 'optimizer'", list(to_save), remedy)
-    optimizer = to_save["optimizer"]
+        requirement = "a mapping with the key 'optimizer'"
+        raise wrong_value("to_save", requirement, list(to_save), f"Pass {_EXAMPLE}.")
+    _check_optimizer(to_save["optimizer"])
+
+
+def _check_optimizer(optimizer: object) -> None:
+    """Check that an object is an optimizer with parameter groups."""
     groups = getattr(optimizer, "param_groups", None)
     is_optimizer = callable(getattr(optimizer, "step", None)) and isinstance(groups, Sequence)
     if not is_optimizer or not all(isinstance(g, dict) and "lr" in g for g in groups or ()):
@@ -118,88 +122,83 @@ def _check_to_save(to_save: object) -> OptimizerLike:
             "to_save['optimizer']",
             "an optimizer: an object with step, and param_groups that have the key 'lr'",
             optimizer,
-            f"Object to_save['optimizer'] should be torch optimizer, but given {type(optimizer)}.",
+            f"Pass {_EXAMPLE}.",
         )
     if not groups:
-        raise wrong_value(
-            "to_save['optimizer']",
-            "an optimizer with at least one parameter group",
-            groups,
-            "Give it the parameters of the model.",
-        )
-    return optimizer
+        requirement = "an optimizer with at least one parameter group"
+        remedy = "Give it the parameters of the model."
+        raise wrong_value("to_save['optimizer']", requirement, groups, remedy)
 
 
-def _check_num_iter(num_iter: object) -> int | None:
-    """Check the number of points."""
+def _checked_num_iter(num_iter: object) -> int | None:
+    """Return the number of points as an int."""
     if num_iter is None:
         return None
+    remedy = "Pass how many learning rates to test, such as num_iter=100."
     if not isinstance(num_iter, numbers.Integral) or isinstance(num_iter, bool):
-        remedy = f"if provided, num_iter should be an integer, but give {num_iter}."
         raise wrong_type("num_iter", "an integer or None", num_iter, remedy)
     if num_iter < 1:
-        remedy = f"if provided, num_iter should be positive, but give {num_iter}."
         raise wrong_value("num_iter", "at least 1", num_iter, remedy)
     return int(num_iter)
 
 
-def _check_smooth_f(smooth_f: object) -> float:
-    """Check the smoothing factor."""
+def _checked_smooth_f(smooth_f: object) -> float:
+    """Return the smoothing factor as a float."""
     value = number("smooth_f", smooth_f)
     if not 0 <= value < 1:
-        remedy = "smooth_f is outside the range [0, 1]; 0 turns smoothing off."
-        raise wrong_value("smooth_f", "in [0, 1)", smooth_f, remedy)
+        raise wrong_value("smooth_f", "in [0, 1)", smooth_f, "Pass 0 to turn smoothing off.")
     return value
 
 
-def _check_diverge_th(diverge_th: object) -> float:
-    """Check the divergence threshold."""
+def _checked_diverge_th(diverge_th: object) -> float:
+    """Return the divergence threshold as a float."""
     value = number("diverge_th", diverge_th)
     if not value >= 1:
-        remedy = "diverge_th should be larger than 1; infinity never stops the sweep."
+        remedy = 'Pass float("inf") for a sweep that never stops early.'
         raise wrong_value("diverge_th", "at least 1", diverge_th, remedy)
     return value
 
 
-def _check_verify(verify: object) -> Trials | None:
-    """Check the settings of the trials."""
-    if isinstance(verify, Trials):
-        return verify
-    if not isinstance(verify, bool):
-        remedy = "Pass verify=True for the usual trials."
-        raise wrong_type("verify", "True, False or Trials(...)", verify, remedy)
-    return Trials() if verify else None
+def _check_functions(output_transform: object, val_loss: object) -> None:
+    """Check that the functions that return a loss are functions."""
+    if not callable(output_transform):
+        remedy = "Pass a function, such as lambda output: output['loss']."
+        raise wrong_type("output_transform", "callable", output_transform, remedy)
+    if val_loss is not None and not callable(val_loss):
+        remedy = "Pass a function, such as lambda: evaluator.run(val_loader).metrics['loss']."
+        raise wrong_type("val_loss", "callable or None", val_loss, remedy)
 
 
-def _check_progress(progress: object) -> bool:
-    """Check whether to show progress."""
-    if not isinstance(progress, bool):
-        raise wrong_type("progress", "True or False", progress, "Leave it out for a quiet sweep.")
-    return progress
+def _check_bool(name: str, value: object, requirement: str) -> None:
+    """Check that an argument is True or False."""
+    if not isinstance(value, bool):
+        raise wrong_type(name, requirement, value, f"Pass {name}=True, or leave it out.")
+
+
+def _check_choice(name: str, value: object, *choices: str) -> None:
+    """Check that an argument is one of a few words."""
+    words = " or ".join(repr(choice) for choice in choices)
+    remedy = f"The default is {choices[0]!r}."
+    if not isinstance(value, str):
+        raise wrong_type(name, words, value, remedy)
+    if value not in choices:
+        raise wrong_value(name, words, value, remedy)
 
 
 def _check_snapshot(snapshot: object) -> None:
     """Check where the snapshot is to be held."""
     places = "'cpu', 'device' or a directory that can be written to"
     if not isinstance(snapshot, (str, os.PathLike)):
-        raise wrong_type("snapshot", places, snapshot, "snapshot should be 'cpu' or 'device'.")
+        raise wrong_type("snapshot", places, snapshot, "The default is 'cpu'.")
     if snapshot in ("cpu", "device"):
         return
     if not os.path.isdir(snapshot) or not os.access(snapshot, os.W_OK | os.X_OK):
         raise wrong_value("snapshot", places, snapshot, "Make the directory first.")
 
 
-def _check_choice(name: str, value: object, *choices: str) -> None:
-    """Check an argument that is one of a few words."""
-    words = " or ".join(repr(choice) for choice in choices)
-    if not isinstance(value, str):
-        raise wrong_type(name, words, value, f"{name} should be {words}.")
-    if value not in choices:
-        raise wrong_value(name, words, value, f"{name} should be {words}.")
-
-
-def _check_keep_handlers(engines: Iterable[Engine], keep: object) -> None:
-    """Check that every handler that is named is a handler of the trainer or of an evaluator."""
+def _check_keep_handlers(arguments: Arguments) -> None:
+    """Check that each named handler is a handler of the trainer or of an evaluator."""
+    keep: object = arguments.keep_handlers
     if isinstance(keep, str):
         _check_choice("keep_handlers", keep, "auto", "all", "none")
         return
@@ -207,7 +206,8 @@ def _check_keep_handlers(engines: Iterable[Engine], keep: object) -> None:
         remedy = "Name handlers as in keep_handlers=[handler]."
         kinds = "'auto', 'all', 'none' or a collection of handlers"
         raise wrong_type("keep_handlers", kinds, keep, remedy)
-    attached = [handler for engine in engines for handler in handlers_of(engine)]
+    evaluators = evaluators_of(arguments.val_loss, arguments.trainer)
+    attached = [h for engine in (arguments.trainer, *evaluators) for h in handlers_of(engine)]
     for name in keep:
         if not any(is_named(handler, [name]) for handler in attached):
             raise wrong_value(

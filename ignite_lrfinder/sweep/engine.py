@@ -1,4 +1,4 @@
-"""What we touch of the private parts of Ignite's `Engine`, each in one small function."""
+"""The private parts of Ignite's `Engine` that we use, each in one small function."""
 
 from collections.abc import Generator
 from typing import Any
@@ -28,18 +28,18 @@ def train_step_of(trainer: Engine) -> Handler:
 
 
 def move_first(trainer: Engine, event: Events) -> None:
-    """Let the handler that was added last to an event run before the others."""
+    """Make the last handler of an event the first."""
     entries = handler_table(trainer)[event]
     entries.insert(0, entries.pop())
 
 
 def pending_run(trainer: Engine) -> Run | None:
-    """Return the run that a trainer was interrupted in, or that the sweep is attached inside of."""
+    """Return the run that was interrupted, or inside which the sweep is attached."""
     return trainer._internal_run_generator
 
 
 def start_afresh(trainer: Engine) -> None:
-    """Let the next `run` of a trainer be a new one, whatever it did before."""
+    """Make the next `run` of a trainer a new run, whatever it did before."""
     state = trainer.state
     has_run = state.iteration > 0 or state.epoch > 0
     if has_run or trainer._internal_run_generator is not None:
@@ -53,15 +53,15 @@ def start_afresh(trainer: Engine) -> None:
 
 
 def max_iters_of(trainer: Engine) -> int | None:
-    """Return the number of iterations a run was asked for; older releases only know epochs."""
+    """Return the `max_iters` of a run; None if it has none, as in older releases."""
     return getattr(trainer.state, "max_iters", None)
 
 
 def length_of_run(trainer: Engine) -> int | None:
-    """Return how many iterations a run was asked for; None where that is not known.
+    """Return the length of a run in iterations; None if it is unknown.
 
     Raises:
-        LRFinderError: if it was asked for none.
+        LRFinderError: if the length is 0.
     """
     state = trainer.state
     length = max_iters_of(trainer)
@@ -75,7 +75,7 @@ def length_of_run(trainer: Engine) -> int | None:
 
 
 def end_run(trainer: Engine, interrupted_run: Run | None) -> None:
-    """Close a sweep that was itself interrupted, before it could touch the restored trainer."""
+    """Close the run of a sweep that was interrupted, so that it cannot touch the trainer later."""
     run = trainer._internal_run_generator
     if run is not None and run is not interrupted_run:
         run.close()

@@ -19,16 +19,16 @@ def loss_of(output: object, source: str = _OUTPUT) -> Loss:
     Args:
         output: a number, a NumPy scalar, a tensor or array of one element, or a mapping with the
                 key "loss" that holds one of these.
-        source: where it comes from, for the error.
+        source: where the output comes from, for the error.
 
     Returns:
-        The loss as a float; as a tensor of shape () where reading it would wait for a device.
+        The loss as a float, or as a tensor of shape () if reading it would wait for a device.
 
     Raises:
-        TypeError: for another kind of output, showing it and an `output_transform` that would fit.
+        TypeError: for any other output; the message suggests an `output_transform`.
         ValueError: for a tensor or array of several elements.
     """
-    # First what nearly every train step returns, in the quickest way: each point pays for it.
+    # The usual output first: this runs for each point.
     if type(output) is float:
         return output
     value = output
@@ -44,7 +44,7 @@ def loss_of(output: object, source: str = _OUTPUT) -> Loss:
             raise ValueError(_refusal(output, source))
         if value.is_cpu:
             return float(value.to_dense().double().resolve_neg().numpy().item())
-        # It is read later, and a train step may hand out the same buffer each time.
+        # It is read later, and a train step may reuse its buffer.
         return value.to_dense().reshape(()).clone()
     if isinstance(value, np.ndarray):
         if value.size != 1:
@@ -56,12 +56,12 @@ def loss_of(output: object, source: str = _OUTPUT) -> Loss:
 
 
 def unchanged(output: object) -> object:
-    """Return the output, where no `output_transform` is needed to find the loss in it."""
+    """Return the output: the default `output_transform`."""
     return output
 
 
 def _refusal(output: object, source: str) -> str:
-    """Say what came instead of a loss, and which `output_transform` would find one in it."""
+    """Return the error message for an output that is not a loss."""
     remedy = _remedy(output) if source == _OUTPUT else "Let it return the loss."
     return (
         f"{source[0].upper()}{source[1:]} must be a loss (a number, a tensor of one element, or a "
@@ -70,7 +70,7 @@ def _refusal(output: object, source: str) -> str:
 
 
 def _describe(output: object) -> str:
-    """Show what came: its keys, its length or its shape."""
+    """Describe an output by its keys, its length or its shape."""
     kind = type(output).__name__
     if output is None:
         return "None"
@@ -96,10 +96,10 @@ def _remedy(output: object) -> str:
 
 
 def _possible_losses(value: object, name: str = "") -> Iterator[tuple[str, tuple[bool, ...]]]:
-    """Iterate over the ways to something like a loss in a value, each with how likely it is.
+    """Iterate over the paths to possible losses in a value, each with its rank.
 
-    Likely is what is called so, then a single number, one that can be differentiated, one of no
-    dimensions; of several, the last.
+    Ranked first are values with "loss" in their name, then single numbers, differentiable ones and
+    scalars; among equals, the last.
     """
     if isinstance(value, Mapping):
         for key, part in value.items():

@@ -1,9 +1,10 @@
-"""Which of the trainer's handlers keep quiet during a sweep, and giving them back.
+"""Which handlers run during a sweep; mute the others and restore them.
 
-A muted handler keeps its place, taken by a stand-in that does nothing, so that the trainer still
+A muted handler keeps its place, taken by a placeholder that does nothing, so that the trainer still
 has it and can still remove it.
 """
 
+import enum
 import functools
 import weakref
 from collections.abc import Callable, Collection, Mapping
@@ -15,7 +16,7 @@ from ignite_lrfinder.sweep.engine import Entry, handler_table
 
 HoldLR = Callable[..., None]
 
-# What comes after the fact reports, saves, schedules or stops.
+# Handlers of these events report, save, schedule or stop.
 _MUTED_EVENTS = frozenset(
     {
         Events.ITERATION_COMPLETED,
@@ -27,13 +28,42 @@ _MUTED_EVENTS = frozenset(
         Events.INTERRUPT,
     }
 )
-_REPORTING_PACKAGES = (
-    "ignite.handlers",
-    "ignite.metrics",
-    "ignite.contrib.handlers",
-    "ignite.contrib.metrics",
-    "ignite.engine",
-)
+_METRICS = ("ignite.metrics", "ignite.contrib.metrics")
+_OBSERVERS = ("ignite.handlers", "ignite.contrib.handlers")
+
+
+class HandlerKind(enum.Enum):
+    """What a handler is to a sweep."""
+
+    ENGINE = "a private method by which an engine of Ignite's prepares itself, such as seeding"
+    METRIC = "a metric"
+    OBSERVER = "one of Ignite's handlers, which report, save, schedule or stop"
+    USER = "user code"
+
+
+def kind_of(handler: Handler) -> HandlerKind:
+    """Return what a handler is, by what defines it or a class that it derives from."""
+    function, owner = _function(handler), _owner(handler)
+    if isinstance(owner, Engine):
+        if not (getattr(function, "__module__", None) or "").startswith("ignite."):
+            return HandlerKind.USER
+        is_private = getattr(function, "__name__", "").startswith("_")
+        return HandlerKind.ENGINE if is_private else HandlerKind.OBSERVER
+    modules = [base.__module__ for base in type(owner).__mro__]
+    if any(module.startswith(_METRICS) for module in modules):
+        return HandlerKind.METRIC
+    is_observer = any(module.startswith(_OBSERVERS) for module in modules)
+    return HandlerKind.OBSERVER if is_observer else HandlerKind.USER
+
+
+def _runs(handler: Handler, event: object, keep: KeepHandlers) -> bool:
+    """Return whether a handler runs on an event during the sweep."""
+    kind = kind_of(handler)
+    if isinstance(keep, str) and keep != "auto":
+        return keep == "all" or kind is HandlerKind.ENGINE
+    is_kept = not isinstance(keep, str) and is_named(handler, keep)
+    prepares = kind is HandlerKind.USER and event not in _MUTED_EVENTS
+    return kind is HandlerKind.ENGINE or is_kept or prepares
 
 
 class Muting:
@@ -41,73 +71,61 @@ class Muting:
 
     Args:
         trainer: the engine whose handlers are muted.
-        keep_handlers: "auto", "all", "none", or the handlers that run besides those of "auto".
+        keep_handlers: "auto", "all", "none", or the handlers that run in addition to "auto".
         hold_lr: called before each handler that runs, and after it with its name.
 
     Attributes:
-        muted: the names of the handlers that are muted, without Ignite's own.
+        muted: the names of the user-defined handlers that are muted.
     """
 
     def __init__(self, trainer: Engine, keep_handlers: KeepHandlers, hold_lr: HoldLR) -> None:
         self.muted: list[str] = []
-        self._trainer = trainer
         self._keep_handlers: KeepHandlers = keep_handlers
         self._hold_lr = hold_lr
         self._table = handler_table(trainer)
-        # The lists themselves are kept: a run that goes on around the sweep may be iterating over
-        # one.
+        # The list objects stay: a run around the sweep may be iterating over one of them.
         self._lists = dict(self._table)
-        # From the id of a stand-in to itself and the entry whose place it takes.
-        self._stood_in: dict[int, tuple[Handler, Entry]] = {}
+        # From the id of a placeholder to itself and the entry whose place it takes.
+        self._replaced: dict[int, tuple[Handler, Entry]] = {}
         self._absent: list[Entry] = []
 
     def mute(self) -> None:
-        """Put a stand-in in the place of each handler."""
+        """Put each handler behind a placeholder, which calls it if it is to run."""
         for event, entries in self._lists.items():
-            kept = [
-                _is_kept(self._trainer, self._keep_handlers, event, entry[0]) for entry in entries
-            ]
-            pairs = list(zip(entries, kept, strict=True))
-            quiet = [entry[0] for entry, is_kept in pairs if not is_kept]
-            self.muted += [name_of(handler) for handler in quiet if self._is_users(handler)]
-            if event == Events.EXCEPTION_RAISED and not any(kept):
+            runs = [_runs(_parent(entry[0]), event, self._keep_handlers) for entry in entries]
+            if event == Events.EXCEPTION_RAISED and not any(runs):
                 # An engine that has this event in its table at all swallows exceptions.
                 self._absent = self._table.pop(event)[:]
             else:
-                entries[:] = [self._stand_in(entry, is_kept) for entry, is_kept in pairs]
+                entries[:] = map(self._replace, entries, runs)
 
     def undo(self) -> None:
-        """Give the handlers back, in their order; what was added or removed meanwhile stays so."""
+        """Restore the handlers in their order; handlers added or removed since stay so."""
         for event, entries in self._lists.items():
-            added = self._table.get(event, [])
+            current = self._table.get(event, [])
             if event == Events.EXCEPTION_RAISED:
-                added = [*self._absent, *added]
-            entries[:] = [self._original(entry) for entry in added]
+                current = [*self._absent, *current]
+            entries[:] = [self._original(entry) for entry in current]
         new = {event: entries for event, entries in self._table.items() if event not in self._lists}
         self._table.clear()
         self._table.update(self._lists)
         self._table.update({event: entries for event, entries in new.items() if entries})
 
-    def _is_users(self, registered: Handler) -> bool:
-        """Tell whether a handler is the user's own code, such as a method of their trainer."""
-        handler = _parent(registered)
-        is_engines = getattr(handler, "__module__", "").startswith("ignite.")
-        is_own = _is_own(self._trainer, handler) and not is_engines
-        return is_own or not _is_ignites(registered)
-
-    def _stand_in(self, entry: Entry, is_kept: bool) -> Entry:
+    def _replace(self, entry: Entry, is_kept: bool) -> Entry:
         """Return the entry that takes the place of another during the sweep."""
         handler, args, kwargs = entry
-        quiet = functools.partial(_quiet)
-        stand_in = functools.partial(_watched, handler, self._hold_lr) if is_kept else quiet
+        if not is_kept and kind_of(_parent(handler)) is HandlerKind.USER:
+            self.muted.append(name_of(handler))
+        watched = functools.partial(_watched, handler, self._hold_lr)
+        placeholder = watched if is_kept else functools.partial(_do_nothing)
         # Ignite compares `_parent()` where there is one, so the trainer still finds the handler.
-        vars(stand_in)["_parent"] = functools.partial(_parent, handler)
-        self._stood_in[id(stand_in)] = (stand_in, entry)
-        return (stand_in, args, dict(kwargs)) if is_kept else (stand_in, (), {})
+        vars(placeholder)["_parent"] = functools.partial(_parent, handler)
+        self._replaced[id(placeholder)] = (placeholder, entry)
+        return (placeholder, args, dict(kwargs)) if is_kept else (placeholder, (), {})
 
     def _original(self, entry: Entry) -> Entry:
-        """Return the entry that stood here before the sweep."""
-        _, original = self._stood_in.get(id(entry[0]), (None, entry))
+        """Return the entry that was here before the sweep."""
+        _, original = self._replaced.get(id(entry[0]), (None, entry))
         return original
 
 
@@ -117,92 +135,54 @@ def handlers_of(trainer: Engine) -> list[Handler]:
 
 
 def is_named(handler: Handler, names: Collection[Handler]) -> bool:
-    """Tell whether a handler, or the object whose method it is, is among `names`."""
+    """Return whether a handler, or the object whose method it is, is among `names`."""
     owner = getattr(handler, "__self__", None)
     return any(handler == name or (owner is not None and owner is name) for name in names)
 
 
+def name_of(handler: Handler) -> str:
+    """Return the name by which a user knows a handler."""
+    function = _function(_parent(handler))
+    return getattr(function, "__qualname__", None) or type(function).__qualname__
+
+
 def kept_of(evaluator: Engine, keep_handlers: KeepHandlers) -> KeepHandlers:
-    """Return what runs on an evaluator that a sweep validates with: its metrics besides."""
-    if isinstance(keep_handlers, str) and keep_handlers == "all":
+    """Return which handlers run on an evaluator of `val_loss`: its metrics in any case."""
+    if keep_handlers == "all":
         return "all"
-    named = () if isinstance(keep_handlers, str) else tuple(keep_handlers)
-    metrics = (h for h in handlers_of(evaluator) if _is_of(_owner(h), ("ignite.metrics",)))
+    named = () if isinstance(keep_handlers, str) else keep_handlers
+    metrics = (h for h in handlers_of(evaluator) if kind_of(h) is HandlerKind.METRIC)
     return (*named, *metrics)
 
 
-def kept_reporters(kept: Mapping[Engine, KeepHandlers]) -> tuple[object, ...]:
-    """Return the objects of Ignite's own that will run in the sweep, and so change."""
-    owners = [
-        _owner(_parent(entry[0]))
+def kept_observers(kept: Mapping[Engine, KeepHandlers]) -> tuple[object, ...]:
+    """Return Ignite's own objects that run in the sweep, and so change."""
+    handlers = [
+        _parent(entry[0])
         for engine, keep_handlers in kept.items()
         for event, entries in handler_table(engine).items()
         for entry in entries
-        if _is_kept(engine, keep_handlers, event, entry[0])
+        if _runs(_parent(entry[0]), event, keep_handlers)
     ]
-    return tuple(obj for obj in owners if _is_reporter(obj) and not isinstance(obj, Engine))
-
-
-def name_of(handler: Handler) -> str:
-    """Return what a person calls a handler."""
-    inner = _parent(handler)
-    while isinstance(inner, functools.partial):
-        inner = inner.func
-    return getattr(inner, "__qualname__", None) or type(inner).__qualname__
-
-
-def _is_kept(trainer: Engine, keep: KeepHandlers, event: object, registered: Handler) -> bool:
-    """Tell whether a handler runs on an event during the sweep."""
-    handler = _parent(registered)
-    if _is_inner(trainer, handler):
-        return True
-    if keep == "all" or keep == "none":
-        return keep == "all"
-    if not isinstance(keep, str) and is_named(handler, keep):
-        return True
-    return event not in _MUTED_EVENTS and not (
-        _is_ignites(registered) and not _is_own(trainer, handler)
-    )
-
-
-def _is_own(trainer: Engine, handler: Handler) -> bool:
-    """Tell whether a handler is a method of the trainer itself."""
-    return _owner(handler) is trainer
-
-
-def _is_inner(trainer: Engine, handler: Handler) -> bool:
-    """Tell how an engine prepares itself: Ignite's DeterministicEngine seeds each epoch so."""
-    name = getattr(handler, "__name__", "")
-    is_private = name.startswith("_") and getattr(handler, "__module__", "").startswith("ignite.")
-    return is_private and _is_own(trainer, handler)
-
-
-def _is_ignites(registered: Handler) -> bool:
-    """Tell whether a handler is one of Ignite's own."""
-    return _is_reporter(_owner(_parent(registered)))
-
-
-def _is_reporter(obj: object) -> bool:
-    """Tell whether an object is a handler, metric or engine of Ignite's, or derives from one."""
-    return _is_of(obj, _REPORTING_PACKAGES)
-
-
-def _is_of(obj: object, packages: tuple[str, ...]) -> bool:
-    """Tell whether an object's class, or one that it derives from, is from one of some packages."""
-    if isinstance(obj, type) or not hasattr(type(obj), "__mro__"):
-        return False
-    return any(base.__module__.startswith(packages) for base in type(obj).__mro__)
+    changing = [h for h in handlers if kind_of(h) in (HandlerKind.METRIC, HandlerKind.OBSERVER)]
+    return tuple(obj for obj in map(_owner, changing) if not isinstance(obj, Engine))
 
 
 def _owner(handler: Handler) -> object:
     """Return the object whose method a handler is, or the handler itself."""
+    function = _function(handler)
+    return getattr(function, "__self__", function)
+
+
+def _function(handler: Handler) -> Handler:
+    """Return what a handler calls, which may be wrapped in partials."""
     while isinstance(handler, functools.partial):
         handler = handler.func
-    return getattr(handler, "__self__", handler)
+    return handler
 
 
 def _parent(registered: Handler) -> Handler:
-    """Return the handler that the user gave, which Ignite may have wrapped for an event filter."""
+    """Return the handler as the user gave it, which Ignite may have wrapped for an event filter."""
     parent = getattr(registered, "_parent", None)
     original = parent() if isinstance(parent, (weakref.ref, functools.partial)) else None
     return registered if original is None else original
@@ -215,5 +195,5 @@ def _watched(handler: Handler, hold_lr: HoldLR, *args: object, **kwargs: object)
     hold_lr(name_of(handler))
 
 
-def _quiet(*args: object, **kwargs: object) -> None:
-    """Stand in for a muted handler."""
+def _do_nothing(*args: object, **kwargs: object) -> None:
+    """Take the place of a muted handler."""

@@ -1,4 +1,4 @@
-"""Where a sweep and its trials are, shown by Ignite's own progress bar."""
+"""Show the progress of a sweep and its trials in Ignite's progress bar."""
 
 import sys
 import time
@@ -12,10 +12,10 @@ _SECONDS_BETWEEN = 0.1
 
 
 class Progress:
-    """Show a measurement on one line: its point, learning rate and smoothed loss.
+    """A progress bar with the point, learning rate and smoothed loss of a measurement.
 
-    The bar belongs to an engine of its own, so that it counts points and not iterations. Where
-    nobody watches, as in a log file, the line comes at the end, and only if it is to persist.
+    The bar is attached to a separate engine, so that it counts points instead of iterations. In a
+    log file there is one line at the end, and only if it is to persist.
 
     Raises:
         ModuleNotFoundError: if tqdm is not installed.
@@ -28,12 +28,12 @@ class Progress:
         self._begin_bar("LR range test", persist=True)
 
     def follow(self, measurement: Measurement, name: str, *, persist: bool) -> None:
-        """Begin to show a measurement, in the place of the one before.
+        """Show a measurement instead of the one before.
 
         Args:
-            measurement: what is shown.
-            name: what it is called.
-            persist: whether its line stays when it is over.
+            measurement: the measurement to show.
+            name: its description in the bar.
+            persist: whether its line stays after its end.
         """
         self.close()
         self._begin_bar(name, persist=persist)
@@ -41,38 +41,35 @@ class Progress:
         self._engine.state.epoch_length = len(measurement.table)
 
     def update(self) -> None:
-        """Show the latest point that is known, if somebody watches and the last is a while ago."""
+        """Refresh the bar in a terminal or notebook, at most ten times a second."""
         now = time.monotonic()
         if self._is_watched and now - self._last_shown > _SECONDS_BETWEEN:
             self._last_shown = now
             self._show()
 
     def close(self) -> None:
-        """End the bar with what was reached."""
+        """Close the bar at the last point."""
         if self._measurement is None or self._bar is None:
             return
         if self._is_watched or self._bar.persist:
             self._show()
         if self._bar.pbar is not None:
-            # Ignite's bar would fill itself on closing, also where the sweep ended early.
+            # Ignite's bar would fill up on closing, even if the sweep ended early.
             self._bar.pbar.total = self._bar.pbar.n
         self._engine.fire_event(Events.EPOCH_COMPLETED)
         self._measurement = None
 
     def _begin_bar(self, name: str, *, persist: bool) -> None:
-        """Make a bar, on an engine that is never run."""
+        """Make a bar on an engine that never runs."""
         self._bar = ProgressBar(persist=persist, desc=name)
         self._is_watched = sys.stderr.isatty() or "notebook" in self._bar.pbar_cls.__module__
         self._engine = Engine(lambda engine, batch: None)
         self._bar.attach(self._engine, metric_names=["lr", "loss"])
 
     def _show(self) -> None:
-        """Show the latest point that is known."""
+        """Show the latest point whose loss is known."""
         measurement = self._measurement
-        if measurement is None:
-            return
-        measurement.look()
-        if len(measurement) == 0:
+        if measurement is None or len(measurement) == 0:
             return
         state = self._engine.state
         state.iteration = len(measurement)

@@ -16,7 +16,7 @@ def group_lrs(
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return the first and last learning rate of each parameter group.
 
-    Groups keep the ratio they have in the optimizer unless a list gives them apart.
+    Groups keep the ratio they have in the optimizer unless a list has one number for each.
 
     Args:
         optimizer: the optimizer to sweep.
@@ -28,16 +28,16 @@ def group_lrs(
         Two tuples of G numbers.
 
     Raises:
-        TypeError: for something else than numbers.
-        ValueError: where a number is out of range, where their count is not G, or where groups that
-            are given apart share one tensor for a learning rate.
+        TypeError: for anything but numbers.
+        ValueError: if a number is out of range, if there are not G of them, or if groups with
+            different ranges share one tensor as their learning rate.
     """
     own = _own_lrs(optimizer)
-    # A list in end_lr sweeps the groups apart; a single start is then where each of them starts.
-    is_apart = _is_list(end_lr)
-    starts = own if start_lr is None else _lrs("start_lr", start_lr, own, is_apart=is_apart)
+    # With a list in end_lr, a single start_lr is where each group starts.
+    is_shared = _is_list(end_lr)
+    starts = own if start_lr is None else _lrs("start_lr", start_lr, own, is_shared=is_shared)
     ends = _lrs("end_lr", end_lr, starts)
-    # The largest first: where one number was given, it is the one that came from the user.
+    # The largest first: where one number was given, it is the user's.
     for group in np.argsort(-starts, kind="stable"):
         _check_range(float(starts[group]), float(ends[group]), is_exp=is_exp)
     if not ends.any():
@@ -51,7 +51,7 @@ def number(name: str, value: object, requirement: str = "a number") -> float:
     """Return an argument as a float: a Python, NumPy or one-element torch number.
 
     Raises:
-        TypeError: if it is none of these.
+        TypeError: if it is not a number.
         ValueError: if it is too large for a float.
     """
     if isinstance(value, (torch.Tensor, np.ndarray)) and value.ndim == 0:
@@ -65,48 +65,46 @@ def number(name: str, value: object, requirement: str = "a number") -> float:
 
 
 def _own_lrs(optimizer: OptimizerLike) -> Array:
-    """Return the learning rates that an optimizer has."""
+    """Return the optimizer's learning rates."""
     lrs = [number("to_save['optimizer'].lr", group["lr"]) for group in optimizer.param_groups]
     return np.array(lrs, dtype=np.float64)
 
 
-def _lrs(name: str, value: object, weights: Array, *, is_apart: bool = False) -> Array:
-    """Return one learning rate for each group: those given, or one number spread by weights."""
+def _lrs(name: str, value: object, weights: Array, *, is_shared: bool = False) -> Array:
+    """Return one learning rate for each group: a list, or one number spread by weights."""
     if not isinstance(value, (Sequence, np.ndarray, torch.Tensor)) or not _is_list(value):
         largest = _lr(name, value, "a number or one number for each parameter group")
-        return np.full(len(weights), largest) if is_apart else _in_ratio(largest, weights)
+        return np.full(len(weights), largest) if is_shared else _in_ratio(largest, weights)
     lrs = np.array([_lr(name, lr) for lr in value], dtype=np.float64)
     if len(lrs) != len(weights):
         raise wrong_value(
             name,
             f"one number for each of the {len(weights)} parameter groups",
             value,
-            f"Number of values of {name} should be equal to optimizer values.",
+            "Pass one number for all groups, or a list with one for each.",
         )
     return lrs
 
 
 def _lr(name: str, value: object, requirement: str = "a number") -> float:
-    """Return one learning rate that was given."""
-    try:
-        lr = number(name, value, requirement)
-    except TypeError:
-        remedy = f"{name} should be a float or list of floats."
-        raise wrong_type(name, requirement, value, remedy) from None
+    """Return one given learning rate."""
+    lr = number(name, value, requirement)
     if not 0 <= lr < math.inf:
-        raise wrong_value(name, "finite and not negative", value, "Pass a learning rate.")
+        raise wrong_value(
+            name, "finite and not negative", value, "Pass a learning rate, such as 1e-3."
+        )
     return lr
 
 
 def _in_ratio(largest: float, weights: Array) -> Array:
-    """Return learning rates in the ratio of `weights`, the largest being exactly `largest`."""
+    """Return learning rates in the ratio of `weights`, of which the largest is `largest`."""
     if not weights.any():
         return np.full(len(weights), largest)
     return np.where(weights == weights.max(), largest, largest * (weights / weights.max()))
 
 
 def _check_range(start: float, end: float, *, is_exp: bool) -> None:
-    """Check the first and last learning rate of one group, which may rest at 0."""
+    """Check the first and last learning rate of one group, which may stay at 0."""
     if start == end == 0:
         return
     if not 0 <= start < math.inf or (is_exp and start == 0):
@@ -114,15 +112,12 @@ def _check_range(start: float, end: float, *, is_exp: bool) -> None:
         remedy = "Pass start_lr, such as start_lr=1e-7; the default is the optimizer's own."
         raise wrong_value("start_lr", requirement, start, remedy)
     if end <= start:
-        remedy = (
-            "Raise end_lr or lower start_lr: start_lr must be less than end_lr in every parameter "
-            "group."
-        )
+        remedy = "Raise end_lr or lower start_lr."
         raise wrong_value("end_lr", f"greater than start_lr={start}", end, remedy)
 
 
 def _check_shared_tensors(optimizer: OptimizerLike, starts: Array, ends: Array) -> None:
-    """Refuse to sweep groups apart that have one tensor for a learning rate in common."""
+    """Refuse different ranges for groups that share one tensor as their learning rate."""
     ranges: dict[int, tuple[float, float]] = {}
     for group, start, end in zip(optimizer.param_groups, starts, ends, strict=True):
         lr = group["lr"]
@@ -131,12 +126,12 @@ def _check_shared_tensors(optimizer: OptimizerLike, starts: Array, ends: Array) 
                 "to_save['optimizer']",
                 "an optimizer whose groups have a learning-rate tensor each",
                 lr,
-                "Give each group a tensor of its own, or sweep the groups with one number.",
+                "Give each group a separate tensor, or pass one number for start_lr and end_lr.",
             )
 
 
 def _is_list(value: object) -> bool:
-    """Tell whether an argument gives the parameter groups apart."""
+    """Return whether an argument has a number for each parameter group."""
     if isinstance(value, (np.ndarray, torch.Tensor)):
         return value.ndim > 0
     return isinstance(value, Sequence) and not isinstance(value, (str, bytes))

@@ -1,10 +1,9 @@
-"""From the engine's output to a loss, without waiting for the device."""
+"""Gather losses into points: asynchronously on a device, in step with other processes."""
 
 import dataclasses
 import itertools
 import math
 from collections.abc import Sequence
-from typing import cast
 
 import ignite.distributed as idist
 import torch
@@ -14,50 +13,41 @@ from ignite_lrfinder.errors import LRFinderError
 from ignite_lrfinder.record import StopReason
 from ignite_lrfinder.sweep.loss import Loss
 
-# Losses on the host are there to be read; only the work of it waits, to be done in one go. Those on
-# a device wait for `MAX_POINTS`: reading costs about as much as launching some ten small kernels.
-_MAX_POINTS_ON_HOST = 100
+MAX_POINTS = 10
+"""The most points that are read at once: a read costs as much as launching some ten kernels."""
 
 
 class LossRecorder:
     """Gather the losses of iterations into the losses of points, and read them in batches.
 
     A point is an optimizer step: its loss is the mean over the iterations that share the step and,
-    in a distributed run, over the processes. Losses on a device, and those of several processes,
+    in a distributed run, over the processes. Losses on a device, and losses of several processes,
     are read ten points at a time, so that the host runs ahead of the device and one collective
     serves a batch.
 
     Attributes:
-        unread: the losses of the points that wait for being read: for each a loss, or a list of
-            those of its iterations.
-        is_late: whether losses can be known only ten points at a time.
-        ending: why another process ended, as told at the last reading. After that this one must
-            end too, and tells the others nothing any more.
+        ending: why another process ended, as learned at the last read. After that this process must
+            end too, without another exchange.
     """
 
     def __init__(self) -> None:
-        self.unread: list[Loss | list[Loss]] = []
         self.ending: StopReason | None = None
+        self._unread: list[list[Loss]] = []
         self._pending: list[Loss] = []
+        self._has_tensors = False
         self._is_distributed = idist.get_world_size() > 1
-        self.is_late = self._is_distributed
-
-    @property
-    def read_every(self) -> int:
-        """How many points may wait for being read."""
-        return MAX_POINTS if self.is_late else _MAX_POINTS_ON_HOST
 
     def add(self, loss: Loss) -> None:
-        """Take the loss of one more iteration."""
+        """Add the loss of one more iteration."""
         self._pending.append(loss)
-        self.is_late = self.is_late or isinstance(loss, Tensor)
+        self._has_tensors = self._has_tensors or type(loss) is not float
 
     def discard(self) -> None:
         """Drop the losses of iterations that led to no step."""
         self._pending.clear()
 
     def has_non_finite(self) -> bool:
-        """Tell whether a loss that led to no step yet is NaN or infinite, in any of the processes.
+        """Return whether a loss that led to no step yet is NaN or infinite, in any process.
 
         This waits for the device and for the other processes, all of which must call it.
         """
@@ -67,34 +57,38 @@ class LossRecorder:
         together = exchange(Message(has_non_finite=has_one))
         self.ending = together.ending
         if self.ending is not None:
-            # The one that ended had no answer to them.
-            self.unread.clear()
+            # The process that ended sent none of these points.
+            self._unread.clear()
         return together.has_non_finite
 
-    def close_point(self, loss: Loss | None = None) -> None:
-        """Make one point of the iterations since the last, or of a loss that stands for them."""
+    def close_point(self, loss: Loss | None = None) -> bool:
+        """Make a point of the iterations since the last one, or of a loss that replaces theirs.
+
+        Returns:
+            Whether the buffered points should be read now.
+        """
         if loss is not None:
             self.discard()
             self.add(loss)
-        self.unread.append(self._pending[0] if len(self._pending) == 1 else self._pending)
+        self._unread.append(self._pending)
         self._pending = []
-
-    def is_due(self) -> bool:
-        """Tell whether the points that wait ought to be read."""
-        return not self.is_late or len(self.unread) >= self.read_every
+        is_buffered = self._has_tensors or self._is_distributed
+        return not is_buffered or len(self._unread) >= MAX_POINTS
 
     def read(
         self, ending: StopReason | None = None, *, is_collective: bool = True
-    ) -> tuple[float, ...]:
-        """Return the losses of the points since the last reading, each a mean.
+    ) -> Sequence[float]:
+        """Return the losses of the points since the last read, each a mean.
 
         Args:
             ending: why this process ends, where the others may not.
             is_collective: average over the processes, all of which must then call this, or
                 `has_non_finite`.
         """
-        means = _means(self.unread)
-        self.unread.clear()
+        unread, self._unread = self._unread, []
+        points: list[list[float]] = _to_host(unread) if self._has_tensors else unread  # type: ignore[assignment]  # all floats
+        # A single loss stays as it is, with its sign if it is zero.
+        means = [loss[0] if len(loss) == 1 else sum(loss) / len(loss) for loss in points]
         if not (is_collective and self._is_distributed and self.ending is None):
             return means
         together = exchange(Message(means, ending=ending))
@@ -102,21 +96,8 @@ class LossRecorder:
         return together.losses
 
 
-def _means(points: Sequence[Loss | list[Loss]]) -> tuple[float, ...]:
-    """Return the loss of each point, the mean over its iterations, read from where it is."""
-    if set(map(type, points)) <= {float}:
-        return tuple(cast(Sequence[float], points))
-    losses: list[Sequence[Loss]] = [p if isinstance(p, list) else [p] for p in points]
-    return tuple([_mean(each) for each in _to_host(losses)])
-
-
-def _mean(losses: list[float]) -> float:
-    """Return the mean of losses; of a single one itself, with its sign if it is zero."""
-    return losses[0] if len(losses) == 1 else sum(losses) / len(losses)
-
-
 def _to_host(points: Sequence[Sequence[Loss]]) -> list[list[float]]:
-    """Read the losses of points, those on one device with a single transfer."""
+    """Read the losses of points, with a single transfer for each device and dtype."""
     tensors: dict[tuple[torch.device, torch.dtype], list[Tensor]] = {}
     for loss in itertools.chain.from_iterable(points):
         if isinstance(loss, Tensor):
@@ -129,10 +110,6 @@ def _to_host(points: Sequence[Sequence[Loss]]) -> list[list[float]]:
         ]
         for losses in points
     ]
-
-
-MAX_POINTS = 10
-"""The most points that a message holds."""
 
 
 _ENDINGS = (StopReason.OUT_OF_DATA, StopReason.TERMINATED)
@@ -148,7 +125,7 @@ class Message:
         ending: why the process ends, of the reasons that the others cannot know by themselves.
     """
 
-    losses: tuple[float, ...] = ()
+    losses: Sequence[float] = ()
     has_non_finite: bool = False
     ending: StopReason | None = None
 
@@ -160,8 +137,8 @@ def exchange(message: Message) -> Message:
         message: what this process says.
 
     Returns:
-        The mean losses of the points that all processes have, whether any has a loss that is not
-        finite, and why one ends, if one does: then this was the last exchange.
+        The mean losses of the points that all processes have, whether any process has a loss that
+        is not finite, and why one ends, if one does: then this was the last exchange.
 
     Raises:
         LRFinderError: if the processes do not take their steps together.
@@ -175,7 +152,7 @@ def exchange(message: Message) -> Message:
         *[0.0] * (MAX_POINTS - num_losses),
     ]
     total = idist.all_reduce(torch.tensor(sent, dtype=torch.float64, device=idist.device()))
-    assert isinstance(total, torch.Tensor)  # what a tensor comes back as
+    assert isinstance(total, torch.Tensor)  # what a tensor is returned as
     has_non_finite, *received = total.tolist()
     endings, received = received[: len(_ENDINGS)], received[len(_ENDINGS) :]
     num_processes = idist.get_world_size()
@@ -187,4 +164,4 @@ def exchange(message: Message) -> Message:
             "had taken more than another. Accumulate gradients over as many batches in each."
         )
     losses = received[MAX_POINTS : MAX_POINTS + num_common]
-    return Message(tuple(loss / num_processes for loss in losses), has_non_finite > 0, ending)
+    return Message([loss / num_processes for loss in losses], has_non_finite > 0, ending)

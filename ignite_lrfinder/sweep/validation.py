@@ -1,4 +1,4 @@
-"""The validation loss: what computing it may change, and computing it without changing modes."""
+"""Compute a validation loss without side effects."""
 
 from collections.abc import Callable, Iterable
 
@@ -6,37 +6,36 @@ from ignite.engine import Engine
 from torch import nn
 from torch.utils.data import DataLoader
 
-from ignite_lrfinder.snapshot import objects_of, reachable_from
+from ignite_lrfinder.snapshot import reachable_from
 from ignite_lrfinder.sweep.engine import train_step_of
 
 
 class Validation:
-    """Compute a validation loss, and leave every model in the mode that it was in.
+    """A validation loss that leaves every module in train or eval mode as it was.
 
     Args:
-        val_loss: returns the loss; called without arguments. None where the sweep does without.
-        trainer: the engine that trains, which `val_loss` may know but does not run.
-        models: modules to keep in their modes, besides those that `val_loss` refers to.
+        val_loss: returns the loss, called without arguments; None for no validation.
+        trainer: the engine that trains, which `val_loss` may refer to but does not run.
+        models: modules whose modes are restored, in addition to those that `val_loss` refers to.
 
     Attributes:
         evaluators: the engines that `val_loss` refers to.
-        loaders: the data loaders that it refers to.
+        loaders: the data loaders that `val_loss` refers to.
     """
 
     def __init__(
         self, val_loss: Callable[[], object] | None, trainer: Engine, models: Iterable[object]
     ) -> None:
         self._val_loss = val_loss
+        used = reachable_from(val_loss)
         self.evaluators = evaluators_of(val_loss, trainer)
-        found = [*models, *reachable_from(val_loss)]
-        self.loaders = [obj for obj in found if isinstance(obj, DataLoader)]
-        for engine in self.evaluators:
-            found += objects_of(train_step_of(engine))
-        self._models = [obj for obj in found if isinstance(obj, nn.Module)]
+        self.loaders = [obj for obj in used if isinstance(obj, DataLoader)]
+        used += reachable_from(*models, *map(train_step_of, self.evaluators))
+        self._models = _outermost(obj for obj in used if isinstance(obj, nn.Module))
 
     def __call__(self) -> object:
         """Return what `val_loss` returns."""
-        assert self._val_loss is not None  # else nobody calls this
+        assert self._val_loss is not None  # otherwise nobody calls this
         modes = [[(part, part.training) for part in model.modules()] for model in self._models]
         try:
             return self._val_loss()
@@ -46,16 +45,23 @@ class Validation:
 
 
 def evaluators_of(val_loss: object, trainer: Engine) -> list[Engine]:
-    """Return the engines that a function refers to, but for the trainer."""
+    """Return the engines that a function refers to, except the trainer."""
     found = (obj for obj in reachable_from(val_loss) if isinstance(obj, Engine))
     return [engine for engine in found if engine is not trainer]
 
 
+def _outermost(modules: Iterable[nn.Module]) -> list[nn.Module]:
+    """Return the modules that are not part of another, each once."""
+    distinct = {id(module): module for module in modules}
+    inner = {id(part) for m in distinct.values() for part in m.modules() if part is not m}
+    return [module for key, module in distinct.items() if key not in inner]
+
+
 def _set_modes(parts: list[tuple[nn.Module, bool]]) -> None:
-    """Put a model, which comes first, and its parts back into train or eval mode."""
+    """Restore the train or eval modes of a module, which comes first, and its submodules."""
     model, is_training = parts[0]
     if model.training != is_training:
-        # Some modules do more than note the mode, such as merging weights for evaluation.
+        # Some modules act on a change of mode, such as merging weights for evaluation.
         model.train(is_training)
     for part, is_training in parts:
         part.training = is_training

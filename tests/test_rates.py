@@ -23,10 +23,10 @@ from ignite_lrfinder.sweep.rates import group_lrs
     ],
     ids=["one", "own", "start", "starts", "ends", "own-ends", "frozen", "all-zero", "thirds"],
 )
-def test_groups_keep_their_ratio_unless_given_apart(
+def test_groups_keep_their_ratio_unless_a_list_is_given(
     own: list[float], start_lr: object, end_lr: object, expected: tuple[list, list]
 ) -> None:
-    """One number is where the largest group goes; the others keep their distance to it."""
+    """One number is for the largest group; the others keep their ratio to it."""
     starts, ends = group_lrs(make_optimizer(*own), start_lr, end_lr, is_exp=True)
     assert starts == tuple(expected[0])
     assert ends == pytest.approx(expected[1], rel=1e-15)
@@ -63,7 +63,7 @@ def test_groups_keep_their_ratio_unless_given_apart(
         ([0.1, 0.2], [0.1, 20.0], 10.0, True, ValueError, r"than start_lr=20\.0, got 10\.0"),
     ],
 )  # fmt: skip
-def test_a_range_that_cannot_be_swept_is_refused(
+def test_an_invalid_range_is_refused(
     own: list[float],
     start_lr: object,
     end_lr: object,
@@ -71,7 +71,7 @@ def test_a_range_that_cannot_be_swept_is_refused(
     error: type[Exception] | None,
     message: str | None,
 ) -> None:
-    """The error names the argument, what it must be, and what came."""
+    """The error names the argument, the requirement and the value."""
     optimizer = make_optimizer(*own)
     if error is None:
         group_lrs(optimizer, start_lr, end_lr, is_exp=is_exp)
@@ -80,8 +80,8 @@ def test_a_range_that_cannot_be_swept_is_refused(
         group_lrs(optimizer, start_lr, end_lr, is_exp=is_exp)
 
 
-def test_groups_that_share_a_tensor_cannot_be_swept_apart() -> None:
-    """One tensor holds one learning rate, so groups that share it move together or not at all."""
+def test_groups_that_share_a_tensor_need_one_range() -> None:
+    """Groups that share one tensor as their learning rate cannot have different ranges."""
     optimizer = make_optimizer(0.1, 0.1)
     shared = torch.tensor(0.1)
     for group in optimizer.param_groups:

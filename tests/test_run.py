@@ -116,7 +116,7 @@ if HAS_MAX_ITERS:
 
 @pytest.mark.parametrize("num_iter", [1, 4, 17], ids=lambda n: f"num_iter-{n}")
 @pytest.mark.parametrize("run", [run for run, _ in RUNS.values()], ids=RUNS)
-def test_there_are_num_iter_points_however_the_run_is_set_up(
+def test_a_sweep_has_num_iter_points_for_any_length_of_run(
     run: Callable[[Engine], object], num_iter: int
 ) -> None:
     """The run goes on over epochs, and stops inside one, for exactly `num_iter` steps."""
@@ -127,22 +127,22 @@ def test_there_are_num_iter_points_however_the_run_is_set_up(
 
 
 @pytest.mark.parametrize(("run", "length"), RUNS.values(), ids=RUNS)
-def test_by_default_there_are_as_many_points_as_iterations(
+def test_num_iter_defaults_to_the_length_of_the_run(
     run: Callable[[Engine], object], length: int
 ) -> None:
-    """Without `num_iter` the run is as long as it was asked for, or 100 points."""
+    """Without `num_iter` there are as many points as the run has iterations, or 100."""
     sweep = Sweep()
     assert len(sweep.run(run)) == sweep.num_steps == length
 
 
 def test_a_run_of_no_iterations_is_refused() -> None:
-    """Without `num_iter` a run of no epochs has no points, and the error says what to pass."""
+    """Without `num_iter` a run of no epochs is refused with a remedy."""
     with pytest.raises(LRFinderError, match=r"at least 1 iteration, got 0\. Pass num_iter"):
         Sweep().run(lambda t: t.run([0] * 4, max_epochs=0))
 
 
-def test_a_parameter_group_that_is_added_during_the_sweep_is_refused() -> None:
-    """A handler that unfreezes layers halfway cannot be swept over, and the error says so."""
+def test_a_parameter_group_added_during_the_sweep_is_refused() -> None:
+    """A handler that unfreezes layers halfway is an error with a remedy."""
     sweep = Sweep()
 
     @sweep.trainer.on(Events.ITERATION_STARTED(once=3))
@@ -154,8 +154,8 @@ def test_a_parameter_group_that_is_added_during_the_sweep_is_refused() -> None:
     assert len(sweep.optimizer.param_groups) == 1
 
 
-def test_num_iter_counts_steps_where_several_iterations_share_one() -> None:
-    """With gradient accumulation the run has as many more iterations."""
+def test_num_iter_counts_steps_under_gradient_accumulation() -> None:
+    """With gradient accumulation the run has accordingly more iterations."""
     sweep = Sweep(every=3)
     assert len(sweep.run(num_iter=5)) == sweep.num_steps == 5
 
@@ -168,10 +168,8 @@ def test_num_iter_counts_steps_where_several_iterations_share_one() -> None:
         (lambda: ComesBackEmpty(5), {"epoch_length": 3}),
     ],
 )
-def test_data_that_ends_for_good_ends_the_sweep(
-    data: Callable[[], Iterable], kwargs: dict[str, int]
-) -> None:
-    """What was tested before the data ended is the result, with a reason of its own."""
+def test_a_sweep_ends_with_its_data(data: Callable[[], Iterable], kwargs: dict[str, int]) -> None:
+    """The points before the end of the data are the result, with the reason OUT_OF_DATA."""
     sweep = Sweep()
     result = sweep.run(lambda t: t.run(data(), **kwargs), num_iter=12)
     assert len(result) == sweep.num_steps == 5
@@ -180,16 +178,16 @@ def test_data_that_ends_for_good_ends_the_sweep(
 
 
 @pytest.mark.parametrize("kwargs", LENGTHS, ids=str)
-def test_an_iterator_that_ends_is_asked_only_once(kwargs: dict[str, int]) -> None:
-    """The sweep ends where the iterator does, before Ignite starts it again and warns of it."""
+def test_an_exhausted_iterator_is_not_restarted(kwargs: dict[str, int]) -> None:
+    """The sweep ends with the iterator, before Ignite restarts it and warns."""
     sweep = Sweep()
     sweep.run(lambda t: t.run(iter(range(5)), **kwargs), num_iter=12)
     (message,) = sweep.warnings
     assert message.startswith("Run completed without loss diverging")
 
 
-def test_a_rise_that_the_average_does_not_follow_is_no_reason_to_warn() -> None:
-    """A loss that rose for good was swept far enough, though the sweep was never stopped."""
+def test_a_lasting_rise_is_not_warned_of() -> None:
+    """A loss that rose for good was swept far enough, even if it never reached `diverge_th`."""
     lrs = np.geomspace(1e-6, 10, 100)
     losses = np.where(lrs < 1e-4, 2.4, np.where(lrs < 3e-2, 0.3, 6.0))
     sweep = Sweep(lambda iteration: losses[iteration - 1])
@@ -198,8 +196,8 @@ def test_a_rise_that_the_average_does_not_follow_is_no_reason_to_warn() -> None:
     assert not sweep.warnings
 
 
-def test_the_iterator_of_a_loader_is_asked_only_once() -> None:
-    """It ends for good as a built-in iterator does, and Ignite need not find that out."""
+def test_an_exhausted_loader_iterator_is_not_restarted() -> None:
+    """A loader's iterator ends for good, as a built-in iterator does."""
     sweep = Sweep()
     result = sweep.run(
         lambda t: t.run(iter(DataLoader(TensorDataset(torch.ones(5)))), epoch_length=3), num_iter=12
@@ -223,8 +221,8 @@ def spoil(index: int, loss: float) -> Callable[[int], float]:
 
 @pytest.mark.parametrize("index", [1, 7, 20], ids=["first", "middle", "last"])
 @pytest.mark.parametrize("loss", [float("nan"), float("inf"), float("-inf")], ids=str)
-def test_the_first_loss_that_is_not_finite_ends_the_sweep(index: int, loss: float) -> None:
-    """No step is taken beyond it, and the result says why."""
+def test_the_first_non_finite_loss_ends_the_sweep(index: int, loss: float) -> None:
+    """No step follows it, and the result has the reason NON_FINITE."""
     sweep = Sweep(spoil(index, loss))
     result = sweep.run(num_iter=20)
     assert len(result) == sweep.num_steps == index
@@ -232,8 +230,8 @@ def test_the_first_loss_that_is_not_finite_ends_the_sweep(index: int, loss: floa
     assert sweep.warnings == []
 
 
-def test_a_micro_batch_that_is_not_finite_ends_the_sweep_at_its_step() -> None:
-    """The point of a micro-batch with the loss NaN has the loss NaN and is the last."""
+def test_a_nan_micro_batch_ends_the_sweep_at_its_step() -> None:
+    """The point of a NaN micro-batch has a NaN loss and is the last."""
     sweep = Sweep(spoil(8, float("nan")), every=3)
     result = sweep.run(num_iter=20)
     assert result.stop_reason is StopReason.NON_FINITE
@@ -241,8 +239,8 @@ def test_a_micro_batch_that_is_not_finite_ends_the_sweep_at_its_step() -> None:
     assert sweep.num_steps == 3
 
 
-def test_a_train_step_that_steps_no_more_after_nan_ends_the_sweep() -> None:
-    """Where NaN keeps the train step from stepping, that is why the sweep ended, and no error."""
+def test_a_train_step_that_stops_stepping_after_nan_ends_the_sweep() -> None:
+    """If NaN keeps the train step from stepping, the reason is NON_FINITE and there is no error."""
     sweep = Sweep()
 
     def train_step(engine: Engine, batch: object) -> float:
@@ -264,8 +262,8 @@ def test_a_loss_that_diverges_ends_the_sweep_without_a_warning() -> None:
     assert sweep.warnings == []
 
 
-def test_a_sweep_that_completes_warns_that_the_loss_did_not_diverge() -> None:
-    """The warning is Ignite's, and says once what to change."""
+def test_a_completed_sweep_warns_that_the_loss_did_not_diverge() -> None:
+    """The warning is Ignite's, with one remedy."""
     sweep = Sweep()
     sweep.run(num_iter=20)
     (message,) = sweep.warnings
@@ -285,14 +283,14 @@ def interrupt(trainer: Engine) -> None:
 
 
 @pytest.mark.parametrize("run", [terminate, interrupt], ids=["terminate", "interrupt"])
-def test_a_run_that_somebody_else_ends_has_a_partial_result(run: Callable[[Engine], None]) -> None:
-    """The points so far are the result, and its reason says that it was not the finder."""
+def test_a_terminated_run_has_a_partial_result(run: Callable[[Engine], None]) -> None:
+    """The points so far are the result, with the reason TERMINATED."""
     result = Sweep().run(run, num_iter=12)
     assert len(result) == 3
     assert result.stop_reason is StopReason.TERMINATED
 
 
-def test_an_interrupted_sweep_goes_on_where_it_was() -> None:
+def test_an_interrupted_sweep_resumes() -> None:
     """A second call of `run` after an interrupt resumes the sweep."""
     sweep = Sweep()
 
@@ -305,7 +303,7 @@ def test_an_interrupted_sweep_goes_on_where_it_was() -> None:
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ZeroDivisionError])
 def test_an_exception_leaves_a_partial_result(error: type[BaseException]) -> None:
-    """After Ctrl-C or an error in the train step, what was tested can be looked at."""
+    """After Ctrl-C or an error in the train step, the points so far are the result."""
 
     def losses(iteration: int) -> float:
         if iteration == 4:
@@ -319,8 +317,8 @@ def test_an_exception_leaves_a_partial_result(error: type[BaseException]) -> Non
     assert sweep.finder.result.stop_reason is StopReason.TERMINATED
 
 
-def test_ending_an_epoch_early_does_not_end_the_sweep() -> None:
-    """`terminate_epoch` in the train step is no reason to stop."""
+def test_terminate_epoch_does_not_end_the_sweep() -> None:
+    """`terminate_epoch` in a handler only ends the epoch."""
     sweep = Sweep()
 
     def run(trainer: Engine) -> None:
@@ -332,7 +330,7 @@ def test_ending_an_epoch_early_does_not_end_the_sweep() -> None:
 
 
 def test_a_second_run_in_the_block_is_refused() -> None:
-    """The block is for one sweep, whose result stays."""
+    """A block is for one sweep, and its result stays."""
     sweep = Sweep()
 
     def run(trainer: Engine) -> None:
@@ -354,7 +352,7 @@ def test_a_second_attach_during_a_sweep_is_refused(is_same_finder: bool) -> None
     to_save = {"optimizer": sweep.optimizer}
     with sweep.finder.attach(sweep.trainer, to_save, num_iter=6) as attached:
         with (
-            pytest.raises(LRFinderError, match="must have no sweep under way"),
+            pytest.raises(LRFinderError, match="must not be in a sweep already"),
             finder.attach(trainer, to_save),
         ):
             pass
@@ -374,20 +372,20 @@ BEFORE_A_RUN: dict[str, Callable[[FastaiLRFinder], object]] = {
 
 @pytest.mark.parametrize("call", BEFORE_A_RUN.values(), ids=BEFORE_A_RUN)
 @pytest.mark.parametrize("has_attached", [False, True], ids=["fresh", "attached"])
-def test_what_needs_a_result_is_refused_before_a_run(
+def test_a_query_before_a_run_is_refused(
     has_attached: bool, call: Callable[[FastaiLRFinder], object]
 ) -> None:
-    """Before a run there is nothing to look at, not even of an earlier sweep."""
+    """Before a run there is no result, not even of an earlier sweep."""
     sweep = Sweep()
     if has_attached:
         sweep.run(num_iter=6)
         with sweep.finder.attach(sweep.trainer, {"optimizer": sweep.optimizer}):
             pass
-    with pytest.raises(LRFinderError, match="didn't run yet"):
+    with pytest.raises(LRFinderError, match="must have run a sweep, got none yet"):
         call(sweep.finder)
 
 
-def test_applying_inside_the_block_is_refused() -> None:
+def test_apply_suggested_lr_inside_the_block_is_refused() -> None:
     """The end of the block would undo it."""
     sweep = Sweep()
 
@@ -399,8 +397,8 @@ def test_applying_inside_the_block_is_refused() -> None:
         sweep.run(run, num_iter=6)
 
 
-def test_an_output_that_is_no_loss_is_an_error_of_the_run() -> None:
-    """The error comes out of the run, and `output_transform` gets the trainer's output."""
+def test_an_output_without_a_loss_is_an_error_of_the_run() -> None:
+    """The run raises, and `output_transform` receives the trainer's output."""
     sweep = Sweep(lambda iteration: (0.5, 2.0))  # type: ignore[arg-type,return-value]
     with pytest.raises(TypeError, match=r"got tuple of length 2 \(float, float\)"):
         sweep.run(num_iter=6)
@@ -408,10 +406,10 @@ def test_an_output_that_is_no_loss_is_an_error_of_the_run() -> None:
     assert result.losses.tolist() == [2.0] * 6
 
 
-def test_a_hook_is_taken_away_even_if_an_interrupt_came_as_it_was_added(
+def test_a_hook_is_removed_after_an_interrupt_while_it_is_added(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Ctrl-C right after a handler was added to the trainer leaves none behind."""
+    """Ctrl-C right after a handler was added leaves no handler behind."""
     sweep = Sweep()
     add = sweep.trainer.add_event_handler
 

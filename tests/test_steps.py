@@ -1,7 +1,6 @@
 """The watch over the optimizer's steps: the rate is forced, steps and skipped ones are noticed."""
 
 import contextlib
-import functools
 from collections.abc import Iterator
 
 import numpy as np
@@ -10,7 +9,6 @@ import torch
 from torch import nn
 
 from ignite_lrfinder.protocols import OptimizerLike
-from ignite_lrfinder.snapshot.reachable import objects_of
 from ignite_lrfinder.sweep.graphs import graphs_among
 from ignite_lrfinder.sweep.scheduler import LRSweep
 from ignite_lrfinder.sweep.steps import StepWatch, scalers_among
@@ -50,15 +48,15 @@ def lr_of(optimizer: OptimizerLike) -> float:
     return optimizer.param_groups[0]["lr"]
 
 
-def test_the_lr_is_set_at_once() -> None:
-    """Following a sweep sets its first learning rate, before any step."""
+def test_follow_sets_the_first_lr() -> None:
+    """Following a sweep sets its first learning rate before any step."""
     optimizer = make_optimizer()
     with watching(optimizer) as watch:
         assert lr_of(optimizer) == 0.25
         assert not watch.has_stepped
 
 
-def test_a_step_is_noticed_until_it_is_cleared() -> None:
+def test_a_step_sets_has_stepped() -> None:
     """A step sets `has_stepped`, which stays until it is set to False."""
     optimizer = make_optimizer()
     with watching(optimizer) as watch:
@@ -68,8 +66,8 @@ def test_a_step_is_noticed_until_it_is_cleared() -> None:
         assert not watch.has_stepped
 
 
-def test_what_is_written_before_a_step_is_overruled_with_a_warning() -> None:
-    """The step uses the learning rate of the sweep, and the warning says what to do."""
+def test_an_lr_written_before_a_step_is_overruled_with_a_warning() -> None:
+    """The step uses the learning rate of the sweep, and the warning gives a remedy."""
     optimizer = make_optimizer()
     with watching(optimizer):
         optimizer.param_groups[0]["lr"] = 9.0
@@ -78,8 +76,8 @@ def test_what_is_written_before_a_step_is_overruled_with_a_warning() -> None:
     assert optimizer.param_groups[0]["params"][0].item() == -0.25
 
 
-def test_each_writer_is_named_once() -> None:
-    """The same writer is not reported again, another one is."""
+def test_each_writer_is_warned_of_once() -> None:
+    """The same writer is not reported again; another one is."""
     optimizer = make_optimizer()
     with watching(optimizer) as watch:
         for writer, is_new in [("one", True), ("one", False), ("two", True), ("two", False)]:
@@ -94,8 +92,8 @@ def test_each_writer_is_named_once() -> None:
             assert lr_of(optimizer) == 0.25
 
 
-def test_nothing_is_forced_before_or_after_the_sweep() -> None:
-    """Without a sweep to follow, a step is left alone; afterwards no hook is left."""
+def test_a_step_outside_the_sweep_keeps_its_lr() -> None:
+    """A step before `follow` is not changed; after `remove` no hook is left."""
     optimizer = make_optimizer()
     watch = StepWatch(optimizer, [])
     optimizer.step()
@@ -113,8 +111,8 @@ def test_nothing_is_forced_before_or_after_the_sweep() -> None:
 
 @pytest.mark.parametrize("is_fused", [False, True], ids=["plain", "fused"])
 @pytest.mark.parametrize("is_known", [False, True], ids=["unknown-scaler", "known-scaler"])
-def test_a_scaler_that_finds_infinity_takes_no_step(is_known: bool, is_fused: bool) -> None:
-    """A skipped step is not taken for a step, and known as skipped where the scaler is known."""
+def test_a_step_skipped_by_a_scaler_is_not_a_step(is_known: bool, is_fused: bool) -> None:
+    """A skipped step does not set `has_stepped`; a known scaler sets `is_skipped`."""
     optimizer = make_optimizer(fused=is_fused)
     scaler = torch.amp.GradScaler("cpu", init_scale=2.0)
     parameter = optimizer.param_groups[0]["params"][0]
@@ -131,8 +129,8 @@ def test_a_scaler_that_finds_infinity_takes_no_step(is_known: bool, is_fused: bo
     assert "step" not in vars(scaler)
 
 
-def test_a_step_of_another_optimizer_is_none() -> None:
-    """Neither another optimizer's step nor its skipped step says anything of this one."""
+def test_a_step_of_another_optimizer_does_not_count() -> None:
+    """Neither another optimizer's step nor its skipped step counts."""
     optimizer, other = make_optimizer(), make_optimizer()
     scaler = torch.amp.GradScaler("cpu", init_scale=2.0)
     with watching(optimizer, scaler) as watch:
@@ -145,8 +143,8 @@ def test_a_step_of_another_optimizer_is_none() -> None:
         assert not watch.is_skipped
 
 
-def test_the_steps_of_an_optimizer_without_hooks_are_seen_and_forced() -> None:
-    """A plain object's `step` is taken at the rate of the sweep, noticed, and given back."""
+def test_an_optimizer_without_hooks_is_swept() -> None:
+    """Each `step` of a plain object counts and uses the sweep's rate; `step` is restored."""
     optimizer = HasNoHooks(0.5)
     with watching(optimizer) as watch:
         optimizer.param_groups[0]["lr"] = 9.0
@@ -170,8 +168,8 @@ class Wrapper(torch.optim.Optimizer):
         self.inner.step()
 
 
-def test_the_steps_of_a_wrapper_that_calls_no_hooks_are_seen_and_forced() -> None:
-    """Being torch's by name alone does not make an optimizer call hooks."""
+def test_a_wrapper_without_hooks_is_swept() -> None:
+    """A subclass of Optimizer that was never initialised calls no hooks, and is still swept."""
     inner = make_optimizer()
     wrapper = Wrapper(inner)
     with watching(wrapper) as watch:
@@ -183,8 +181,8 @@ def test_the_steps_of_a_wrapper_that_calls_no_hooks_are_seen_and_forced() -> Non
     assert "step" not in vars(wrapper)
 
 
-def test_a_step_of_the_objects_own_is_given_back() -> None:
-    """A `step` that was set on the object itself, as torch's schedulers do, comes back."""
+def test_a_step_set_on_the_object_is_restored() -> None:
+    """A `step` that was set on the object itself, as torch's schedulers do, is restored."""
     optimizer = HasNoHooks(0.5)
     own = optimizer.step = lambda: None  # what schedulers do
     with watching(optimizer):
@@ -204,8 +202,8 @@ class HasSlots:
         pass
 
 
-def test_where_steps_cannot_be_seen_the_watch_says_so() -> None:
-    """An optimizer without hooks or attributes is swept blindly, a step in each iteration."""
+def test_an_optimizer_with_slots_is_swept_blindly() -> None:
+    """Without hooks or a `__dict__` each iteration counts as a step, and the warning says so."""
     optimizer = HasSlots()
     with watching(optimizer) as watch:
         assert watch.is_blind
@@ -216,8 +214,8 @@ def test_where_steps_cannot_be_seen_the_watch_says_so() -> None:
         assert lr_of(optimizer) == 0.25
 
 
-def test_a_closure_that_writes_the_lr_does_not_change_the_step() -> None:
-    """What a closure writes inside `step` is overruled before the step uses it."""
+def test_an_lr_written_in_a_closure_is_overruled() -> None:
+    """An lr that a closure writes inside `step` is overruled before the step uses it."""
     optimizer = make_optimizer()
     parameter = optimizer.param_groups[0]["params"][0]
 
@@ -230,7 +228,7 @@ def test_a_closure_that_writes_the_lr_does_not_change_the_step() -> None:
     assert parameter.item() == -0.25
 
 
-def test_a_write_that_leaves_no_mark_is_overruled() -> None:
+def test_an_lr_written_through_data_is_overruled() -> None:
     """A tensor learning rate changed through `.data` is set again before the step."""
     optimizer = make_optimizer()
     lr = optimizer.param_groups[0]["lr"] = torch.tensor(0.5)
@@ -240,138 +238,7 @@ def test_a_write_that_leaves_no_mark_is_overruled() -> None:
     assert optimizer.param_groups[0]["params"][0].item() == -0.25
 
 
-def test_what_a_train_step_refers_to_is_found() -> None:
-    """Enclosed variables and globals of a function are found, through a partial as well."""
-    enclosed = object()
-
-    def step(first: object, second: object) -> object:
-        return enclosed, first, np
-
-    for function in (step, functools.partial(step, 1)):
-        found = list(objects_of(function))
-        assert any(obj is enclosed for obj in found)
-        assert any(obj is np for obj in found)
-    assert list(objects_of(print)) == []
-
-
-def test_a_variable_that_a_train_step_encloses_may_come_later() -> None:
-    """What has no value yet when the finder is attached is passed over."""
-
-    def step(engine: object, batch: object) -> object:
-        return early, late
-
-    early = object()
-    assert early in list(objects_of(step))
-    late = object()
-    assert late in list(objects_of(step))
-
-
-def test_the_attributes_of_the_object_of_a_method_are_found() -> None:
-    """A train step that is a method refers to what its object holds."""
-
-    class MyTraining:
-        def __init__(self) -> None:
-            self.scaler = torch.amp.GradScaler("cpu")
-
-        def step(self, engine: object, batch: object) -> None:
-            pass
-
-    training = MyTraining()
-    assert scalers_among(*objects_of(training.step)) == [training.scaler]
-
-
-def test_scalers_are_known_by_what_they_can_do() -> None:
-    """Among any objects, those with a scaler's methods are found, each once."""
+def test_scalers_are_found_by_their_methods() -> None:
+    """Objects with a scaler's methods are found, each once."""
     scaler, optimizer = torch.amp.GradScaler("cpu"), make_optimizer()
     assert scalers_among(None, 3, optimizer, scaler, "x", scaler) == [scaler]
-
-
-class Graph:
-    """A stand-in for a CUDA graph, which has captured an optimizer's step or what precedes it."""
-
-    def __init__(self, optimizer: torch.optim.Optimizer, *, has_step: bool = True) -> None:
-        self.group = optimizer.param_groups[0]
-        self.lr = self.group["lr"]
-        self.has_step = has_step
-        self.used: list[float] = []
-
-    def replay(self) -> None:
-        [parameter] = self.group["params"]
-        with torch.no_grad():
-            if self.has_step:
-                self.used.append(float(self.lr))
-                parameter.sub_(self.lr * parameter.grad)
-            else:
-                parameter.grad.add_(1)
-
-
-def with_tensor_lr() -> torch.optim.SGD:
-    """Make an optimizer whose learning rate is a tensor."""
-    optimizer = make_optimizer()
-    optimizer.param_groups[0]["lr"] = torch.tensor(0.5)
-    return optimizer
-
-
-def test_a_graph_that_is_replayed_takes_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A replay of the step is one, at the rate of the sweep, and the graph is given back."""
-    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
-    optimizer = with_tensor_lr()
-    graph = Graph(optimizer)
-    with watching(optimizer, graph) as watch:
-        for _ in range(2):
-            assert not watch.has_stepped
-            graph.lr.data.fill_(9.0)
-            graph.replay()
-            assert watch.has_stepped
-            watch.has_stepped = False
-    assert graph.used == [0.25, 0.25]
-    assert "replay" not in vars(graph)
-
-
-def test_a_graph_of_less_than_the_step_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a graph does before the optimizer steps, or another graph has the step, is no step."""
-    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
-    optimizer = with_tensor_lr()
-    before, step = Graph(optimizer, has_step=False), Graph(optimizer)
-    with watching(optimizer, before, step) as watch:
-        for _ in range(2):
-            for _ in range(3):
-                before.replay()
-                assert not watch.has_stepped
-            step.replay()
-            assert watch.has_stepped
-            watch.has_stepped = False
-    with watching(optimizer, before) as watch:
-        before.replay()
-        assert not watch.has_stepped
-        optimizer.step()
-        watch.has_stepped = False
-        before.replay()
-        assert not watch.has_stepped
-
-
-def test_a_graph_that_captured_a_number_for_its_rate_is_no_step(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """A learning rate that is no tensor cannot be swept in a graph."""
-    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
-    optimizer = make_optimizer()
-    graph = Graph(optimizer)
-    with watching(optimizer, graph) as watch:
-        graph.replay()
-        assert not watch.has_stepped
-
-
-def test_nothing_is_written_into_a_graph_that_is_being_captured(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """A step that is captured holds no write of the finder's, which each replay would repeat."""
-    optimizer = with_tensor_lr()
-    lr = optimizer.param_groups[0]["lr"]
-    with watching(optimizer) as watch:
-        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-        monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
-        version = lr._version
-        optimizer.step()
-        assert lr._version == version
-        assert watch.has_stepped

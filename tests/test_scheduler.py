@@ -25,7 +25,7 @@ rates = st.floats(1e-9, 1e3)
 def test_a_table_follows_its_formula(
     step_mode: str, start: list[float], factor: float, num_iter: int
 ) -> None:
-    """Point k of T is where the formula has it, exactly so at both ends, and ever rising."""
+    """Point k of T follows the formula, exactly at both ends, and the table rises."""
     end = [lr * factor for lr in start]
     table = lr_table(start, end, num_iter, step_mode)
     assert table.shape == (num_iter, len(start))
@@ -48,7 +48,7 @@ def test_a_single_point_is_at_start_lr(step_mode: str) -> None:
 
 @pytest.mark.parametrize("step_mode", FORMULAS)
 def test_a_group_at_zero_stays_at_zero(step_mode: str) -> None:
-    """A group from 0 to 0 is 0 throughout, and does not disturb the others."""
+    """A group from 0 to 0 is 0 throughout, and the others are unaffected."""
     table = lr_table([0.0, 0.1], [0.0, 1.0], 5, step_mode)
     assert table[:, 0].tolist() == [0.0] * 5
     assert table[:, 1].tolist() == lr_table([0.1], [1.0], 5, step_mode)[:, 0].tolist()
@@ -59,22 +59,23 @@ def lrs_of(optimizer: torch.optim.Optimizer) -> list[float]:
     return [float(group["lr"]) for group in optimizer.param_groups]
 
 
-def test_each_call_goes_on_to_the_next_point() -> None:
-    """Written is the first row, then one row further with each call, and the last for ever."""
+def test_a_call_moves_on_to_the_next_point() -> None:
+    """`write` sets the first row, and each call the next one."""
+    table = [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]
     optimizer = make_optimizer(0.1, 0.2)
-    sweep = LRSweep(optimizer, np.array([[1.0, 2.0], [3.0, 4.0]]))
+    sweep = LRSweep(optimizer, np.array(table))
     assert lrs_of(optimizer) == [0.1, 0.2]
     sweep.write()
     seen = [lrs_of(optimizer)]
     for _ in range(2):
         sweep(None)
         seen.append(lrs_of(optimizer))
-    assert seen == [[1.0, 2.0], [3.0, 4.0], [3.0, 4.0]]
+    assert seen == table
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
 def test_a_tensor_lr_stays_the_same_tensor(dtype: torch.dtype) -> None:
-    """A tensor is written in place, and the table says what the tensor can hold."""
+    """A tensor is written in place, and the table holds the values rounded to its dtype."""
     optimizer = make_optimizer(0.1, dtype=dtype)
     tensor = optimizer.param_groups[0]["lr"]
     sweep = LRSweep(optimizer, np.array([[0.1], [0.3]]))
@@ -86,8 +87,8 @@ def test_a_tensor_lr_stays_the_same_tensor(dtype: torch.dtype) -> None:
         assert tensor.item() == sweep.table[k, 0] == torch.tensor(lr, dtype=dtype).item()
 
 
-def test_the_table_given_is_not_changed() -> None:
-    """Rounding to a tensor's type happens in a copy."""
+def test_the_given_table_is_not_changed() -> None:
+    """Rounding to a tensor's dtype happens in a copy."""
     table = np.array([[0.1], [0.3]])
     LRSweep(make_optimizer(0.1, dtype=torch.float32), table)
     assert table.tolist() == [[0.1], [0.3]]
@@ -95,7 +96,7 @@ def test_the_table_given_is_not_changed() -> None:
 
 @pytest.mark.parametrize("dtype", [None, torch.float32], ids=["float", "tensor"])
 def test_a_write_by_others_is_noticed(dtype: torch.dtype | None) -> None:
-    """Only what others write counts, in place or by another object, until the next `write`."""
+    """A learning rate written in place or replaced is noticed, until the next `write`."""
     optimizer = make_optimizer(0.1, 0.2, dtype=dtype)
     sweep = LRSweep(optimizer, np.array([[1.0, 2.0], [3.0, 4.0]]))
     assert not sweep.is_overwritten()

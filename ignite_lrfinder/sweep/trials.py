@@ -1,0 +1,50 @@
+"""The trials after a sweep: which is next, what each of them gave."""
+
+from ignite_lrfinder.errors import LRFinderError
+from ignite_lrfinder.record import StopReason, Trial
+from ignite_lrfinder.suggest import PlannedTrial, Reading, Trials, next_trial
+from ignite_lrfinder.sweep.measurement import Measurement
+
+
+class TrialSequence:
+    """Plan trials one after the other, each from what the trials before it gave.
+
+    Args:
+        settings: how much the trials may train; None for no trials.
+        is_validation: whether their losses are validation losses.
+
+    Attributes:
+        planned: the trial that is next or under way.
+        trials: the trials that have ended.
+    """
+
+    def __init__(self, settings: Trials | None, *, is_validation: bool) -> None:
+        self.planned: PlannedTrial | None = None
+        self.trials: list[Trial] = []
+        self._settings = settings
+        self._is_validation = is_validation
+
+    def plan(self, sweep: Reading) -> PlannedTrial | None:
+        """Plan the next trial after a sweep, if there is one."""
+        is_cut_short = sweep.record.stop_reason in (StopReason.OUT_OF_DATA, StopReason.TERMINATED)
+        if self._settings is not None and not is_cut_short:
+            try:
+                self.planned = next_trial(self._settings, sweep, self.trials)
+            except LRFinderError:
+                # Nothing to begin at: the loss was NaN from the start, as the result will say.
+                self.planned = None
+        return self.planned
+
+    def store(self, measurement: Measurement) -> None:
+        """Store what the planned trial gave, if one has ended."""
+        if self.planned is None:
+            return
+        trial = Trial(
+            lr=self.planned.lr,
+            num_iter=self.planned.num_iter,
+            losses=measurement.losses,
+            is_diverged=measurement.reason is StopReason.NON_FINITE,
+            is_validation=self._is_validation,
+        )
+        self.trials.append(trial)
+        self.planned = None
