@@ -120,7 +120,7 @@ def tracing(
         return at_line
 
     before = sys.gettrace()  # that of a debugger, or of coverage
-    sys.settrace(at_call)
+    sys.settrace(at_call)  # type: ignore[arg-type]  # its own type is not public
     try:
         yield
     finally:

@@ -6,8 +6,9 @@ import runpy
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 IMPORTED_ONCE = [
     "torch",
@@ -38,14 +39,14 @@ def run_python(
 
 
 def run_pythons(
-    environments: list[Mapping[str, str]],
+    environments: Sequence[Mapping[str, str]],
     *command: str | Path,
     folder: Path | None = None,
     timeout: float = 180,
 ) -> list[subprocess.CompletedProcess[str]]:
     """Run the same command in several processes at once, each with variables of its own."""
     arguments = [str(word) for word in command]
-    context = multiprocessing.get_context(START_METHOD)
+    context: Any = multiprocessing.get_context(START_METHOD)
     with tempfile.TemporaryDirectory() as outputs:
         processes = [
             context.Process(

@@ -90,7 +90,7 @@ def test_a_monai_trainer_trains_better_at_the_suggested_rate(tmp_path: Path) -> 
 @pytest.mark.parametrize("launcher", ["itself", "torchrun"])
 def test_two_processes_suggest_the_same_rate(launcher: str, tmp_path: Path) -> None:
     """Started by the script or with torchrun's variables, both print the same learning rate."""
-    ranks: list[dict[str, str]] = [{"MASTER_PORT": free_port()}]
+    ranks = [{"MASTER_PORT": free_port()}]
     if launcher == "torchrun":
         group = {**ranks[0], "MASTER_ADDR": "127.0.0.1", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
         ranks = [{**group, "RANK": rank, "LOCAL_RANK": rank} for rank in ("0", "1")]

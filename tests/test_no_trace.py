@@ -486,7 +486,7 @@ def test_the_memory_of_the_snapshot_is_released(make_training: Callable[..., Tra
     training = make_training()
     training.trainer.run(training.loader)
     size = sum(p.nbytes for p in training.model.parameters())
-    before = bytes_of_tensors()
+    before = inside = bytes_of_tensors()
     with (  # noqa: PT012  # what it holds is looked at first
         pytest.raises(ZeroDivisionError) as held,
         FastaiLRFinder().attach(training.trainer, training.to_save),
