@@ -15,9 +15,8 @@ MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
     for path in sorted(PACKAGE.rglob("*.py"))
 }
-ARROWS, MAP = re.findall(
-    r"^```text\n(.*?)^```$", (ROOT / "CONTRIBUTING.md").read_text("utf-8"), re.DOTALL | re.MULTILINE
-)
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+ARROWS, MAP = re.findall(r"^```text\n(.*?)^```$", CONTRIBUTING, re.DOTALL | re.MULTILINE)
 
 
 class Import(NamedTuple):
@@ -99,6 +98,14 @@ def test_the_map_lists_every_file() -> None:
     faces = {f"{wing}/__init__.py" for wing in WINGS}
     paths = {path.relative_to(PACKAGE).as_posix() for path in MODULES.values()}
     assert files_on_the_map() == paths - faces
+
+
+def test_the_files_that_contributing_names_exist() -> None:
+    """Each is in the package, in the tests, or below the root."""
+    names = set(re.findall(r"`([\w/]+\.py)`", CONTRIBUTING))
+    assert len(names) > 10
+    known = [path.as_posix() for folder in (PACKAGE, ROOT / "tests") for path in folder.rglob("*")]
+    assert [name for name in names if not any(path.endswith(f"/{name}") for path in known)] == []
 
 
 def test_the_arrows_name_every_room() -> None:
