@@ -4,6 +4,7 @@ import collections
 import contextlib
 import dataclasses
 import os
+import signal
 import sys
 import types
 from collections.abc import Callable, Iterator
@@ -170,6 +171,11 @@ def recording(places: list[Place], follows: Follows = in_package) -> Iterator[No
         yield
     for (file, line), count in counts.items():
         places += [(file, line, number) for number in sorted({1, count})]
+
+
+def ctrl_c() -> None:
+    """Press Ctrl-C."""
+    signal.raise_signal(signal.SIGINT)
 
 
 @contextlib.contextmanager

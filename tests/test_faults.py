@@ -30,7 +30,7 @@ from hypothesis.stateful import (
 from ignite.engine import Engine, Events, create_supervised_evaluator
 from ignite.handlers import EMAHandler
 from ignite.metrics import Loss, Metric, RunningAverage
-from probe import Place, at_call, at_place, full_disk, recording
+from probe import Place, at_call, at_place, ctrl_c, full_disk, recording
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from twins import assert_same, end_workers, handlers_of, random_state, set_random_state
@@ -404,11 +404,6 @@ class Again:
 def raise_fault() -> NoReturn:
     """Fail."""
     raise Fault
-
-
-def ctrl_c() -> None:
-    """Press Ctrl-C."""
-    signal.raise_signal(signal.SIGINT)
 
 
 @contextlib.contextmanager
