@@ -31,7 +31,7 @@ def run_python(
     *command: str | Path,
     folder: Path | None = None,
     environment: Mapping[str, str] | None = None,
-    timeout: float = 180,
+    timeout: float = 600,
 ) -> subprocess.CompletedProcess[str]:
     """Run `python *command`, with a script or with `-c` and code, and return what it prints."""
     (done,) = run_pythons([environment or {}], *command, folder=folder, timeout=timeout)
@@ -42,7 +42,7 @@ def run_pythons(
     environments: Sequence[Mapping[str, str]],
     *command: str | Path,
     folder: Path | None = None,
-    timeout: float = 180,
+    timeout: float = 600,
 ) -> list[subprocess.CompletedProcess[str]]:
     """Run the same command in several processes at once, each with variables of its own."""
     arguments = [str(word) for word in command]
