@@ -8,7 +8,7 @@ FAULT_CASES ?= 2000
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 OLD_IGNITES = 0.5.0.post2 0.5.1 0.5.2 0.5.3 0.5.4
-IGNITE_TESTS = at_epochs engine exact finder hooks loggers muting no_trace progress recorder snapshot stepping sweep validation verify
+IGNITE_TESTS = arguments at_epochs engine exact finder loggers muting no_trace progress recorder run scheduler snapshot steps validation verify
 BENCHMARK_VENV = .venv-benchmark
 BENCHMARK_READY = $(BENCHMARK_VENV)/.ready
 
@@ -21,7 +21,7 @@ demo: $(READY) ## Train on the digits data set without and with the finder.
 notebooks: $(READY) ## Execute the notebooks; ARGS="--output FOLDER" keeps the executed copies.
 	$(BIN)/python notebooks/execute.py $(ARGS)
 
-test: $(READY) ## Run the tests; ARGS goes to pytest, as in make test ARGS="-x -k exact".
+test: $(READY) ## Run the tests on all cores; ARGS goes to pytest: make test ARGS="-n 0 -x -k exact".
 	$(BIN)/python -m pytest $(ARGS)
 
 compatibility: $(READY) ## Run the tests that touch Ignite on each of its older releases.
@@ -31,7 +31,7 @@ compatibility: $(READY) ## Run the tests that touch Ignite on each of its older 
 		PYTHONPATH=$(VENV)/ignite-$$version $(BIN)/python -m pytest --quiet $(IGNITE_TESTS:%=tests/test_%.py); \
 	done
 
-faults: $(READY) ## Try 2,000 random courses of training, sweeps and faults; FAULT_CASES=n for others.
+faults: $(READY) ## Try 2,000 random courses with faults, and a fault at each line; FAULT_CASES=n for others.
 	FAULT_CASES=$(FAULT_CASES) $(BIN)/python -m pytest tests/test_faults.py $(ARGS)
 
 benchmark: $(BENCHMARK_READY) ## Measure the suggestions of this finder and others, and what they cost.

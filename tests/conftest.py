@@ -1,7 +1,9 @@
 """The Agg backend, seeds, and the small trainings that the tests sweep."""
 
 import dataclasses
+import gc
 import inspect
+import os
 import random
 from collections.abc import Callable, Iterable
 
@@ -16,9 +18,10 @@ from torch.utils.data import DataLoader, TensorDataset
 mpl.use("Agg")
 # The networks here are tiny: more threads would only wait for one another.
 torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"  # for the processes that tests start
 
 HAS_MAX_ITERS = "max_iters" in inspect.signature(Engine.run).parameters
-"""Whether this Ignite counts runs in iterations too, as it does from 0.5.5 on."""
+"""Whether this Ignite limits runs by iterations too, as it does from 0.5.5 on."""
 
 EVENTS = [
     Events.STARTED,
@@ -30,7 +33,7 @@ EVENTS = [
     Events.EPOCH_COMPLETED,
     Events.COMPLETED,
 ]
-"""What fires in every run, in the order of the first iteration."""
+"""The events of every run, in the order in which they first fire."""
 
 OPTIMIZERS: dict[str, Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]] = {
     "sgd-momentum": lambda p: torch.optim.SGD(p, lr=1e-3, momentum=0.9, nesterov=True),
@@ -44,7 +47,7 @@ OPTIMIZERS: dict[str, Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]]
 
 
 class Net(nn.Module):
-    """A small network with all that leaves traces: dropout, BatchNorm, a counter, a lost buffer."""
+    """A network with what leaves traces: dropout, BatchNorm, a counter, a non-persistent buffer."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -63,7 +66,7 @@ class Net(nn.Module):
 
 @dataclasses.dataclass
 class Training:
-    """A training in progress, with what it did so far."""
+    """A training in progress, with its losses so far."""
 
     model: nn.Module
     optimizer: torch.optim.Optimizer
@@ -73,7 +76,7 @@ class Training:
 
     @property
     def to_save(self) -> dict:
-        """What a user hands to the finder."""
+        """What a user passes to the finder."""
         return {"model": self.model, "optimizer": self.optimizer}
 
 
@@ -95,6 +98,12 @@ def make_optimizer(*lrs: float, dtype: torch.dtype | None = None) -> torch.optim
             for lr in lrs
         ]
     )
+
+
+def pytest_collection_finish() -> None:
+    """Exempt everything imported from garbage collection, which otherwise takes a second a time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

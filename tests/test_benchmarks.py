@@ -1,9 +1,7 @@
-"""The benchmark: its measure against numbers worked out by hand, and that every task can be run."""
+"""The benchmark: its scores against numbers computed by hand, and every task runs."""
 
 import importlib
-import itertools
 import math
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -15,12 +13,12 @@ from benchmarks.measurement import Outcome, measure
 from benchmarks.oracle import SCHEDULES, Record, load, save
 from benchmarks.regret import best_lr, regret
 from benchmarks.tasks import TASKS, gaussian_nll, train_step
-from benchmarks.tools import TOOLS, Suggestion, Tool, training
+from benchmarks.tools import TOOLS, Tool, training
 from benchmarks.trust import row
 
 by_task = pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
 
-# Means of the seeds: 3, 1, then one training that broke down, which counts as no gain: (5 + 2) / 2.
+# Means over the seeds: 3, 1, and (5 + 2) / 2, as a training that diverged counts as no gain.
 RECORD = Record(
     grid=[0.01, 0.1, 1.0],
     num_iter=100,
@@ -35,8 +33,8 @@ RECORD = Record(
     [
         pytest.param("constant", 0.1, 0.0, id="best-of-the-grid"),
         pytest.param("constant", 0.01, (3 - 1) / (5 - 1), id="mean-over-the-seeds"),
-        pytest.param("constant", 1.0, (3.5 - 1) / (5 - 1), id="broke-down"),
-        pytest.param("constant", 10**-1.5, (2 - 1) / (5 - 1), id="halfway-over-the-logarithm"),
+        pytest.param("constant", 1.0, (3.5 - 1) / (5 - 1), id="diverged"),
+        pytest.param("constant", 10**-1.5, (2 - 1) / (5 - 1), id="halfway-in-log-lr"),
         pytest.param("constant", 2.0, 1.0, id="above-the-grid"),
         pytest.param("constant", 0.001, 1.0, id="below-the-grid"),
         pytest.param("cosine", 0.01, 1.0, id="worse-than-before-training"),
@@ -44,7 +42,7 @@ RECORD = Record(
     ],
 )
 def test_regret_is_the_share_of_the_gain_that_is_lost(schedule, lr, expected):
-    """The regret is what a hand-drawn table gives."""
+    """The regret is the one computed by hand from a table."""
     assert regret(RECORD, schedule, lr) == pytest.approx(expected)
 
 
@@ -56,7 +54,7 @@ def test_the_best_rate_has_the_lowest_loss_of_the_grid():
 
 @by_task
 def test_a_task_takes_a_finite_loss_on_a_batch(task):
-    """A step at a tiny rate gives a finite loss and changes the network."""
+    """A step at a small rate has a finite loss and changes the network."""
     model = task.initial_model(0)
     before = [parameter.detach().clone() for parameter in model.parameters()]
     optimizer = task.optimizer(model.parameters(), lr=1e-4)
@@ -69,7 +67,7 @@ def test_a_task_takes_a_finite_loss_on_a_batch(task):
 
 @by_task
 def test_a_task_is_the_same_for_the_same_seed(task):
-    """The network and the batches are bit for bit those of the seed, and others for another."""
+    """Equal seeds give equal networks and batches, bit for bit; different seeds do not."""
     first, again, other = (next(task.batches(seed, 1))[0] for seed in (3, 3, 4))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
@@ -79,8 +77,8 @@ def test_a_task_is_the_same_for_the_same_seed(task):
 
 
 @by_task
-def test_the_oracle_knows_every_task(task):
-    """Its grid is that of both schedules, and it shows a gain inside the grid."""
+def test_the_oracle_has_every_task(task):
+    """Its grid is complete for both schedules, and the best rate is inside the grid."""
     record = load()[task.name]
     assert record.num_iter == task.num_iter
     assert record.start == pytest.approx(
@@ -91,20 +89,20 @@ def test_the_oracle_knows_every_task(task):
         assert record.grid[0] < best_lr(record, schedule) < record.grid[-1]
 
 
-def test_best_rates_lie_three_decades_apart():
-    """The tasks ask for very different learning rates."""
+def test_best_rates_span_three_decades():
+    """The tasks need very different learning rates."""
     best = [best_lr(record, s) for record in load().values() for s in SCHEDULES]
     assert max(best) / min(best) > 1e3
 
 
-def test_records_come_back_from_their_file(tmp_path):
-    """What is saved is what is loaded, with the trainings that broke down."""
+def test_records_survive_their_file(tmp_path):
+    """Loaded records equal saved ones, diverged trainings included."""
     save({TASKS[0].name: RECORD}, tmp_path / "oracle.json")
     assert load(tmp_path / "oracle.json") == {TASKS[0].name: RECORD}
 
 
-def test_gaussian_likelihood_is_that_of_torch():
-    """It is the negative logarithm of the normal density, less half the logarithm of two pi."""
+def test_gaussian_nll_agrees_with_torch():
+    """It is the negative log density of torch's normal distribution without its constant."""
     prediction, target = torch.randn(20, 2), torch.randn(20, 1)
     normal = torch.distributions.Normal(prediction[:, :1], prediction[:, 1:].exp())
     expected = -normal.log_prob(target).mean() - math.log(2 * math.pi) / 2
@@ -114,7 +112,7 @@ def test_gaussian_likelihood_is_that_of_torch():
 @pytest.mark.filterwarnings("ignore:Run completed without loss diverging")  # says Ignite
 @pytest.mark.parametrize("tool", ["ours", "Ignite"])
 def test_every_training_step_is_counted(tool):
-    """The count is that of the optimizer's steps."""
+    """The count equals the number of optimizer steps."""
     steps = []
     setup = training(TASKS[3], 0)
     setup.optimizer.register_step_post_hook(lambda *_: steps.append(1))
@@ -122,21 +120,25 @@ def test_every_training_step_is_counted(tool):
     assert setup.loss.count == len(steps) >= 50
 
 
-def test_a_refusal_is_counted_apart(monkeypatch):
-    """It takes no part in the mean and the worst."""
-    answers: Iterator[Suggestion] = itertools.cycle([{"constant": None}, {"constant": 0.1}])
-    tool = Tool(lambda t: next(answers))
-    monkeypatch.setattr("benchmarks.measurement.TOOLS", {"half": tool})
+def test_an_outcome_has_the_regret_of_the_suggested_rate():
+    """The regret of an outcome is the regret of its rate in the record of the task."""
+    (outcome,) = measure("ours", TASKS[3], 0, record=RECORD, schedules=["constant"])
+    assert outcome.lr is not None
+    assert outcome.regret == regret(RECORD, "constant", outcome.lr)
+
+
+def test_a_refusal_is_counted_separately():
+    """Refusals do not enter the mean and the worst regret."""
     outcomes = [
-        measure("half", TASKS[3], seed, record=RECORD, schedules=["constant"])[0] for seed in (0, 1)
+        Outcome("half", TASKS[3].name, "constant", 100, None, None),
+        Outcome("half", TASKS[3].name, "constant", 100, 0.1, 0.25),
     ]
-    assert [outcome.regret for outcome in outcomes] == [None, 0.0]
-    assert "0.000 / 0.000" in row("half", outcomes, ["constant"])
+    assert "0.250 / 0.250" in row("half", outcomes, ["constant"])
     assert "1 of 2" in row("half", outcomes, ["constant"])
 
 
-def test_what_is_not_installed_says_so():
-    """The reason names the module."""
+def test_a_tool_that_is_not_installed_names_its_module():
+    """The reason contains the name of the missing module."""
     reason = Tool(lambda t: {}, "no_such_finder").why_missing()
     assert reason is not None
     assert "no_such_finder" in reason
@@ -144,7 +146,7 @@ def test_what_is_not_installed_says_so():
 
 
 def test_the_figure_has_a_point_for_each_task_and_tool(tmp_path, monkeypatch):
-    """Each tool is one line of points over the tasks, beyond 1 where it refused."""
+    """Each tool is one line of points over the tasks; a refusal is drawn beyond 1."""
     plt = importlib.import_module("matplotlib.pyplot")
     monkeypatch.setattr(plt, "close", lambda figure: None)
     outcomes = [
@@ -164,7 +166,7 @@ def test_the_figure_has_a_point_for_each_task_and_tool(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("way", ways.WAYS)
 def test_a_way_of_training_is_measured(way):
-    """Each way that needs no GPU gives a row, and a sweep of it hardly reads numbers."""
+    """Each way that needs no GPU gives a row, and its sweep reads few numbers."""
     bare, bare_waits, *others = ways.measure(ways.WAYS[way], 50, 1, torch.device("cpu"))
     assert float(bare) > 0
     assert len(others) == 4

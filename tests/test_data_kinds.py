@@ -13,10 +13,10 @@ import torch
 from conftest import Net, Training, data, seed_all
 from ignite.contrib.engines.tbptt import Tbptt_Events, create_supervised_tbptt_trainer
 from ignite.engine import Engine, Events, create_supervised_trainer
-from test_no_trace import Augmented, assert_no_trace, assert_same, end_workers
 from torch import nn
 from torch.optim import SGD, Adam
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+from twins import Augmented, assert_no_trace, assert_same, end_workers
 
 from ignite_lrfinder import FastaiLRFinder, LRFinderResult, StopReason, Trials
 

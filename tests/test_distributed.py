@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import torch
 from ignite.engine import Engine, Events, create_supervised_trainer
+from processes import START_METHOD
 from torch import distributed, nn
-from torch.multiprocessing.spawn import spawn
+from torch.multiprocessing.spawn import start_processes
 
 from ignite_lrfinder import FastaiLRFinder, LRFinderResult, StopReason, Trials
 
@@ -27,7 +28,7 @@ fully_shard = getattr(importlib.import_module("torch.distributed.fsdp"), "fully_
 
 
 def loss_of(case: str, rank: int, iteration: int) -> float:
-    """Return what a process measures: the same course as the other, at another height."""
+    """Return the loss of a process: the same course in both, one of them higher."""
     if case == "nan-on-one" and (rank, iteration) == (1, 13):
         return float("nan")
     if case == "nan-micro-batch-on-one" and (rank, iteration) == (0, 7):
@@ -40,7 +41,7 @@ def loss_of(case: str, rank: int, iteration: int) -> float:
 
 
 def sweep(rank: int, folder: str) -> None:
-    """Run each sweep in one process of two, and save its result and its last parameter."""
+    """Run each sweep in one of two processes, and save its result and its number of steps."""
     distributed.init_process_group(
         "gloo",
         init_method=f"file://{folder}/store",
@@ -83,12 +84,12 @@ def sweep(rank: int, folder: str) -> None:
     verify(rank, Path(folder))
     if fully_shard is not None:
         shard(rank, Path(folder))
-    gc.collect()  # a model left to the end of the interpreter outlives what it communicates with
+    gc.collect()  # a model of DDP must be gone before its process group is
     distributed.destroy_process_group()
 
 
 def verify(rank: int, folder: Path) -> None:
-    """Sweep and verify a training of DDP on other data in each process, and save the result."""
+    """Sweep and verify a training of DDP with different data per process; save the result."""
     torch.manual_seed(rank)
     batches = list(zip(torch.randn(50, 8, 4), torch.randn(50, 8, 1), strict=True))
     torch.manual_seed(0)
@@ -107,7 +108,7 @@ def verify(rank: int, folder: Path) -> None:
 
 
 def shard(rank: int, folder: Path) -> None:
-    """Sweep and verify a training of FSDP2 in its middle, and save how it goes on; and a twin."""
+    """Sweep and verify an FSDP2 training after an epoch; save its later losses and a twin's."""
     losses = {}
     for name, place in {"swept": "cpu", "swept-on-disk": str(folder), "twin": None}.items():
         torch.manual_seed(0)
@@ -140,7 +141,7 @@ def shard(rank: int, folder: Path) -> None:
     (folder / f"sharded-{rank}.losses").write_text(json.dumps(losses))
 
 
-# What ends each sweep, and after how many points.
+# Why each sweep stops, and after how many points.
 CASES = {
     "completing": (StopReason.COMPLETED, NUM_ITER),
     "accumulating": (StopReason.COMPLETED, NUM_ITER),
@@ -164,15 +165,15 @@ NUM_MICRO_BATCHES = {
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Run all sweeps in two processes, and return where their results are."""
+    """Run all sweeps in two processes, and return the folder of their results."""
     path = tmp_path_factory.mktemp("distributed")
-    spawn(sweep, (str(path),), nprocs=2)
+    start_processes(sweep, (str(path),), nprocs=2, start_method=START_METHOD)
     return path
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_the_loss_is_the_mean_over_the_processes(folder: Path, case: str) -> None:
-    """A point's loss is the mean over both processes, and over the iterations of its step."""
+def test_the_loss_of_a_point_is_the_mean_over_processes(folder: Path, case: str) -> None:
+    """The loss is the mean over both processes and over the iterations of the step."""
     result = LRFinderResult.load(folder / f"{case}-0.json")
     every = NUM_MICRO_BATCHES.get(case, 1)
     losses = [
@@ -183,7 +184,7 @@ def test_the_loss_is_the_mean_over_the_processes(folder: Path, case: str) -> Non
 
 
 def test_every_process_runs_the_same_trials(folder: Path) -> None:
-    """The trials of both processes, and so their suggestions, are the same, on different data."""
+    """Trials are the same in both processes, although each has different data."""
     first, second = (folder / f"verified-{rank}.json" for rank in (0, 1))
     assert first.read_text() == second.read_text()
     assert len(LRFinderResult.load(first).trials) >= 5
@@ -191,8 +192,8 @@ def test_every_process_runs_the_same_trials(folder: Path) -> None:
 
 @pytest.mark.skipif(fully_shard is None, reason="this torch has no FSDP2")
 @pytest.mark.parametrize("rank", [0, 1])
-def test_shards_are_restored_in_place(folder: Path, rank: int) -> None:
-    """A training of FSDP2 goes on bit for bit as its twin without the finder, in each process."""
+def test_a_sharded_training_leaves_no_trace(folder: Path, rank: int) -> None:
+    """In each process an FSDP2 training continues bit for bit as its twin without the finder."""
     losses = json.loads((folder / f"sharded-{rank}.losses").read_text())
     assert len(losses["twin"]) == 40
     assert losses["swept"] == losses["swept-on-disk"] == losses["twin"]
@@ -202,14 +203,14 @@ def test_shards_are_restored_in_place(folder: Path, rank: int) -> None:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_every_process_ends_at_the_same_point_with_the_same_result(folder: Path, case: str) -> None:
-    """What one process meets stops both, at most one reading later, and both say the same."""
+def test_both_processes_stop_at_the_same_point_with_one_result(folder: Path, case: str) -> None:
+    """What one process meets stops both, at most one batch of losses later, with one result."""
     texts = [(folder / f"{case}-{rank}.json").read_text() for rank in (0, 1)]
     assert texts[0] == texts[1]
     result = LRFinderResult.load(folder / f"{case}-0.json")
     assert (result.stop_reason, len(result)) == CASES[case]
     steps = {int((folder / f"{case}-{rank}.steps").read_text()) for rank in (0, 1)}
-    # A process that ends by itself takes no more steps, while the others go on to their reading.
+    # A process that stops by itself takes no more steps; the other goes on to the next exchange.
     assert len(steps) == 1 or result.stop_reason in (StopReason.OUT_OF_DATA, StopReason.TERMINATED)
     assert all(len(result) <= count <= len(result) + 9 for count in steps)
 
@@ -218,7 +219,7 @@ TIMEOUT = 3.0
 
 
 def fail(rank: int, folder: str) -> None:
-    """Raise in the train step of one process, and note in each what came of it and when."""
+    """Raise in the train step of one process, and save what each process raises and when."""
     distributed.init_process_group(
         "gloo",
         init_method=f"file://{folder}/store",
@@ -247,16 +248,18 @@ def fail(rank: int, folder: str) -> None:
     is_restored = parameter.item() == 0 and not optimizer.state and parameter.grad is None
     report = {"error": error, "seconds": seconds, "is_restored": is_restored}
     (Path(folder) / f"{rank}.json").write_text(json.dumps(report))
-    # The process that failed lives on meanwhile: nobody is told of it by a broken connection.
+    # The process that failed keeps running, so that no broken connection tells the other.
     while len(list(Path(folder).glob("?.json"))) < 2:
         time.sleep(0.05)
     gc.collect()
     distributed.destroy_process_group()
 
 
-def test_no_process_waits_longer_for_another_than_the_group_does(tmp_path: Path) -> None:
-    """An error in one reaches the others as that of the group's time-out; all are restored."""
-    spawn(fail, (str(tmp_path),), nprocs=2)
+def test_an_error_in_one_process_ends_the_other_after_the_time_out(
+    tmp_path: Path,
+) -> None:
+    """The other process raises the time-out of the group, and both are restored."""
+    start_processes(fail, (str(tmp_path),), nprocs=2, start_method=START_METHOD)
     failed, waiting = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
     assert failed["error"] == "ZeroDivisionError"
     assert waiting["error"] not in ("none", "ZeroDivisionError")

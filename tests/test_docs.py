@@ -1,6 +1,7 @@
-"""The pages of the documentation hold: their code runs, their links lead somewhere."""
+"""The pages of the documentation are true: code runs, links and names lead somewhere."""
 
 import importlib.util
+import pkgutil
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -9,17 +10,11 @@ from types import ModuleType
 import pytest
 import torch
 from conftest import Training
-from test_howto import blocks_of, links_of
+from pages import DOCS, ROOT, blocks_of, links_of, run_blocks
 
 from ignite_lrfinder import FastaiLRFinder, NoSuggestionError, StopReason
 
-ROOT = Path(__file__).parent.parent
-DOCS = ROOT / "docs"
-PAGES = [
-    path
-    for path in sorted(DOCS.rglob("*.md"))
-    if "_build" not in path.parts  # what Sphinx made of them
-]
+PAGES = [path for path in sorted(DOCS.rglob("*.md")) if "_build" not in path.parts]
 WITH_CODE = [path.stem for path in PAGES if path.parent == DOCS and blocks_of(path, "python")]
 
 
@@ -31,21 +26,21 @@ def check_front_page(names: dict) -> None:
 
 
 def check_coming_from(names: dict) -> None:
-    """The loop made a function trains."""
+    """The loop, made a function, trains."""
     x, y = torch.randn(32, 6), torch.zeros(32, dtype=torch.long)
     losses = [names["trainer"].run([(x, y)], max_epochs=n).output for n in (1, 20)]
     assert losses[1] < losses[0]
 
 
 def check_logging(names: dict) -> None:
-    """What was saved is read again, and each point is a row of the table."""
+    """The saved result is loaded again, and each point is a row of the table."""
     assert names["again"].losses.tolist() == names["result"].losses.tolist()
     assert len(Path("sweep.csv").read_text().splitlines()) == len(names["result"]) + 1
     assert any(Path("runs").iterdir())
 
 
 def check_restored(names: dict) -> None:
-    """The training with the finder ends with the weights of the one without, having moved."""
+    """Both trainings end with the same weights, which differ from the initial ones."""
     without, found = names["without"], names["found"]
     assert all(torch.equal(without[name], found[name]) for name in without)
     torch.manual_seed(0)
@@ -53,7 +48,7 @@ def check_restored(names: dict) -> None:
 
 
 def check_tutorial(names: dict) -> None:
-    """The numbers are as the text says, and a decay may peak above a constant rate."""
+    """The numbers are as the text says, and the peak of a decay is above the constant rate."""
     assert names["accuracy_guessed"] < 0.5
     assert names["accuracy_suggested"] > 0.9
     assert len(names["lr_finder"].result.trials) >= 5
@@ -71,7 +66,7 @@ CHECKS: dict[str, Callable[[dict], None]] = {
 
 
 def given(make_training: Callable[..., Training]) -> dict[str, object]:
-    """Make what a page takes for granted: "you have a model, an optimizer, a trainer, a loader"."""
+    """Make what a page assumes: a model, an optimizer, a trainer, a loader."""
     training = make_training("sgd-momentum")
     return {
         "model": training.model,
@@ -82,8 +77,8 @@ def given(make_training: Callable[..., Training]) -> dict[str, object]:
     }
 
 
-def test_every_page_with_code_is_run_here() -> None:
-    """No page is left unchecked, and no check is left without its page."""
+def test_every_page_with_code_has_a_check() -> None:
+    """Each page with code has a check of what the code ends with, and each check a page."""
     assert sorted(WITH_CODE) == sorted(CHECKS)
 
 
@@ -96,25 +91,22 @@ def test_the_code_of_a_page_runs_in_order(
 ) -> None:
     """Each block runs after the one before, and the page ends as it says."""
     monkeypatch.chdir(tmp_path)
-    page = DOCS / f"{name}.md"
-    # A page that makes its own overwrites what it is given.
     names: dict = {"__name__": "docs", **given(make_training)}
-    for block in blocks_of(page, "python"):
-        exec(compile(block, str(page), "exec"), names)
+    run_blocks(DOCS / f"{name}.md", names)
     CHECKS[name](names)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(DOCS)))
-def test_all_python_of_a_page_is_code_that_tests_run(page: Path) -> None:
-    """No block of Python escapes by another mark; what is not run is on a how-to page."""
+def test_all_python_of_a_page_is_run_by_tests(page: Path) -> None:
+    """No block of Python has another mark; code that is not run is on a how-to page."""
     opened = re.findall(r"^`{3,}(py.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
     allowed = {"python", "python no-run"} if page.parent.name == "howto" else {"python"}
     assert set(opened) <= allowed
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(DOCS)))
-def test_what_a_page_links_to_is_there(page: Path) -> None:
-    """Each link and each picture leads to a file, and each anchor to a heading of it."""
+def test_the_links_of_a_page_lead_somewhere(page: Path) -> None:
+    """Each link and picture leads to a file, and each anchor to a heading of the file."""
     assert all(path.is_file() for path in links_of(page))
     text = page.read_text(encoding="utf-8")
     for target, anchor in re.findall(r"\]\((?!https?:)([^)#\s]*)#([^)\s]+)\)", text):
@@ -123,13 +115,24 @@ def test_what_a_page_links_to_is_there(page: Path) -> None:
 
 
 def anchors_of(page: Path) -> list[str]:
-    """Return what the headings of a page can be linked by."""
+    """Return the anchors of the headings of a page."""
     headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
     return [re.sub(r"[^\w\- ]", "", heading).lower().replace(" ", "-") for heading in headings]
 
 
+@pytest.mark.parametrize("folder", ["docs", "ignite_lrfinder"])
+def test_dotted_names_of_the_package_exist(folder: str) -> None:
+    """Each module, class and function named in full, in prose as in code, can be imported."""
+    files = [path for path in (ROOT / folder).rglob("*") if path.suffix in (".md", ".py")]
+    texts = [path.read_text("utf-8") for path in files if "_build" not in path.parts]
+    names = {name for text in texts for name in re.findall(r"ignite_lrfinder(?:\.\w+)+", text)}
+    assert len(names) > 5
+    for name in names:
+        pkgutil.resolve_name(name)
+
+
 def test_every_page_is_in_the_table_of_contents() -> None:
-    """A page that no other page lists would not be found."""
+    """Each page is listed by another one."""
     listed = {DOCS / "index.md"}
     for page in PAGES:
         toctrees = re.findall(r"```\{toctree\}\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
@@ -138,8 +141,8 @@ def test_every_page_is_in_the_table_of_contents() -> None:
     assert set(PAGES) <= listed
 
 
-def test_the_figures_of_the_benchmarks_are_those_of_the_readme() -> None:
-    """Each row of the table is in both."""
+def test_the_benchmark_tables_of_the_readme_and_the_docs_are_equal() -> None:
+    """Each row is on both pages."""
     in_readme, on_page = (
         re.findall(r"^\|.* of \d+ \|.*$", path.read_text("utf-8"), re.MULTILINE)
         for path in (ROOT / "README.md", DOCS / "benchmarks.md")
@@ -148,8 +151,8 @@ def test_the_figures_of_the_benchmarks_are_those_of_the_readme() -> None:
     assert in_readme == on_page
 
 
-def test_a_table_that_is_included_from_the_readme_is_there() -> None:
-    """The differences from Ignite's class lie between the words that the page names."""
+def test_a_table_included_from_the_readme_is_found() -> None:
+    """The differences from Ignite's class stand between the words that the page names."""
     text = (DOCS / "coming_from.md").read_text("utf-8")
     start, end = re.findall(r'^:(?:start-after|end-before): "(.*)"$', text, re.MULTILINE)
     included = (ROOT / "README.md").read_text("utf-8").split(start)[1].split(end)[0]
@@ -169,7 +172,7 @@ def figures() -> ModuleType:
 
 
 def suggestion_of(lr_finder: FastaiLRFinder) -> float | str:
-    """Return what is suggested, or why nothing is."""
+    """Return the suggestion, or why there is none."""
     try:
         suggestion = lr_finder.lr_suggestion()
     except NoSuggestionError as error:
@@ -191,14 +194,14 @@ def suggestion_of(lr_finder: FastaiLRFinder) -> float | str:
         ("verified", StopReason.DIVERGED, (0.005, 0.1)),
     ],
 )
-def test_a_curve_is_what_the_page_says_of_it(
+def test_a_curve_is_as_the_page_describes_it(
     name: str,
     stop_reason: StopReason,
     expected: tuple[float, float] | str,
     figures: ModuleType,
     tmp_path: Path,
 ) -> None:
-    """The figure is drawn, its sweep ends as told, and the suggestion or the refusal is so too."""
+    """The figure is drawn, and the stop reason and suggestion or refusal are those described."""
     lr_finder = figures.draw(name, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [f"curve_{name}.png"]
     assert (DOCS / "images" / f"curve_{name}.png").is_file()
@@ -212,7 +215,7 @@ def test_a_curve_is_what_the_page_says_of_it(
         assert expected[0] < suggestion < expected[1]
 
 
-def test_every_curve_is_on_the_page(figures: ModuleType) -> None:
-    """The page shows each of them, and no other."""
+def test_the_page_shows_every_curve(figures: ModuleType) -> None:
+    """The page shows each curve of the script, and no other."""
     shown = re.findall(r"\(images/curve_(\w+)\.png\)", (DOCS / "reading.md").read_text("utf-8"))
     assert sorted(shown) == sorted(figures.SWEEPS)

@@ -1,6 +1,5 @@
 """The promise "exact": the learning rate recorded for a point is the one its step used."""
 
-import dataclasses
 from collections.abc import Callable, Iterable
 
 import numpy as np
@@ -8,86 +7,17 @@ import pytest
 import torch
 from ignite.engine import Engine, Events, create_supervised_trainer
 from ignite.handlers import LinearCyclicalScheduler
+from probe import Probe
 from torch import nn
 from torch.optim.lr_scheduler import StepLR
 
-from ignite_lrfinder import FastaiLRFinder, LRFinderError, LRFinderResult, StopReason
+from ignite_lrfinder import FastaiLRFinder, LRFinderError
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Run completed without loss diverging:UserWarning"),
 ]
 OVERWRITTEN = "ignore:The learning rate must be left to the finder:UserWarning"
 TOO_EARLY = "ignore:Detected call of `lr_scheduler.step:UserWarning"
-
-
-@dataclasses.dataclass
-class Probe:
-    """A training that shows the learning rates it used.
-
-    A step of plain SGD from 0 along a gradient of 1 ends at exactly minus the learning rate.
-    """
-
-    parameters: list[nn.Parameter]
-    optimizer: torch.optim.Optimizer
-    used: list[list[float]] = dataclasses.field(default_factory=list)
-    losses: list[float] = dataclasses.field(default_factory=list)
-
-    @classmethod
-    def make(
-        cls,
-        *lrs: float,
-        optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.SGD,
-        dtype: torch.dtype | None = None,
-        **kwargs: object,
-    ) -> "Probe":
-        """Make one parameter group for each learning rate."""
-        parameters = [nn.Parameter(torch.zeros((), dtype=torch.float64)) for _ in lrs]
-        groups = [
-            {"params": [parameter], "lr": lr if dtype is None else torch.tensor(lr, dtype=dtype)}
-            for parameter, lr in zip(parameters, lrs, strict=True)
-        ]
-        return cls(parameters, optimizer(groups, **kwargs))
-
-    def step(self) -> None:
-        """Step from 0 along a gradient of 1, and note where that led."""
-
-        def closure() -> float:
-            for parameter in self.parameters:
-                parameter.grad = torch.ones_like(parameter)
-            return 1.0
-
-        for parameter in self.parameters:
-            parameter.data.zero_()
-        closure()
-        self.optimizer.step(closure)
-        self.used.append([0.0 - parameter.item() for parameter in self.parameters])
-
-    def train_step(self, engine: Engine, batch: object) -> float:
-        """Take a step and return a loss that is not the same twice."""
-        self.step()
-        return self.loss(engine)
-
-    def loss(self, engine: Engine) -> float:
-        """Return a loss that is not the same twice."""
-        self.losses.append(1 + 0.001 * engine.state.iteration)
-        return self.losses[-1]
-
-    def sweep(
-        self, trainer: Engine | None = None, to_save: dict | None = None, **kwargs: object
-    ) -> LRFinderResult:
-        """Sweep over an epoch of 7 batches, started again as often as needed."""
-        finder = FastaiLRFinder()
-        to_save = {"optimizer": self.optimizer, **(to_save or {})}
-        engine = Engine(self.train_step) if trainer is None else trainer
-        with finder.attach(engine, to_save, **kwargs) as sweeping:  # type: ignore[arg-type]
-            sweeping.run([0] * 7)
-        return finder.result
-
-    def assert_exact(self, result: LRFinderResult, num_points: int) -> None:
-        """Compare what was recorded with what was used, bit for bit."""
-        assert result.stop_reason is StopReason.COMPLETED
-        assert result.lr.shape == (num_points, len(self.parameters))
-        assert np.array(self.used).tobytes() == result.lr.tobytes()
 
 
 @pytest.mark.parametrize("num_iter", [1, 2, 3, 1000])

@@ -1,44 +1,31 @@
-"""The code on each how-to page runs from nothing, in order, and ends as the page says."""
+"""The code of each how-to page runs from scratch, in order, and ends as the page says."""
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from pages import DOCS, blocks_of, links_of, run_blocks
 
 from ignite_lrfinder import StopReason
 
-ROOT = Path(__file__).parent.parent
-PAGES = {path.stem: path for path in sorted((ROOT / "docs" / "howto").glob("*.md"))}
-
-
-def blocks_of(page: Path, info: str) -> list[str]:
-    """Return the code blocks of a page that are marked with exactly these words."""
-    text = page.read_text(encoding="utf-8")
-    return re.findall(rf"^```{info}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
-
-
-def links_of(page: Path) -> list[Path]:
-    """Return the files that a page links to."""
-    targets = re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text(encoding="utf-8"))
-    return [(page.parent / target).resolve() for target in targets]
+PAGES = {path.stem: path for path in sorted((DOCS / "howto").glob("*.md"))}
 
 
 def check_validation_loss(names: dict) -> None:
-    """The trials end, and the training at the suggested rate beats guessing one of five classes."""
+    """The trials ran, and training at the suggested rate beats chance, one of five classes."""
     assert len(names["lr_finder"].result.trials) >= 3
     assert names["optimizer"].param_groups[0]["lr"] == names["lr_finder"].lr_suggestion()
     assert names["evaluator"].state.metrics["accuracy"] > 0.8
 
 
 def check_accumulation(names: dict) -> None:
-    """The scaler has its scale again, and the sweep a suggestion."""
+    """The scale of the scaler is restored, and the sweep has a suggestion."""
     assert names["scaler"].get_scale() == 1024.0
     assert 1e-3 < names["lr_finder"].lr_suggestion() < 1.0
 
 
 def check_parameter_groups(names: dict) -> None:
-    """The groups keep their ratio when swept together, and the frozen one stays at 0."""
+    """Groups swept together keep their ratio, and a frozen group stays at 0."""
     body, head = (group["lr"] for group in names["optimizer"].param_groups)
     assert head == pytest.approx(10 * body)
     assert names["lr_finder"].lr_suggestion()[0] == 0.0
@@ -46,7 +33,7 @@ def check_parameter_groups(names: dict) -> None:
 
 
 def check_several_optimizers(names: dict) -> None:
-    """The swept optimizer has the suggested rate, the other its own."""
+    """The swept optimizer has the suggested rate, the other optimizer its previous one."""
     suggestion = names["lr_finder"].lr_suggestion()
     assert 1e-4 < suggestion < 1.0
     assert names["d_optimizer"].param_groups[0]["lr"] == suggestion
@@ -54,7 +41,7 @@ def check_several_optimizers(names: dict) -> None:
 
 
 def check_optimizers(names: dict) -> None:
-    """The hand-written optimizer is as it was before its sweep."""
+    """The hand-written optimizer is unchanged by its sweep."""
     assert names["optimizer"].param_groups[0]["lr"] == 1e-4
     assert all(not v.any() for v in names["optimizer"].velocity)
 
@@ -69,24 +56,24 @@ def check_schedulers(names: dict) -> None:
 
 
 def check_data(names: dict) -> None:
-    """The last sweep, over dicts, ended at the edge and has a suggestion."""
+    """The last sweep, over dicts, diverged and has a suggestion."""
     assert names["lr_finder"].result.stop_reason is StopReason.DIVERGED
     assert 1e-3 < names["lr_finder"].lr_suggestion() < 1.0
 
 
 def check_other_trainers(names: dict) -> None:
-    """The handler's steps were the points, and what they did was undone."""
+    """The steps of the handler were the points, and were undone."""
     assert len(names["lr_finder"].result) > 50
     assert names["optimizer"].param_groups[0]["lr"] == 1e-5
 
 
 def check_distributed(names: dict) -> None:
-    """The page has no code that one process could run."""
+    """The page has no code for a single process."""
     assert not names.keys() - {"__name__", "__builtins__"}
 
 
 def check_during_training(names: dict) -> None:
-    """Both epochs have a result, the layers are thawed, and the last rate is the one applied."""
+    """Both epochs have a result, the layers are unfrozen, and the last rate was applied."""
     assert list(names["at_epochs"].results) == [1, 3]
     assert all(parameter.requires_grad for parameter in names["model"].parameters())
     assert 1e-3 < names["optimizer"].param_groups[0]["lr"] < 1.0
@@ -107,8 +94,8 @@ CHECKS: dict[str, Callable[[dict], None]] = {
 }
 
 
-def test_every_page_is_run_here() -> None:
-    """No page is left unchecked, and no check is left without its page."""
+def test_every_page_has_a_check() -> None:
+    """Each page has a check of what its code ends with, and each check a page."""
     assert PAGES.keys() == CHECKS.keys()
 
 
@@ -116,27 +103,19 @@ def test_every_page_is_run_here() -> None:
 def test_the_code_of_a_page_runs_in_order(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """From nothing, each block runs after the one before; the page prints, and ends as it says."""
+    """Each block runs after the one before; a page with code prints, and ends as it says."""
     monkeypatch.chdir(tmp_path)
     names: dict = {"__name__": "howto"}
-    blocks = blocks_of(PAGES[name], "python")
-    for block in blocks:
-        exec(compile(block, str(PAGES[name]), "exec"), names)
+    run_blocks(PAGES[name], names)
     CHECKS[name](names)
-    assert bool(capsys.readouterr().out) == bool(blocks)
-
-
-@pytest.mark.parametrize("name", PAGES)
-def test_what_a_page_links_to_is_there(name: str) -> None:
-    """Each link of a page leads to a file."""
-    assert all(path.is_file() for path in links_of(PAGES[name]))
+    assert bool(capsys.readouterr().out) == bool(blocks_of(PAGES[name], "python"))
 
 
 @pytest.mark.parametrize(
     "name", [name for name, page in PAGES.items() if blocks_of(page, "python no-run")]
 )
-def test_code_that_is_not_run_is_that_of_an_example(name: str) -> None:
-    """Every line of it stands, in this order, in an example that the page links to."""
+def test_code_that_is_not_run_is_taken_from_an_example(name: str) -> None:
+    """Its lines are, in this order, in an example that the page links to."""
     linked = links_of(PAGES[name])
     examples = [path.read_text(encoding="utf-8") for path in linked if path.suffix == ".py"]
     for block in blocks_of(PAGES[name], "python no-run"):
@@ -144,11 +123,11 @@ def test_code_that_is_not_run_is_that_of_an_example(name: str) -> None:
 
 
 def lines_of(code: str) -> list[str]:
-    """Return the lines of code that are not empty, without their indentation."""
+    """Return the non-empty lines of code without their indentation."""
     return [line.strip() for line in code.splitlines() if line.strip()]
 
 
 def is_in_order(part: list[str], whole: list[str]) -> bool:
-    """Tell whether one list can be made of another by leaving items out."""
+    """Return whether one list is a subsequence of another."""
     rest = iter(whole)
     return all(line in rest for line in part)

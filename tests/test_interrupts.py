@@ -3,7 +3,6 @@
 import contextlib
 import os
 import signal
-import sys
 import threading
 import types
 from collections.abc import Callable, Iterator
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import Training
+from probe import Follows, Place, at_place, ctrl_c, recording
 
 from ignite_lrfinder import FastaiLRFinder, LRFinderError
 from ignite_lrfinder.snapshot.interrupts import Interrupts
@@ -96,24 +96,14 @@ def test_a_handler_that_was_set_meanwhile_stays() -> None:
     assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 
 
-class InterruptAtLine:
-    """Raise SIGINT at the n-th line that some functions run, each given by its file and name."""
+def runs_in(*files: str) -> Follows:
+    """Return what follows the code of some files of the package or of the standard library."""
+    return lambda code: os.path.basename(code.co_filename) in files
 
-    def __init__(self, n: int, *functions: tuple[str, str]) -> None:
-        self.lines_left = n
-        self.functions = functions
 
-    def __call__(self, frame: types.FrameType, event: str, arg: object) -> object:
-        file, name = os.path.basename(frame.f_code.co_filename), frame.f_code.co_name
-        is_meant = any(file == f and name.startswith(n) for f, n in self.functions)
-        return self.at_line if is_meant else None
-
-    def at_line(self, frame: types.FrameType, event: str, arg: object) -> object:
-        if event == "line":
-            self.lines_left -= 1
-            if self.lines_left == 0:
-                signal.raise_signal(signal.SIGINT)
-        return self.at_line
+def in_attach(code: types.CodeType) -> bool:
+    """Return whether code defers interrupts, or is the block itself."""
+    return code.co_name == "attach" or runs_in("interrupts.py", "signal.py")(code)
 
 
 @pytest.mark.usefixtures("default_sigint")
@@ -121,84 +111,69 @@ class InterruptAtLine:
 def test_ctrl_c_at_any_line_of_attach_leaves_no_trace(
     make_training: Callable[..., Training],
 ) -> None:
-    """Wherever it falls, the interrupt comes out, everything is restored, and the finder usable."""
+    """The interrupt leaves the block, everything is restored, and the finder can be used again."""
     training = make_training("sgd-momentum")
     before = [p.detach().clone() for p in training.model.parameters()]
-    num_lines = 0
-    is_hit = True
-    while is_hit:
-        num_lines += 1
-        trace = InterruptAtLine(
-            num_lines, ("interrupts.py", ""), ("finder.py", "attach"), ("signal.py", "")
-        )
+
+    def sweep() -> None:
         finder = FastaiLRFinder()
-        debugger = sys.gettrace()
-        sys.settrace(trace)  # type: ignore[arg-type]  # a callable object
-        try:
-            with (
-                contextlib.suppress(KeyboardInterrupt),
-                finder.attach(training.trainer, training.to_save, num_iter=2) as trainer,
-            ):
-                trainer.run(training.loader)
-        finally:
-            sys.settrace(debugger)
-        is_hit = trace.lines_left <= 0
+        with finder.attach(training.trainer, training.to_save, num_iter=2) as trainer:
+            trainer.run(training.loader)
+
+    places: list[Place] = []
+    with recording(places, in_attach):
+        sweep()
+    assert len(places) > 40
+    for place in places:
+        with contextlib.suppress(KeyboardInterrupt), at_place(place, ctrl_c, in_attach):
+            sweep()
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
         assert not any(training.trainer._event_handlers.values())
         assert training.optimizer.param_groups[0]["lr"] == 1e-3
         assert training.optimizer.state == {}
         after = list(training.model.parameters())
         assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
-    assert num_lines > 40
 
 
 @pytest.mark.usefixtures("default_sigint")
 @pytest.mark.filterwarnings("ignore:Run completed without loss diverging:UserWarning")
-def test_ctrl_c_at_any_line_of_a_measurement_leaves_what_was_measured(
+def test_ctrl_c_at_any_line_of_a_measurement_leaves_whole_points(
     make_training: Callable[..., Training],
 ) -> None:
-    """Wherever it falls, the interrupt comes out, and the result has the points there were."""
-    files = ("measurement.py", "recorder.py", "divergence.py", "scheduler.py", "steps.py")
+    """The interrupt leaves the block, and the result has the points measured before it."""
+    in_measurement = runs_in(
+        "measurement.py", "recorder.py", "divergence.py", "scheduler.py", "steps.py"
+    )
     training = make_training("sgd-momentum")
     before = [p.detach().clone() for p in training.model.parameters()]
     rng = torch.get_rng_state()
-    whole = sweep_with(training, None).result
     steps: list[object] = []
     training.optimizer.register_step_post_hook(lambda *args: steps.append(args))
-    num_lines, num_points = 0, set()
-    is_hit = True
-    while is_hit:
-        num_lines += 1
+
+    def sweep(finder: FastaiLRFinder) -> None:
         torch.set_rng_state(rng)
         steps.clear()
-        trace = InterruptAtLine(num_lines, *((file, "") for file in files))
-        finder = sweep_with(training, trace)
-        is_hit = trace.lines_left <= 0
+        with finder.attach(training.trainer, training.to_save, num_iter=4, end_lr=1e-2) as trainer:
+            trainer.run(training.loader)
+
+    places: list[Place] = []
+    finder = FastaiLRFinder()
+    with recording(places, in_measurement):
+        sweep(finder)
+    whole = finder.result
+    num_points = set()
+    for place in places:
+        finder = FastaiLRFinder()
+        with contextlib.suppress(KeyboardInterrupt), at_place(place, ctrl_c, in_measurement):
+            sweep(finder)
         points = 0
         with contextlib.suppress(LRFinderError):
             result = finder.result
             points = len(result)
-            assert np.array_equal(result.losses, whole.losses[: len(result)])
-            assert np.array_equal(result.smoothed_losses, whole.smoothed_losses[: len(result)])
+            assert np.array_equal(result.losses, whole.losses[:points])
+            assert np.array_equal(result.smoothed_losses, whole.smoothed_losses[:points])
         after = list(training.model.parameters())
         assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
-        assert points >= len(steps) - 1  # the last may not have come to its end
+        assert points >= len(steps) - 1  # the last step may have been interrupted
         num_points.add(points)
-    assert num_points == {0, 1, 2, 3, 4}
-
-
-def sweep_with(training: Training, trace: InterruptAtLine | None) -> FastaiLRFinder:
-    """Sweep over four points, and be interrupted where a trace says so."""
-    finder = FastaiLRFinder()
-    debugger = sys.gettrace()
-    if trace is not None:
-        sys.settrace(trace)  # type: ignore[arg-type]  # a callable object
-    try:
-        with (
-            contextlib.suppress(KeyboardInterrupt),
-            finder.attach(training.trainer, training.to_save, num_iter=4, end_lr=1e-2) as trainer,
-        ):
-            trainer.run(training.loader)
-    finally:
-        sys.settrace(debugger)
-    return finder
+    assert num_points >= {0, 1, 3, 4}

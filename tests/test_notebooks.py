@@ -1,42 +1,66 @@
-"""The notebooks are stored clean, and what executes them in CI fails where it should."""
+"""The notebooks are stored without outputs, and executing them in CI fails where it should."""
 
 import importlib.util
 import json
 import subprocess
-import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
+from processes import run_python
 
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
+DIGITS = """
+from torchvision.datasets import MNIST
+data = [MNIST('data', train=train, download=True) for train in (True, False)]
+[[len(part), part[0][0].size, set(part.targets.tolist())] for part in data]
+"""
 
 
-def notebook_of(code: str, *, execution_count: int | None = None) -> dict:
-    """Return a notebook with one cell."""
-    cell = {
-        "cell_type": "code",
-        "execution_count": execution_count,
-        "id": "only",
-        "metadata": {},
-        "outputs": [],
-        "source": code,
+def notebook_of(*cells: str, execution_count: int | None = None) -> dict:
+    """Return a notebook with some cells of code."""
+    code = [
+        {
+            "cell_type": "code",
+            "execution_count": execution_count,
+            "id": f"cell-{number}",
+            "metadata": {},
+            "outputs": [],
+            "source": source,
+        }
+        for number, source in enumerate(cells)
+    ]
+    return {"cells": code, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+
+
+class Executed(NamedTuple):
+    """What came of executing two notebooks in a folder."""
+
+    done: subprocess.CompletedProcess[str]
+    folder: Path
+
+
+@pytest.fixture(scope="module")
+def executed(tmp_path_factory: pytest.TempPathFactory) -> Executed:
+    """Execute a notebook that fails in its second cell, and one stored with its execution."""
+    for module in ("nbclient", "ipykernel", "sklearn", "torchvision"):
+        if importlib.util.find_spec(module) is None:
+            pytest.skip(f"{module} is optional")
+    folder = tmp_path_factory.mktemp("notebooks")
+    notebooks = {
+        "failing": notebook_of(DIGITS, "1 / 0"),
+        "stored": notebook_of("1 + 1", execution_count=1),
     }
-    return {"cells": [cell], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
-
-
-def execute(folder: Path, notebook: dict) -> subprocess.CompletedProcess[str]:
-    """Execute a notebook as CI does, and keep the executed copy in the folder `executed`."""
-    for module in ("nbclient", "ipykernel", "sklearn"):
-        pytest.importorskip(module, reason="executing notebooks is optional")
-    path = folder / "notebook.ipynb"
-    path.write_text(json.dumps(notebook), encoding="utf-8")
-    command = [sys.executable, NOTEBOOKS / "execute.py", path, "--output", folder / "executed"]
-    return subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
+    paths = [folder / f"{name}.ipynb" for name in notebooks]
+    for path, notebook in zip(paths, notebooks.values(), strict=True):
+        path.write_text(json.dumps(notebook), encoding="utf-8")
+    done = run_python(NOTEBOOKS / "execute.py", *paths, "--output", folder / "executed")
+    return Executed(done, folder)
 
 
 @pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.stem)
 def test_a_notebook_is_stored_without_outputs(path: Path) -> None:
-    """No cell holds an output or the number of its execution."""
+    """No cell has an output or an execution count."""
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
     code = [cell for cell in cells if cell["cell_type"] == "code"]
     assert code
@@ -45,36 +69,30 @@ def test_a_notebook_is_stored_without_outputs(path: Path) -> None:
         assert cell["execution_count"] is None
 
 
-def test_an_error_in_a_cell_fails(tmp_path: Path) -> None:
-    """The exit status and the message tell of it."""
-    done = execute(tmp_path, notebook_of("1 / 0"))
-    assert done.returncode == 1
-    assert "ZeroDivisionError" in done.stdout
+def test_the_exit_status_is_the_number_of_notebooks_that_failed(executed: Executed) -> None:
+    """Here it is both."""
+    assert executed.done.returncode == 2, executed.done.stdout + executed.done.stderr
 
 
-def test_a_notebook_stored_with_its_execution_is_refused(tmp_path: Path) -> None:
-    """It is not even executed."""
-    done = execute(tmp_path, notebook_of("1 + 1", execution_count=1))
-    assert done.returncode == 1
-    assert "cell 0 is stored with outputs" in done.stdout
-    assert not (tmp_path / "executed").exists()
+def test_an_error_in_a_cell_is_printed(executed: Executed) -> None:
+    """The message names the notebook and the error."""
+    assert "failing.ipynb" in executed.done.stdout
+    assert "ZeroDivisionError" in executed.done.stdout
 
 
-def test_a_notebook_reads_the_digits_through_torchvision(tmp_path: Path) -> None:
-    """Where MNIST is asked for, its classes come back, and nothing is left beside the notebook."""
-    if importlib.util.find_spec("torchvision") is None:
-        pytest.skip("torchvision is optional")
-    code = (
-        "from torchvision.datasets import MNIST\n"
-        "data = [MNIST('data', train=train, download=True) for train in (True, False)]\n"
-        "[[len(part), part[0][0].size, set(part.targets.tolist())] for part in data]"
-    )
-    done = execute(tmp_path, notebook_of(code))
-    assert done.returncode == 0, done.stdout + done.stderr
-    executed = json.loads((tmp_path / "executed" / "notebook.ipynb").read_text(encoding="utf-8"))
-    (output,) = executed["cells"][0]["outputs"]
+def test_a_notebook_stored_with_its_execution_is_refused(executed: Executed) -> None:
+    """The message names the cell, and the notebook is not executed."""
+    assert "stored.ipynb: cell 0 is stored with outputs" in executed.done.stdout
+    assert [path.name for path in (executed.folder / "executed").iterdir()] == ["failing.ipynb"]
+
+
+def test_a_notebook_reads_the_digits_through_torchvision(executed: Executed) -> None:
+    """MNIST's class reads the digits from the folder of the run, and no other file is written."""
+    copy = json.loads((executed.folder / "executed" / "failing.ipynb").read_text("utf-8"))
+    (output,) = copy["cells"][0]["outputs"]
     assert eval("".join(output["data"]["text/plain"])) == [
         [1437, (28, 28), set(range(10))],
         [360, (28, 28), set(range(10))],
     ]
-    assert {path.name for path in tmp_path.iterdir()} == {"executed", "notebook.ipynb"}
+    names = {path.name for path in executed.folder.iterdir()}
+    assert names == {"executed", "failing.ipynb", "stored.ipynb"}

@@ -17,12 +17,12 @@ from ignite.handlers import (
     PiecewiseLinear,
     create_lr_scheduler_with_warmup,
 )
-from test_exact import Probe
-from test_no_trace import MOMENTS, assert_no_trace, assert_same, train
+from probe import Probe
 from torch import nn
 from torch.optim import SGD, Adagrad, Adam, AdamW, Optimizer
 from torch.optim import lr_scheduler as schedulers
 from torch.utils.data import DataLoader
+from twins import MOMENTS, assert_no_trace, assert_same, train
 
 from ignite_lrfinder import FastaiLRFinder, LRFinderResult, Trials
 

@@ -3,8 +3,6 @@
 import dataclasses
 import functools
 import itertools
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -16,6 +14,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
+from processes import run_python
 from strategies import result_of, u_shape
 
 from ignite_lrfinder import (
@@ -460,4 +459,4 @@ def test_the_cliff_is_seen_where_only_the_end_is_shown() -> None:
 def test_matplotlib_is_imported_only_for_a_plot() -> None:
     """Importing the package does not import matplotlib."""
     code = "import sys, ignite_lrfinder; sys.exit('matplotlib' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    assert run_python("-c", code).returncode == 0

@@ -1,20 +1,17 @@
-"""The README's example does what the README says."""
+"""The code of the README does what the README says."""
 
-import re
 from pathlib import Path
 
 import pytest
-
-README = Path(__file__).parent.parent / "README.md"
+from pages import ROOT, blocks_of
 
 
 def test_the_examples_of_the_readme_do_what_it_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Run as they stand, one trains at the rate it found, and the next verifies it by trials."""
+    """The first example trains at the rate that it finds, and the second verifies it by trials."""
     monkeypatch.chdir(tmp_path)
-    text = README.read_text(encoding="utf-8")
-    example, verified = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    example, verified = blocks_of(ROOT / "README.md", "python")
     names: dict = {}
     exec(example, names)
     assert (tmp_path / "lr_finder.png").stat().st_size > 0

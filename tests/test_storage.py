@@ -3,14 +3,13 @@
 import errno
 import os
 import stat
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from conftest import Training, seed_all
+from processes import run_python
 from torch.utils.data import DataLoader
 
 from ignite_lrfinder import FastaiLRFinder, LRFinderError, Trials
@@ -195,10 +194,6 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024 / meg
 def test_memory_is_one_copy_or_one_tensor(place: str, most: float, tmp_path: Path) -> None:
     """Of eight tensors one copy is held in memory, or with a directory at most one at a time."""
     where = str(tmp_path) if place == "disk" else place
-    run = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", MEMORY, where],
-        check=True,
-        capture_output=True,
-        text=True,
-    )
+    run = run_python("-c", MEMORY, where)
+    assert run.returncode == 0, run.stderr
     assert float(run.stdout) < most

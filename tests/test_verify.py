@@ -11,7 +11,8 @@ from conftest import Training, data
 from ignite.engine import Engine, Events
 from matplotlib.figure import Figure
 from strategies import result_of, u_shape
-from test_no_trace import (
+from torch import nn
+from twins import (
     LOADERS,
     MOMENTS,
     WORKER_LOADERS,
@@ -20,7 +21,6 @@ from test_no_trace import (
     assert_no_trace,
     train,
 )
-from torch import nn
 
 from ignite_lrfinder import (
     FastaiLRFinder,
