@@ -1,0 +1,183 @@
+"""The learning rates that a scheduler sets at its place in the schedule, replayed on copies."""
+
+import math
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+from ignite.handlers import param_scheduler as ignite
+from torch.optim.lr_scheduler import ChainedScheduler, ReduceLROnPlateau, SequentialLR
+
+from ignite_lrfinder.schedulers import (
+    MAKE_AGAIN,
+    Copies,
+    group_indices,
+    put,
+    refusal,
+    torch_scheduler_of,
+)
+
+
+def replay(old: Copies, new: Copies, lrs: Sequence[float]) -> None:
+    """Set the copied groups to the rates that the copied schedulers have set last.
+
+    Args:
+        old: copies with the rates that the schedulers were made with.
+        new: copies of the same schedulers with other rates.
+        lrs: the present learning rates.
+
+    Raises:
+        ValueError: if a scheduler cannot be replayed.
+    """
+    with warnings.catch_warnings():
+        # Of steps that no step of the optimizer comes before, and of calls inside torch.
+        warnings.simplefilter("ignore")
+        for copies in (old, new):
+            _begin_wrapped(copies)
+            for part in copies.parts:
+                try:
+                    _replay_part(copies, part)
+                except Exception as error:
+                    requirement = "a scheduler whose steps can be replayed"
+                    raise refusal(part, requirement, MAKE_AGAIN) from error
+    for old_part, new_part in zip(old.parts, new.parts, strict=True):
+        if isinstance(torch_scheduler_of(old_part), ReduceLROnPlateau):
+            _replay_reductions(old, new, old_part, new_part, lrs)
+
+
+def is_close(lrs: Sequence[float], others: Sequence[float]) -> bool:
+    """Return whether learning rates are the same but for rounding."""
+    return all(
+        math.isclose(lr, other, rel_tol=1e-6, abs_tol=1e-15)
+        for lr, other in zip(lrs, others, strict=True)
+    )
+
+
+def _begin_wrapped(copies: Copies) -> None:
+    """Set the rates that torch schedulers set when they were made, before Ignite called them."""
+    wrapped = [part for part in copies.parts if isinstance(part, ignite.LRScheduler)]
+    if wrapped:
+        copies.put([group["initial_lr"] for group in copies.groups])
+    for part in wrapped:
+        scheduler = torch_scheduler_of(part)
+        place = dict(vars(scheduler))
+        _begin(scheduler)
+        vars(scheduler).update({**place, "_last_lr": scheduler._last_lr})
+
+
+def _begin(scheduler: Any) -> None:
+    """Put a scheduler where it was when it was made, and let it set its first rates."""
+    parts = getattr(scheduler, "_schedulers", None)
+    if parts is None:
+        scheduler.last_epoch = -1
+        scheduler._initial_step()
+        return
+    for part in parts:
+        _begin(part)
+    if isinstance(scheduler, SequentialLR):
+        SequentialLR.__init__(scheduler, scheduler.optimizer, parts, scheduler._milestones)
+    else:
+        ChainedScheduler.__init__(scheduler, parts)
+
+
+def _replay_part(copies: Copies, part: Any) -> None:
+    """Set the rates that one scheduler has set last."""
+    scheduler = torch_scheduler_of(part)
+    if scheduler is None:
+        _replay_values(part)
+    elif isinstance(part, ignite.LRScheduler):
+        _replay_calls(copies, scheduler, part.event_index)
+    elif not isinstance(scheduler, ReduceLROnPlateau):
+        _replay_steps(copies, scheduler)
+
+
+def _replay_steps(copies: Copies, scheduler: Any) -> None:
+    """Set the rates of a torch scheduler, from its place or by all its steps."""
+    lrs = _lrs_from_place(copies, scheduler)
+    if lrs is not None:
+        copies.put(lrs)
+        scheduler._last_lr = lrs
+        return
+    num_steps = _num_steps(scheduler)
+    copies.put([group["initial_lr"] for group in copies.groups])
+    _begin(scheduler)
+    for _ in range(num_steps):
+        scheduler.step()
+
+
+def _num_steps(scheduler: Any) -> int:
+    """Return how many steps a scheduler has taken; a chain does not count them itself."""
+    while not hasattr(scheduler, "last_epoch"):
+        scheduler = scheduler._schedulers[0]
+    return scheduler.last_epoch
+
+
+def _replay_calls(copies: Copies, scheduler: Any, num_calls: int) -> None:
+    """Set the rates of a torch scheduler that Ignite calls, which counts after each call."""
+    if num_calls == 0:
+        return
+    scheduler.last_epoch -= 1
+    lrs = _lrs_from_place(copies, scheduler)
+    if lrs is not None:
+        copies.put(lrs)
+        return
+    scheduler.last_epoch -= num_calls - 1
+    for _ in range(num_calls):
+        copies.put(scheduler.get_lr())
+        scheduler.last_epoch += 1
+
+
+def _replay_values(part: Any) -> None:
+    """Set the rate of a scheduler of Ignite's, which counts after each call."""
+    if part.event_index == 0:
+        return
+    part.event_index -= 1
+    if isinstance(part, ignite.PiecewiseLinear):
+        part._index = 0
+    value: Any = part._get_param()
+    for group in part.optimizer_param_groups:
+        put(group, "lr", value)
+
+
+def _lrs_from_place(copies: Copies, scheduler: Any) -> list[Any] | None:
+    """Return the rates of a schedule that does not need the rates before, else None."""
+    lrs = [group.pop("lr") for group in copies.groups]
+    try:
+        return list(scheduler.get_lr())
+    except (KeyError, NotImplementedError):
+        return None
+    finally:
+        for group, lr in zip(copies.groups, lrs, strict=True):
+            group["lr"] = lr
+
+
+def _replay_reductions(
+    old: Copies, new: Copies, old_part: Any, new_part: Any, lrs: Sequence[float]
+) -> None:
+    """Reduce the rates of two copies of a `ReduceLROnPlateau` as often as the original has.
+
+    It does not count its reductions. Their number is one that leads from the rates that the
+    optimizer was made with to the present ones; if several do, the new rates must be the same.
+    """
+    scheduler: Any = torch_scheduler_of(old_part)
+    num_settled = scheduler.last_epoch - scheduler.num_bad_epochs
+    most = max(num_settled // (scheduler.patience + 1), 0)
+    for index in group_indices(old_part, len(lrs)):
+        default = old_part.optimizer.defaults.get("lr", lrs[index]) if most else lrs[index]
+        put(old.groups[index], "lr", old.groups[index].get("initial_lr", default))
+        # Later calls need it, since `defaults` does not change.
+        put(new.groups[index], "initial_lr", new.groups[index]["lr"])
+    possible = []
+    for _ in range(most + 1):
+        if is_close(old.lrs, lrs):
+            possible.append(new.lrs)
+        before = old.lrs, new.lrs
+        old_part._reduce_lr(0)
+        new_part._reduce_lr(0)
+        if (old.lrs, new.lrs) == before:
+            break
+    if not possible or any(rates != possible[0] for rates in possible):
+        raise refusal(old_part, "a scheduler whose reductions so far are known", MAKE_AGAIN)
+    old.put(lrs)
+    new.put(possible[0])
+    vars(torch_scheduler_of(new_part))["_last_lr"] = possible[0]
