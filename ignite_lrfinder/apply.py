@@ -1,19 +1,18 @@
 """Apply a suggestion to an optimizer and its scheduler."""
 
-import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 from torch.optim.lr_scheduler import LambdaLR
 
-from ignite_lrfinder.errors import LRFinderError
+from ignite_lrfinder.errors import LRFinderError, warn
 from ignite_lrfinder.protocols import OptimizerLike
 from ignite_lrfinder.replay import is_close, replay
 from ignite_lrfinder.schedulers import (
-    MAKE_AGAIN,
     RATES_OF_GROUP,
     RATES_OF_SCHEDULER,
+    RECREATE,
     Copies,
     Part,
     Scheduler,
@@ -75,9 +74,10 @@ def _reschedule(scheduler: Scheduler, optimizer: OptimizerLike, lrs: Sequence[fl
     made_for = rates_made_for(parts, groups)
     old, new = Copies.of(parts, optimizer), Copies.of(parts, optimizer)
     new.rescale(made_for, lrs)
-    replay(old, new, [float(group["lr"]) for group in groups])
+    present = [float(group["lr"]) for group in groups]
+    replay(old, new, present)
     _check_place(scheduler, old.lrs, groups)
-    _check_custom(parts, old, new, made_for, lrs)
+    _check_custom(parts, optimizer, made_for, present)
     _warn_of_rates_in_lambdas(parts, new.lrs, lrs)
     for part, replayed in zip(parts, new.parts, strict=True):
         rescale(part, made_for, lrs)
@@ -103,7 +103,7 @@ def _check_parts(
             raise refusal(part, "a scheduler of the given optimizer", remedy)
         for leaf in leaves_of(part):
             if len(getattr(leaf, "base_lrs", groups)) != len(groups):
-                raise refusal(leaf, f"made for all {len(groups)} parameter groups", MAKE_AGAIN)
+                raise refusal(leaf, f"made for all {len(groups)} parameter groups", RECREATE)
 
 
 def _check_place(
@@ -118,7 +118,7 @@ def _check_place(
                 f"all that sets the learning rate {lr:.6g}",
                 f"Alone it gives {rate:.6g}. Join schedulers that act together in a "
                 "ChainedScheduler. If something else set the learning rate, call "
-                "apply_suggested_lr(optimizer), then make the scheduler again.",
+                "apply_suggested_lr(optimizer), then recreate the scheduler.",
             )
 
 
@@ -133,24 +133,17 @@ def _has_shared_tensor(group: dict[str, Any]) -> bool:
 
 
 def _check_custom(
-    parts: Sequence[Part],
-    old: Copies,
-    new: Copies,
-    made_for: Sequence[float],
-    lrs: Sequence[float],
+    parts: Sequence[Part], optimizer: OptimizerLike, made_for: Sequence[float], lrs: list[float]
 ) -> None:
     """Refuse a custom class that takes its rates from elsewhere than torch's classes do."""
     for part in parts:
         for scheduler in (part, *leaves_of(part)):
             if type(scheduler).__module__.partition(".")[0] in ("ignite", "torch"):
                 continue
-            is_unmoved = any(
-                old.lrs[index] == new.lrs[index] != 0 and made_for[index] != lrs[index]
-                for index in group_indices(part, len(lrs))
-            )
-            if is_unmoved or any(rate > max(made_for) for rate in _custom_rates(scheduler)):
+            is_larger = any(rate > max(made_for) for rate in _custom_rates(scheduler))
+            if is_larger or not _follows_rate(part, optimizer, made_for, lrs):
                 requirement = "a scheduler whose base_lrs are its largest learning rates"
-                raise refusal(scheduler, requirement, MAKE_AGAIN)
+                raise refusal(scheduler, requirement, RECREATE)
 
 
 def _custom_rates(scheduler: object) -> Iterator[float]:
@@ -161,6 +154,17 @@ def _custom_rates(scheduler: object) -> Iterator[float]:
             yield from (rate for rate in rates if isinstance(rate, int | float))
 
 
+def _follows_rate(
+    part: Part, optimizer: OptimizerLike, made_for: Sequence[float], lrs: list[float]
+) -> bool:
+    """Return whether the rates of a part depend on the rate that it was made for."""
+    old, new = Copies.of([part], optimizer), Copies.of([part], optimizer)
+    # So much that a lowest rate does not hide it.
+    new.rescale(made_for, [1e6 * rate for rate in made_for])
+    replay(old, new, lrs)
+    return all(old.lrs[i] != new.lrs[i] or old.lrs[i] == 0 for i in group_indices(part, len(lrs)))
+
+
 def _warn_of_rates_in_lambdas(
     parts: Sequence[Part], applied: Sequence[float], lrs: Sequence[float]
 ) -> None:
@@ -169,13 +173,11 @@ def _warn_of_rates_in_lambdas(
     is_one = any(isinstance(leaf, LambdaLR) and 1.0 in leaf.base_lrs for leaf in leaves)
     if is_one and not is_close(applied, lrs):
         suggested = _printed(lrs)
-        warnings.warn(
+        warn(
             f"The suggestion is {suggested}, but the learning rate becomes {_printed(applied)}: "
-            "the optimizer was made with lr=1.0, so the function of the LambdaLR seems to return "
-            f"the learning rate itself. Make the optimizer with lr={suggested}, and let the "
-            "function return a factor of at most 1.",
-            UserWarning,
-            stacklevel=5,
+            "the optimizer was created with lr=1.0, so the function of the LambdaLR seems to return "
+            f"the learning rate itself. Create the optimizer with lr={suggested}, and let the "
+            "function return a factor of at most 1."
         )
 
 

@@ -5,12 +5,12 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from ignite.engine import Engine, Events
-from torch.optim.lr_scheduler import LRScheduler
 
 from ignite_lrfinder.errors import warn, wrong_type, wrong_value
 from ignite_lrfinder.finder import FastaiLRFinder
 from ignite_lrfinder.protocols import Saveable, Schedule
 from ignite_lrfinder.result import LRFinderResult
+from ignite_lrfinder.schedulers import Scheduler
 from ignite_lrfinder.suggest import Plan, Refusal
 
 
@@ -57,7 +57,7 @@ class LRFinderAtEpochs:
         epochs: Collection[int],
         to_save: Mapping[str, Saveable],
         *,
-        lr_scheduler: LRScheduler | None = None,
+        lr_scheduler: Scheduler | None = None,
         schedule: Schedule = "constant",
         total_iters: int | None = None,
         **attach_arguments: Any,

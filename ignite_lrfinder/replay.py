@@ -9,7 +9,7 @@ from ignite.handlers import param_scheduler as ignite
 from torch.optim.lr_scheduler import ChainedScheduler, ReduceLROnPlateau, SequentialLR
 
 from ignite_lrfinder.schedulers import (
-    MAKE_AGAIN,
+    RECREATE,
     Copies,
     group_indices,
     put,
@@ -39,7 +39,7 @@ def replay(old: Copies, new: Copies, lrs: Sequence[float]) -> None:
                     _replay_part(copies, part)
                 except Exception as error:
                     requirement = "a scheduler whose steps can be replayed"
-                    raise refusal(part, requirement, MAKE_AGAIN) from error
+                    raise refusal(part, requirement, RECREATE) from error
     for old_part, new_part in zip(old.parts, new.parts, strict=True):
         if isinstance(torch_scheduler_of(old_part), ReduceLROnPlateau):
             _replay_reductions(old, new, old_part, new_part, lrs)
@@ -177,7 +177,7 @@ def _replay_reductions(
         if (old.lrs, new.lrs) == before:
             break
     if not possible or any(rates != possible[0] for rates in possible):
-        raise refusal(old_part, "a scheduler whose reductions so far are known", MAKE_AGAIN)
+        raise refusal(old_part, "a scheduler whose reductions so far are known", RECREATE)
     old.put(lrs)
     new.put(possible[0])
     vars(torch_scheduler_of(new_part))["_last_lr"] = possible[0]

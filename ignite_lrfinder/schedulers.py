@@ -19,7 +19,7 @@ Scheduler = LRScheduler | ignite.ParamScheduler | ignite.ParamGroupScheduler
 Part = LRScheduler | ignite.ParamScheduler
 """A scheduler that sets learning rates itself, rather than through other schedulers of Ignite's."""
 
-MAKE_AGAIN = "Call apply_suggested_lr(optimizer), then make the scheduler again."
+RECREATE = "Call apply_suggested_lr(optimizer), then recreate the scheduler."
 RATES_OF_GROUP = ("lr", "initial_lr", "max_lr", "min_lr")
 RATES_OF_SCHEDULER = ("base_lrs", "max_lrs")
 
@@ -85,7 +85,7 @@ def parts_of(scheduler: object) -> list[Part]:
             "lr_scheduler",
             "a scheduler of torch or Ignite",
             scheduler,
-            "Make a scheduler of another kind again, with the suggested learning rate.",
+            "Recreate a scheduler of another kind with the suggested learning rate.",
         )
     return [scheduler] if getattr(scheduler, "param_name", "lr") == "lr" else []
 
@@ -121,7 +121,7 @@ def rates_made_for(parts: Sequence[Part], groups: Sequence[dict[str, Any]]) -> l
     for part in parts:
         for rates, key, indices, factor in _stated(part, len(groups)):
             if factor == 0:
-                raise refusal(part, "in a cycle whose learning rates are not all 0", MAKE_AGAIN)
+                raise refusal(part, "in a cycle whose learning rates are not all 0", RECREATE)
             for index in indices:
                 stated[index].append(float(rates[key]) / factor)
         if any(isinstance(leaf, OneCycleLR) for leaf in leaves_of(part)):
@@ -143,7 +143,7 @@ def rescale(part: Part, made_for: Sequence[float], lrs: Sequence[float]) -> None
     for rates, key, indices, _ in _stated(part, len(lrs)):
         new = [_scaled(float(rates[key]), made_for[index], lrs[index]) for index in indices]
         if not math.isclose(min(new), max(new)):
-            remedy = "Join one for each, made with param_group_index, in a ParamGroupScheduler."
+            remedy = "Create one per group with param_group_index, and join them in a ParamGroupScheduler."
             raise refusal(part, "a scheduler of a single parameter group", remedy)
         rates[key] = like(rates[key], new[0])
 

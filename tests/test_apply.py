@@ -408,6 +408,24 @@ def test_a_group_without_a_scheduler_has_exactly_the_new_rate() -> None:
     assert lrs == [0.3, pytest.approx(0.05 * 0.75)]
 
 
+def test_a_wrapper_of_the_optimizer_is_the_optimizer() -> None:
+    """A scheduler of the wrapped optimizer sets the same parameter groups."""
+
+    class Wrapper:
+        def __init__(self, optimizer: Optimizer) -> None:
+            self.optimizer = optimizer
+            self.step = optimizer.step
+
+        @property
+        def param_groups(self) -> list[dict[str, Any]]:
+            return list(self.optimizer.param_groups)
+
+    optimizer = make_optimizer(0.01)
+    scheduler = schedulers.ConstantLR(optimizer, 0.5)
+    apply_lr(Wrapper(optimizer), [0.3], scheduler)
+    assert optimizer.param_groups[0]["lr"] == 0.15
+
+
 def test_without_a_scheduler_the_rate_is_exact() -> None:
     """Each group has exactly the suggested rate, and its initial one follows."""
     optimizer = make_optimizer(0.01, 0.002)
@@ -533,14 +551,14 @@ class NeedsMore(LRScheduler):
 
 def test_a_custom_scheduler_continues() -> None:
     """A class that computes its rates from the base rates continues, above its lowest rate."""
-    for num_steps in (0, 3, 30):
+    for num_steps in (0, 3, 30, 100):
         check_applied_midway(lambda o, lrs: Factor(o), num_steps)
 
 
 REFUSED: dict[str, tuple[type[Exception], str, Make]] = {
     "an integer": (
         TypeError,
-        "lr_scheduler must be a scheduler of torch or Ignite, got 3. Make a",
+        "lr_scheduler must be a scheduler of torch or Ignite, got 3. Recreate a",
         lambda o, lrs: 3,
     ),
     "an unknown class of Ignite's": (
