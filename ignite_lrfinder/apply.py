@@ -20,9 +20,9 @@ from ignite_lrfinder.schedulers import (
     leaves_of,
     like,
     parts_of,
+    peak_lr_of,
+    peak_lrs_of,
     put,
-    rate_made_for,
-    rates_made_for,
     refusal,
     rescale,
     rescale_group,
@@ -33,23 +33,22 @@ from ignite_lrfinder.schedulers import (
 def apply_lr(
     optimizer: OptimizerLike, lrs: Sequence[float], lr_scheduler: Scheduler | None = None
 ) -> None:
-    """Set learning rates on an optimizer, and on its scheduler as if it had been made with them.
+    """Set learning rates on an optimizer, and update its scheduler as if created with them.
 
-    A scheduler was made for the largest rate that it states: the base rate of most of torch's
-    schedulers, the upper rate of cyclical and one-cycle policies, the largest value of Ignite's.
-    The new rate replaces it, and the other rates that the scheduler states change by the same
-    factor. What torch takes as a fixed rate, such as `eta_min`, `swa_lr` or `min_lrs`, stays.
+    A new rate replaces the peak of the schedule, the largest rate that the scheduler was created
+    with: the base rate of most torch schedulers, the upper rate of cyclical and one-cycle policies,
+    the largest value of an Ignite scheduler. Its other rates are scaled by the same factor. Rates
+    that torch defines independently of the optimizer's (`eta_min`, `swa_lr`, `min_lrs`) stay.
 
     Args:
         optimizer: the optimizer; a tensor `lr` is written in place.
         lrs: the new learning rate of each parameter group.
-        lr_scheduler: the optimizer's scheduler; the optimizer then stays at its place in the
-            schedule. Without a scheduler, each `lr` is exactly the new rate.
+        lr_scheduler: the optimizer's scheduler, which keeps its position in the schedule. Without
+            a scheduler, each `lr` is exactly the new rate.
 
     Raises:
-        TypeError: if `lr_scheduler` is not a scheduler of torch's or Ignite's.
-        ValueError: if it belongs to another optimizer, or the new rates do not determine its
-            schedule.
+        TypeError: if `lr_scheduler` is not a scheduler of torch or Ignite.
+        ValueError: if it belongs to another optimizer, or cannot be updated exactly.
         LRFinderError: if the optimizer has another number of parameter groups.
     """
     groups = optimizer.param_groups
@@ -63,24 +62,23 @@ def apply_lr(
         _reschedule(lr_scheduler, optimizer, lrs)
         return
     for group, lr in zip(groups, lrs, strict=True):
-        rescale_group(group, rate_made_for(group), lr)
+        rescale_group(group, peak_lr_of(group), lr)
 
 
 def _reschedule(scheduler: Scheduler, optimizer: OptimizerLike, lrs: Sequence[float]) -> None:
-    """Set the rates that a scheduler was made with, and those that follow at its place."""
+    """Move the peaks of a schedule, and set the rates that follow at its present position."""
     groups = optimizer.param_groups
     parts = parts_of(scheduler)
     _check_parts(parts, scheduler, groups)
-    made_for = rates_made_for(parts, groups)
+    peaks, present = peak_lrs_of(parts, groups), [float(group["lr"]) for group in groups]
     old, new = Copies.of(parts, optimizer), Copies.of(parts, optimizer)
-    new.rescale(made_for, lrs)
-    present = [float(group["lr"]) for group in groups]
+    new.rescale(peaks, lrs)
     replay(old, new, present)
-    _check_place(scheduler, old.lrs, groups)
-    _check_custom(parts, optimizer, made_for, present)
+    _check_present(scheduler, old.lrs, groups)
+    _check_custom(parts, optimizer, peaks, present)
     _warn_of_rates_in_lambdas(parts, new.lrs, lrs)
     for part, replayed in zip(parts, new.parts, strict=True):
-        rescale(part, made_for, lrs)
+        rescale(part, peaks, lrs)
         _copy_last_lr(torch_scheduler_of(replayed), torch_scheduler_of(part))
     for group, replayed in zip(groups, new.groups, strict=True):
         if _has_shared_tensor(group):
@@ -93,74 +91,74 @@ def _reschedule(scheduler: Scheduler, optimizer: OptimizerLike, lrs: Sequence[fl
 def _check_parts(
     parts: Sequence[Part], scheduler: object, groups: Sequence[dict[str, Any]]
 ) -> None:
-    """Refuse a scheduler that does not set the rates of these groups."""
+    """Refuse a scheduler that does not set the learning rates of these groups."""
     if not parts:
         remedy = "Pass the scheduler of the learning rate."
         raise refusal(scheduler, 'a scheduler of the parameter "lr"', remedy)
     for part in parts:
         if list(map(id, part.optimizer.param_groups)) != list(map(id, groups)):
-            remedy = "Pass the two that belong together."
+            remedy = "Pass the optimizer and its own scheduler."
             raise refusal(part, "a scheduler of the given optimizer", remedy)
         for leaf in leaves_of(part):
             if len(getattr(leaf, "base_lrs", groups)) != len(groups):
-                raise refusal(leaf, f"made for all {len(groups)} parameter groups", RECREATE)
+                raise refusal(leaf, f"created for all {len(groups)} parameter groups", RECREATE)
 
 
-def _check_place(
-    scheduler: object, said: Sequence[float], groups: Sequence[dict[str, Any]]
+def _check_present(
+    scheduler: object, expected: Sequence[float], groups: Sequence[dict[str, Any]]
 ) -> None:
-    """Refuse a scheduler that is not what led the groups to their present rates."""
-    for rate, group in zip(said, groups, strict=True):
+    """Refuse a scheduler that alone does not account for the present learning rates."""
+    for rate, group in zip(expected, groups, strict=True):
         lr = float(group["lr"])
-        if not is_close([rate], [lr]) and not _is_set_since(group):
+        if not is_close([rate], [lr]) and not _is_freshly_set(group):
             raise refusal(
                 scheduler,
                 f"all that sets the learning rate {lr:.6g}",
-                f"Alone it gives {rate:.6g}. Join schedulers that act together in a "
+                f"Alone it gives {rate:.6g}. Join schedulers of one optimizer in a "
                 "ChainedScheduler. If something else set the learning rate, call "
                 "apply_suggested_lr(optimizer), then recreate the scheduler.",
             )
 
 
-def _is_set_since(group: dict[str, Any]) -> bool:
-    """Return whether a group's rate was set by `apply_lr` without the scheduler."""
-    return float(group["lr"]) == rate_made_for(group) and not _has_shared_tensor(group)
+def _is_freshly_set(group: dict[str, Any]) -> bool:
+    """Return whether a group's rate may come from `apply_lr` without the scheduler."""
+    return float(group["lr"]) == peak_lr_of(group) and not _has_shared_tensor(group)
 
 
 def _has_shared_tensor(group: dict[str, Any]) -> bool:
-    """Return whether `lr` and `initial_lr` are one tensor, which torch before 2.9 lets happen."""
+    """Return whether `lr` and `initial_lr` are one tensor, a bug of torch before 2.9."""
     return isinstance(group["lr"], torch.Tensor) and group["lr"] is group.get("initial_lr")
 
 
 def _check_custom(
-    parts: Sequence[Part], optimizer: OptimizerLike, made_for: Sequence[float], lrs: list[float]
+    parts: Sequence[Part], optimizer: OptimizerLike, peaks: Sequence[float], lrs: list[float]
 ) -> None:
-    """Refuse a custom class that takes its rates from elsewhere than torch's classes do."""
+    """Refuse a custom class whose peak is stored where no class of torch stores it."""
     for part in parts:
         for scheduler in (part, *leaves_of(part)):
             if type(scheduler).__module__.partition(".")[0] in ("ignite", "torch"):
                 continue
-            is_larger = any(rate > max(made_for) for rate in _custom_rates(scheduler))
-            if is_larger or not _follows_rate(part, optimizer, made_for, lrs):
+            is_larger = any(rate > max(peaks) for rate in _custom_rates(scheduler))
+            if is_larger or not _follows_peak(part, optimizer, peaks, lrs):
                 requirement = "a scheduler whose base_lrs are its largest learning rates"
                 raise refusal(scheduler, requirement, RECREATE)
 
 
 def _custom_rates(scheduler: object) -> Iterator[float]:
-    """Yield what a custom class seems to keep as learning rates, by their names."""
+    """Yield the attributes of a custom class that are learning rates by their names."""
     for name, value in vars(scheduler).items():
         if name.endswith(("lr", "lrs")) and name not in (*RATES_OF_SCHEDULER, "_last_lr"):
             rates = value if isinstance(value, list | tuple) else [value]
             yield from (rate for rate in rates if isinstance(rate, int | float))
 
 
-def _follows_rate(
-    part: Part, optimizer: OptimizerLike, made_for: Sequence[float], lrs: list[float]
+def _follows_peak(
+    part: Part, optimizer: OptimizerLike, peaks: Sequence[float], lrs: list[float]
 ) -> bool:
-    """Return whether the rates of a part depend on the rate that it was made for."""
+    """Return whether the present rates of a scheduler depend on its peak."""
     old, new = Copies.of([part], optimizer), Copies.of([part], optimizer)
-    # So much that a lowest rate does not hide it.
-    new.rescale(made_for, [1e6 * rate for rate in made_for])
+    # Large enough for the rate to exceed any lower bound.
+    new.rescale(peaks, [1e6 * peak for peak in peaks])
     replay(old, new, lrs)
     return all(old.lrs[i] != new.lrs[i] or old.lrs[i] == 0 for i in group_indices(part, len(lrs)))
 
@@ -168,21 +166,21 @@ def _follows_rate(
 def _warn_of_rates_in_lambdas(
     parts: Sequence[Part], applied: Sequence[float], lrs: Sequence[float]
 ) -> None:
-    """Warn where the function of a `LambdaLR` seems to return the learning rate itself."""
+    """Warn if the function of a `LambdaLR` seems to return the learning rate itself."""
     leaves = [leaf for part in parts for leaf in leaves_of(part)]
     is_one = any(isinstance(leaf, LambdaLR) and 1.0 in leaf.base_lrs for leaf in leaves)
     if is_one and not is_close(applied, lrs):
         suggested = _printed(lrs)
         warn(
-            f"The suggestion is {suggested}, but the learning rate becomes {_printed(applied)}: "
-            "the optimizer was created with lr=1.0, so the function of the LambdaLR seems to return "
-            f"the learning rate itself. Create the optimizer with lr={suggested}, and let the "
-            "function return a factor of at most 1."
+            f"The suggestion is {suggested}, but the learning rate becomes {_printed(applied)}. "
+            "The optimizer was created with lr=1.0, so the function of its LambdaLR seems to "
+            f"return the learning rate itself. Create the optimizer with lr={suggested}, and "
+            "return a factor of at most 1 from the function."
         )
 
 
 def _printed(lrs: Sequence[float]) -> str:
-    """Return learning rates as text, equal ones once."""
+    """Return learning rates as text, one number if they are equal."""
     texts = [f"{lr:.3g}" for lr in lrs]
     return texts[0] if len(set(texts)) == 1 else f"[{', '.join(texts)}]"
 

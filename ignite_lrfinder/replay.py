@@ -1,4 +1,4 @@
-"""The learning rates that a scheduler sets at its place in the schedule, replayed on copies."""
+"""Replay a schedule up to its present position, on copies of its schedulers."""
 
 import math
 import warnings
@@ -19,10 +19,13 @@ from ignite_lrfinder.schedulers import (
 
 
 def replay(old: Copies, new: Copies, lrs: Sequence[float]) -> None:
-    """Set the copied groups to the rates that the copied schedulers have set last.
+    """Set the copied groups to the rates that the schedulers give at their present position.
+
+    A schedule that computes its rates from its position is evaluated there. One that computes them
+    from the previous rates is restarted, and takes all its steps again.
 
     Args:
-        old: copies with the rates that the schedulers were made with.
+        old: copies with the rates that the schedulers were created with.
         new: copies of the same schedulers with other rates.
         lrs: the present learning rates.
 
@@ -30,10 +33,10 @@ def replay(old: Copies, new: Copies, lrs: Sequence[float]) -> None:
         ValueError: if a scheduler cannot be replayed.
     """
     with warnings.catch_warnings():
-        # Of steps that no step of the optimizer comes before, and of calls inside torch.
+        # Torch warns of scheduler steps without optimizer steps, and of its own deprecated calls.
         warnings.simplefilter("ignore")
         for copies in (old, new):
-            _begin_wrapped(copies)
+            _start_wrapped(copies)
             for part in copies.parts:
                 try:
                     _replay_part(copies, part)
@@ -46,34 +49,34 @@ def replay(old: Copies, new: Copies, lrs: Sequence[float]) -> None:
 
 
 def is_close(lrs: Sequence[float], others: Sequence[float]) -> bool:
-    """Return whether learning rates are the same but for rounding."""
+    """Return whether learning rates are equal up to rounding."""
     return all(
         math.isclose(lr, other, rel_tol=1e-6, abs_tol=1e-15)
         for lr, other in zip(lrs, others, strict=True)
     )
 
 
-def _begin_wrapped(copies: Copies) -> None:
-    """Set the rates that torch schedulers set when they were made, before Ignite called them."""
+def _start_wrapped(copies: Copies) -> None:
+    """Set the rates that torch schedulers set when created, before Ignite calls them."""
     wrapped = [part for part in copies.parts if isinstance(part, ignite.LRScheduler)]
     if wrapped:
         copies.put([group["initial_lr"] for group in copies.groups])
     for part in wrapped:
         scheduler = torch_scheduler_of(part)
-        place = dict(vars(scheduler))
-        _begin(scheduler)
-        vars(scheduler).update({**place, "_last_lr": scheduler._last_lr})
+        position = dict(vars(scheduler))
+        _start(scheduler)
+        vars(scheduler).update({**position, "_last_lr": scheduler._last_lr})
 
 
-def _begin(scheduler: Any) -> None:
-    """Put a scheduler where it was when it was made, and let it set its first rates."""
+def _start(scheduler: Any) -> None:
+    """Restart a torch scheduler, as its constructor does."""
     parts = getattr(scheduler, "_schedulers", None)
     if parts is None:
         scheduler.last_epoch = -1
         scheduler._initial_step()
         return
     for part in parts:
-        _begin(part)
+        _start(part)
     if isinstance(scheduler, SequentialLR):
         SequentialLR.__init__(scheduler, scheduler.optimizer, parts, scheduler._milestones)
     else:
@@ -81,7 +84,7 @@ def _begin(scheduler: Any) -> None:
 
 
 def _replay_part(copies: Copies, part: Any) -> None:
-    """Set the rates that one scheduler has set last."""
+    """Set the rates that one scheduler gives at its present position."""
     scheduler = torch_scheduler_of(part)
     if scheduler is None:
         _replay_values(part)
@@ -92,32 +95,32 @@ def _replay_part(copies: Copies, part: Any) -> None:
 
 
 def _replay_steps(copies: Copies, scheduler: Any) -> None:
-    """Set the rates of a torch scheduler, from its place or by all its steps."""
-    lrs = _lrs_from_place(copies, scheduler)
+    """Set the rates of a torch scheduler."""
+    lrs = _lrs_from_position(copies, scheduler)
     if lrs is not None:
         copies.put(lrs)
         scheduler._last_lr = lrs
         return
     num_steps = _num_steps(scheduler)
     copies.put([group["initial_lr"] for group in copies.groups])
-    _begin(scheduler)
+    _start(scheduler)
     for _ in range(num_steps):
         scheduler.step()
 
 
 def _num_steps(scheduler: Any) -> int:
-    """Return how many steps a scheduler has taken; a chain does not count them itself."""
+    """Return how many steps a scheduler has taken; a ChainedScheduler has no counter."""
     while not hasattr(scheduler, "last_epoch"):
         scheduler = scheduler._schedulers[0]
     return scheduler.last_epoch
 
 
 def _replay_calls(copies: Copies, scheduler: Any, num_calls: int) -> None:
-    """Set the rates of a torch scheduler that Ignite calls, which counts after each call."""
+    """Set the rates of a torch scheduler that Ignite wraps; it counts after each call."""
     if num_calls == 0:
         return
     scheduler.last_epoch -= 1
-    lrs = _lrs_from_place(copies, scheduler)
+    lrs = _lrs_from_position(copies, scheduler)
     if lrs is not None:
         copies.put(lrs)
         return
@@ -128,7 +131,7 @@ def _replay_calls(copies: Copies, scheduler: Any, num_calls: int) -> None:
 
 
 def _replay_values(part: Any) -> None:
-    """Set the rate of a scheduler of Ignite's, which counts after each call."""
+    """Set the rate of an Ignite scheduler, which counts after each call."""
     if part.event_index == 0:
         return
     part.event_index -= 1
@@ -139,8 +142,8 @@ def _replay_values(part: Any) -> None:
         put(group, "lr", value)
 
 
-def _lrs_from_place(copies: Copies, scheduler: Any) -> list[Any] | None:
-    """Return the rates of a schedule that does not need the rates before, else None."""
+def _lrs_from_position(copies: Copies, scheduler: Any) -> list[Any] | None:
+    """Return the rates of a schedule that does not read the previous rates, else None."""
     lrs = [group.pop("lr") for group in copies.groups]
     try:
         return list(scheduler.get_lr())
@@ -156,28 +159,32 @@ def _replay_reductions(
 ) -> None:
     """Reduce the rates of two copies of a `ReduceLROnPlateau` as often as the original has.
 
-    It does not count its reductions. Their number is one that leads from the rates that the
-    optimizer was made with to the present ones; if several do, the new rates must be the same.
+    It does not count its reductions, so their number is inferred: it leads from the rates that the
+    optimizer was created with to the present rates. If several numbers do, all must give the same
+    new rates.
     """
-    scheduler: Any = torch_scheduler_of(old_part)
+    scheduler = torch_scheduler_of(old_part)
     num_settled = scheduler.last_epoch - scheduler.num_bad_epochs
-    most = max(num_settled // (scheduler.patience + 1), 0)
+    max_reductions = max(num_settled // (scheduler.patience + 1), 0)
     for index in group_indices(old_part, len(lrs)):
-        default = old_part.optimizer.defaults.get("lr", lrs[index]) if most else lrs[index]
-        put(old.groups[index], "lr", old.groups[index].get("initial_lr", default))
-        # Later calls need it, since `defaults` does not change.
+        start = old.groups[index].get("initial_lr")
+        if start is None:
+            defaults = old_part.optimizer.defaults if max_reductions else {}
+            start = defaults.get("lr", lrs[index])
+        put(old.groups[index], "lr", start)
+        # For the next call: the optimizer's `defaults` do not change.
         put(new.groups[index], "initial_lr", new.groups[index]["lr"])
-    possible = []
-    for _ in range(most + 1):
+    candidates = []
+    for _ in range(max_reductions + 1):
         if is_close(old.lrs, lrs):
-            possible.append(new.lrs)
+            candidates.append(new.lrs)
         before = old.lrs, new.lrs
         old_part._reduce_lr(0)
         new_part._reduce_lr(0)
         if (old.lrs, new.lrs) == before:
             break
-    if not possible or any(rates != possible[0] for rates in possible):
+    if not candidates or any(candidate != candidates[0] for candidate in candidates):
         raise refusal(old_part, "a scheduler whose reductions so far are known", RECREATE)
     old.put(lrs)
-    new.put(possible[0])
-    vars(torch_scheduler_of(new_part))["_last_lr"] = possible[0]
+    new.put(candidates[0])
+    torch_scheduler_of(new_part)._last_lr = candidates[0]

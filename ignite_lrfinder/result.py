@@ -315,15 +315,14 @@ class LRFinderResult(Record):
             optimizer: the optimizer that was swept, or one with as many parameter groups. A tensor
                 `lr` stays the same tensor; `initial_lr` and `max_lr` follow where a group has them.
             lr_scheduler: the optimizer's scheduler, of torch or Ignite. It continues from its
-                place in the schedule as if it had been made with the suggestion, which replaces
-                the largest learning rate that it was made with.
+                present position as if it had been created with the suggestion, which replaces the
+                largest learning rate that it was created with.
             schedule: as for `lr_suggestion`.
             total_iters: as for `lr_suggestion`.
 
         Raises:
             TypeError: if `lr_scheduler` is not a scheduler of torch or Ignite.
-            ValueError: if it belongs to another optimizer, or the suggestion does not determine
-                how it continues.
+            ValueError: if it belongs to another optimizer, or cannot be updated exactly.
             LRFinderError: for an optimizer with another number of parameter groups.
             NoSuggestionError: if the curve supports no learning rate.
         """

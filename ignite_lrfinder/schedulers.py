@@ -1,4 +1,4 @@
-"""Schedulers of torch and Ignite: their parts, the rates they were made with, and copies."""
+"""The parts of a scheduler, its peak learning rates, and copies that can be stepped freely."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -14,14 +14,14 @@ from ignite_lrfinder.errors import wrong_type, wrong_value
 from ignite_lrfinder.protocols import OptimizerLike
 
 Scheduler = LRScheduler | ignite.ParamScheduler | ignite.ParamGroupScheduler
-"""A scheduler of torch's or Ignite's."""
+"""A scheduler of torch or Ignite."""
 
 Part = LRScheduler | ignite.ParamScheduler
-"""A scheduler that sets learning rates itself, rather than through other schedulers of Ignite's."""
+"""Any torch scheduler, or an Ignite scheduler that does not delegate to other Ignite schedulers."""
 
-RECREATE = "Call apply_suggested_lr(optimizer), then recreate the scheduler."
 RATES_OF_GROUP = ("lr", "initial_lr", "max_lr", "min_lr")
 RATES_OF_SCHEDULER = ("base_lrs", "max_lrs")
+RECREATE = "Call apply_suggested_lr(optimizer), then recreate the scheduler."
 
 _PARTS = (
     LRScheduler,
@@ -30,19 +30,19 @@ _PARTS = (
     ignite.LRScheduler,
     ignite.ReduceLROnPlateauScheduler,
 )
-_SCHEDULERS = (LRScheduler, ignite.ParamScheduler, ignite._CosineAnnealingWarmRestarts)
+_COPIED = (LRScheduler, ignite.ParamScheduler, ignite._CosineAnnealingWarmRestarts)
 
 
 @dataclass(frozen=True, slots=True)
 class Copies:
-    """Copies of schedulers, and of the parameter groups that these copies set."""
+    """Copies of schedulers, and of the parameter groups that the copies set."""
 
     parts: list[Any]
     groups: list[dict[str, Any]]
 
     @classmethod
     def of(cls, parts: Sequence[Part], optimizer: OptimizerLike) -> "Copies":
-        """Copy schedulers and the groups of their optimizer, without the parameters."""
+        """Copy schedulers and the groups of their optimizer, without its parameters."""
         original = parts[0].optimizer
         groups = [
             {key: _copied(value) for key, value in group.items() if key != "params"}
@@ -68,12 +68,12 @@ class Copies:
         for group, lr in zip(self.groups, lrs, strict=True):
             put(group, "lr", lr)
 
-    def rescale(self, made_for: Sequence[float], lrs: Sequence[float]) -> None:
-        """Change all rates to what they would be, had the schedulers been made for `lrs`."""
+    def rescale(self, peaks: Sequence[float], lrs: Sequence[float]) -> None:
+        """Scale all rates so that `lrs` replace the peaks."""
         for part in self.parts:
-            rescale(part, made_for, lrs)
-        for group, rate, lr in zip(self.groups, made_for, lrs, strict=True):
-            rescale_group(group, rate, lr)
+            rescale(part, peaks, lrs)
+        for group, peak, lr in zip(self.groups, peaks, lrs, strict=True):
+            rescale_group(group, peak, lr)
 
 
 def parts_of(scheduler: object) -> list[Part]:
@@ -85,13 +85,13 @@ def parts_of(scheduler: object) -> list[Part]:
             "lr_scheduler",
             "a scheduler of torch or Ignite",
             scheduler,
-            "Recreate a scheduler of another kind with the suggested learning rate.",
+            "Recreate a scheduler of another type with the suggested learning rate.",
         )
     return [scheduler] if getattr(scheduler, "param_name", "lr") == "lr" else []
 
 
 def torch_scheduler_of(part: Part) -> Any:
-    """Return a torch scheduler, or the one that a scheduler of Ignite's wraps, if it does."""
+    """Return a torch scheduler, or the one that an Ignite scheduler wraps, or None."""
     if isinstance(part, ignite.LRScheduler):
         return getattr(part.lr_scheduler, "_lr_scheduler", part.lr_scheduler)
     if isinstance(part, ignite.ReduceLROnPlateauScheduler):
@@ -100,7 +100,7 @@ def torch_scheduler_of(part: Part) -> Any:
 
 
 def leaves_of(part: Part) -> Iterator[Any]:
-    """Yield the torch schedulers that a part consists of, without chains and sequences."""
+    """Yield the torch schedulers of a part, those in chains and sequences one by one."""
     scheduler = torch_scheduler_of(part)
     if hasattr(scheduler, "_schedulers"):
         for inner in scheduler._schedulers:
@@ -115,48 +115,52 @@ def group_indices(part: Part, num_groups: int) -> Sequence[int]:
     return range(num_groups) if index is None else [range(num_groups)[index]]
 
 
-def rates_made_for(parts: Sequence[Part], groups: Sequence[dict[str, Any]]) -> list[float]:
-    """Return for each group the rate that its schedulers were made for, the largest they state."""
-    stated: list[list[float]] = [[] for _ in groups]
+def peak_lrs_of(parts: Sequence[Part], groups: Sequence[dict[str, Any]]) -> list[float]:
+    """Return the largest rate of each group that its schedulers were created with."""
+    created_with: list[list[float]] = [[] for _ in groups]
     for part in parts:
-        for rates, key, indices, factor in _stated(part, len(groups)):
+        for rates, key, indices, factor in _slots(part, len(groups)):
             if factor == 0:
                 raise refusal(part, "in a cycle whose learning rates are not all 0", RECREATE)
             for index in indices:
-                stated[index].append(float(rates[key]) / factor)
+                created_with[index].append(float(rates[key]) / factor)
         if any(isinstance(leaf, OneCycleLR) for leaf in leaves_of(part)):
             for index, group in enumerate(groups):
-                stated[index].append(float(group.get("max_lr", 0)))
+                created_with[index].append(float(group.get("max_lr", 0)))
     return [
-        max(rates) if rates else rate_made_for(group)
-        for rates, group in zip(stated, groups, strict=True)
+        max(rates) if rates else peak_lr_of(group)
+        for rates, group in zip(created_with, groups, strict=True)
     ]
 
 
-def rate_made_for(group: dict[str, Any]) -> float:
-    """Return the learning rate that a group was made for, by what the group itself states."""
+def peak_lr_of(group: dict[str, Any]) -> float:
+    """Return the peak learning rate of a group, as far as the group itself stores it."""
     return float(group.get("max_lr", group.get("initial_lr", group["lr"])))
 
 
-def rescale(part: Part, made_for: Sequence[float], lrs: Sequence[float]) -> None:
-    """Change the rates a part was made with to what they would be, had it been made for `lrs`."""
-    for rates, key, indices, _ in _stated(part, len(lrs)):
-        new = [_scaled(float(rates[key]), made_for[index], lrs[index]) for index in indices]
+def rescale(part: Part, peaks: Sequence[float], lrs: Sequence[float]) -> None:
+    """Scale the rates that a part was created with so that `lrs` replace the peaks."""
+    for rates, key, indices, _ in _slots(part, len(lrs)):
+        new = [_scaled(float(rates[key]), peaks[index], lrs[index]) for index in indices]
         if not math.isclose(min(new), max(new)):
-            remedy = "Create one per group with param_group_index, and join them in a ParamGroupScheduler."
-            raise refusal(part, "a scheduler of a single parameter group", remedy)
+            raise refusal(
+                part,
+                "a scheduler of a single parameter group",
+                "Create one per group with param_group_index, and join them in a "
+                "ParamGroupScheduler.",
+            )
         rates[key] = like(rates[key], new[0])
 
 
-def rescale_group(group: dict[str, Any], made_for: float, lr: float) -> None:
-    """Set a group's rate to `lr`, and the others to what they would be, had it been made for it."""
+def rescale_group(group: dict[str, Any], peak: float, lr: float) -> None:
+    """Set the rate of a group, and scale its other rates so that `lr` replaces the peak."""
     for key in RATES_OF_GROUP:
         if key in group:
-            put(group, key, lr if key == "lr" else _scaled(float(group[key]), made_for, lr))
+            put(group, key, lr if key == "lr" else _scaled(float(group[key]), peak, lr))
 
 
 def put(group: dict[str, Any], key: str, value: float | torch.Tensor) -> None:
-    """Set a rate of a group, in place where it is a tensor."""
+    """Set a rate of a group, in place if it is a tensor."""
     if isinstance(group.get(key), torch.Tensor):
         with torch.no_grad():
             group[key].fill_(float(value))
@@ -165,19 +169,20 @@ def put(group: dict[str, Any], key: str, value: float | torch.Tensor) -> None:
 
 
 def like(old: Any, value: float | torch.Tensor) -> Any:
-    """Return a rate as a tensor where the old one was a tensor, else as a float."""
+    """Return a rate as a tensor if the old rate is one, else as a float."""
     return torch.full_like(old, float(value)) if isinstance(old, torch.Tensor) else float(value)
 
 
 def refusal(scheduler: object, requirement: str, remedy: str) -> ValueError:
-    """Return the error for a scheduler that cannot be applied to exactly."""
+    """Return the error for a scheduler that cannot be updated exactly."""
     return wrong_value("lr_scheduler", requirement, scheduler, remedy)
 
 
-def _stated(part: Any, num_groups: int) -> Iterator[tuple[Any, Any, Sequence[int], float]]:
-    """Yield where a part keeps each rate it was made with: a container and a key.
+def _slots(part: Any, num_groups: int) -> Iterator[tuple[Any, Any, Sequence[int], float]]:
+    """Yield where a part stores the rates that it was created with.
 
-    With it come the indices of its groups, and the factor by which the part has changed it so far.
+    Each is a container with a key, the indices of the parameter groups, and the factor by which
+    the part has changed the rate since.
     """
     indices = group_indices(part, num_groups)
     if isinstance(part, ignite.CyclicalScheduler):
@@ -189,18 +194,18 @@ def _stated(part: Any, num_groups: int) -> Iterator[tuple[Any, Any, Sequence[int
     for leaf in leaves_of(part):
         for name in RATES_OF_SCHEDULER:
             if hasattr(leaf, name):
-                # Torch before 2.3 keeps the sequence that it was given, which is the user's.
+                # Torch before 2.3 stores the caller's own list or tuple.
                 setattr(leaf, name, rates := list(getattr(leaf, name)))
                 yield from ((rates, index, [index], 1.0) for index in range(num_groups))
 
 
-def _scaled(value: float, made_for: float, lr: float) -> float:
-    """Return a rate as it would be, had it been made for `lr`; exactly `lr` for the rate itself."""
-    return lr if value == made_for or made_for == 0 else lr * (value / made_for)
+def _scaled(value: float, peak: float, lr: float) -> float:
+    """Scale a rate so that `lr` replaces the peak, exactly."""
+    return lr if value == peak or peak == 0 else lr * (value / peak)
 
 
 def _copied(value: Any, optimizer: object = None, stand_in: object = None) -> Any:
-    """Copy a scheduler, with those that it consists of, for another optimizer."""
+    """Copy a scheduler and the schedulers it consists of, for another optimizer."""
     if isinstance(value, torch.Tensor):
         return value.detach().cpu().clone()
     if isinstance(value, list):
@@ -209,26 +214,26 @@ def _copied(value: Any, optimizer: object = None, stand_in: object = None) -> An
         return tuple(_copied(item, optimizer, stand_in) for item in value)
     if isinstance(value, dict):
         return value.copy()
-    if not isinstance(value, _SCHEDULERS):
+    if not isinstance(value, _COPIED):
         return stand_in if optimizer is not None and value is optimizer else value
     copied = object.__new__(type(value))
     for name, attribute in vars(value).items():
-        # A function that replaces a method acts on the original.
+        # A function that replaces a method would step the original.
         if not (callable(attribute) and hasattr(type(value), name)):
             vars(copied)[name] = _copied(attribute, optimizer, stand_in)
     return copied
 
 
 def _restore_initial_lrs(copies: Copies) -> None:
-    """Set each group's `initial_lr` to the one that its torch schedulers were made with.
+    """Set each group's `initial_lr` to the rate that its torch schedulers were created with.
 
-    The optimizer's may have been set since, and is lost with a checkpoint from before they were
-    made. A `OneCycleLR` keeps its rates there and nowhere else.
+    It differs if `apply_lr` was called without the scheduler, or if the optimizer has loaded a
+    state from before the scheduler was created. `OneCycleLR` stores its rates nowhere else.
     """
     leaves = [leaf for part in copies.parts for leaf in leaves_of(part)]
     if any(isinstance(leaf, OneCycleLR) for leaf in leaves):
         return
-    for i, group in enumerate(copies.groups):
-        made_with = [leaf.base_lrs[i] for leaf in leaves if hasattr(leaf, "base_lrs")]
-        if made_with and group.get("initial_lr") not in made_with:
-            group["initial_lr"] = made_with[0]
+    for index, group in enumerate(copies.groups):
+        base_lrs = [leaf.base_lrs[index] for leaf in leaves if hasattr(leaf, "base_lrs")]
+        if base_lrs and group.get("initial_lr") not in base_lrs:
+            group["initial_lr"] = base_lrs[0]

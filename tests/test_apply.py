@@ -479,7 +479,7 @@ def test_a_lambda_that_returns_the_rate_warns_with_both_rates() -> None:
     scheduler = schedulers.LambdaLR(optimizer, lambda k: 0.007 / (k + 1))
     with pytest.warns(
         UserWarning,
-        match=r"suggestion is 0\.2, but the learning rate becomes 0\.0014: .* with lr=0\.2, and",
+        match=r"suggestion is 0\.2, but the learning rate becomes 0\.0014\. .* with lr=0\.2, and",
     ):
         apply_lr(optimizer, [0.2], scheduler)
     assert optimizer.param_groups[0]["lr"] == pytest.approx(0.0014)
