@@ -5,13 +5,13 @@ from collections.abc import Collection, Mapping
 from typing import Any, cast
 
 from ignite.engine import Engine, Events
-from torch.optim.lr_scheduler import LRScheduler
 
 from ignite_lrfinder.errors import warn, wrong_type, wrong_value
 from ignite_lrfinder.finder import FastaiLRFinder
 from ignite_lrfinder.protocols import OptimizerLike, Saveable, Schedule
 from ignite_lrfinder.record import Plan
 from ignite_lrfinder.result import LRFinderResult
+from ignite_lrfinder.schedulers import Scheduler
 from ignite_lrfinder.suggest import Refusal
 
 
@@ -58,7 +58,7 @@ class LRFinderAtEpochs:
         epochs: Collection[int],
         to_save: Mapping[str, Saveable] | OptimizerLike,
         *,
-        lr_scheduler: LRScheduler | None = None,
+        lr_scheduler: Scheduler | None = None,
         schedule: Schedule = "constant",
         total_iters: int | None = None,
         **attach_arguments: Any,

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from numpy.typing import NDArray
-from torch.optim.lr_scheduler import LRScheduler
 
 from ignite_lrfinder import report
 from ignite_lrfinder.apply import apply_lr
 from ignite_lrfinder.plot import plot_derivative, plot_sweep, plot_trials, require_matplotlib
 from ignite_lrfinder.protocols import OptimizerLike, Schedule
 from ignite_lrfinder.record import Plan, Record, load_record, plain_data, save_record
+from ignite_lrfinder.schedulers import Scheduler
 from ignite_lrfinder.suggest import Reading, Refusal, reading_of
 
 if TYPE_CHECKING:
@@ -304,7 +304,7 @@ class LRFinderResult(Record):
     def apply_suggested_lr(
         self,
         optimizer: OptimizerLike,
-        lr_scheduler: LRScheduler | None = None,
+        lr_scheduler: Scheduler | None = None,
         *,
         schedule: Schedule | None = None,
         total_iters: int | None = None,
@@ -314,14 +314,15 @@ class LRFinderResult(Record):
         Args:
             optimizer: the optimizer that was swept, or one with as many parameter groups. A tensor
                 `lr` stays the same tensor; `initial_lr` and `max_lr` follow where a group has them.
-            lr_scheduler: a torch scheduler of the optimizer, whose base learning rates follow as
-                well.
+            lr_scheduler: the optimizer's scheduler, of torch or Ignite. It continues from its
+                present position as if it had been created with the suggestion, which replaces the
+                largest learning rate that it was created with.
             schedule: as for `lr_suggestion`.
             total_iters: as for `lr_suggestion`.
 
         Raises:
-            TypeError: if `lr_scheduler` is not a torch scheduler.
-            ValueError: if it belongs to another optimizer.
+            TypeError: if `lr_scheduler` is not a scheduler of torch or Ignite.
+            ValueError: if it belongs to another optimizer, or cannot be updated exactly.
             LRFinderError: for an optimizer with another number of parameter groups.
             NoSuggestionError: if the curve supports no learning rate.
         """
