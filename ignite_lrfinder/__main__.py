@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from ignite_lrfinder import LRFinderResult
+from ignite_lrfinder.result import LRFinderResult
 
 
 def main() -> None:

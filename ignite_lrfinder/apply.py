@@ -54,9 +54,8 @@ def apply_lr(
     groups = optimizer.param_groups
     if len(groups) != len(lrs):
         raise LRFinderError(
-            "The number of parameter groups does not match between given optimizer and the one "
-            f"used for estimating the learning rate: {len(lrs)} vs {len(groups)}. Pass the "
-            "optimizer that was swept."
+            f"optimizer must have {len(lrs)} parameter groups, as the one that was swept, got "
+            f"{len(groups)}. Pass the optimizer that was swept."
         )
     if lr_scheduler is not None:
         _reschedule(lr_scheduler, optimizer, lrs)
