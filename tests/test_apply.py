@@ -497,7 +497,7 @@ def test_a_lambda_that_returns_a_factor_does_not_warn(lr: float, factor: float) 
 def test_another_number_of_groups_is_refused() -> None:
     """An optimizer with other parameter groups is refused, and nothing is set."""
     optimizer = make_optimizer(0.01, 0.02)
-    with pytest.raises(LRFinderError, match="optimizer must have 1 parameter groups, .* got 2"):
+    with pytest.raises(LRFinderError, match=r"optimizer must have 1 parameter groups, .* got 2"):
         apply_lr(optimizer, [0.5])
     assert [group["lr"] for group in optimizer.param_groups] == [0.01, 0.02]
 
