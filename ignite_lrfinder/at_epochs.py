@@ -1,43 +1,41 @@
-"""The finder at chosen epochs, from inside a training that goes on with the new rate."""
+"""Run the finder at chosen epochs, during a training that continues with the new rate."""
 
 import inspect
-import warnings
 from collections.abc import Collection, Mapping
 from typing import Any
 
 from ignite.engine import Engine, Events
 from torch.optim.lr_scheduler import LRScheduler
 
-from ignite_lrfinder.errors import NoSuggestionError, wrong_type, wrong_value
+from ignite_lrfinder.errors import warn, wrong_type, wrong_value
 from ignite_lrfinder.finder import FastaiLRFinder
 from ignite_lrfinder.protocols import Saveable, Schedule
 from ignite_lrfinder.result import LRFinderResult
-from ignite_lrfinder.suggest import check_plan
+from ignite_lrfinder.suggest import Plan, Refusal
 
 
 class LRFinderAtEpochs:
-    """Find the learning rate anew at the start of chosen epochs, and train on with it.
+    """Run the finder at the start of chosen epochs, and continue with the suggested rate.
 
-    At each of these epochs the training is swept on the trainer's own data, and everything is put
-    back but the learning rate, which becomes the one suggested. Where there is no suggestion the
-    learning rate stays, and a warning says why.
+    At each of these epochs a sweep runs on the trainer's own data. Afterwards everything is
+    restored but the learning rate, which becomes the suggested one. If there is no suggestion the
+    learning rate stays as it is, and a warning says why.
 
     Args:
         epochs: the numbers of the epochs, counted from 1.
         to_save: as for `FastaiLRFinder.attach`.
-        lr_scheduler: a torch scheduler of the optimizer, taken along as by
-            `FastaiLRFinder.apply_suggested_lr`.
+        lr_scheduler: as for `FastaiLRFinder.apply_suggested_lr`.
         schedule: as for `FastaiLRFinder.lr_suggestion`.
         total_iters: as for `FastaiLRFinder.lr_suggestion`.
         attach_arguments: further arguments of `FastaiLRFinder.attach`. Without `start_lr` a sweep
-            starts at the rate that the optimizer has, and so suggests none below it.
+            starts at the optimizer's present rate, and so cannot suggest a lower one.
 
     Attributes:
         results: the result of each sweep so far, by its epoch.
 
     Raises:
-        TypeError: for an argument of the wrong kind.
-        ValueError: for an argument of the wrong value.
+        TypeError: for an argument of the wrong type.
+        ValueError: for an argument with the wrong value.
 
     Example:
         >>> import torch
@@ -64,19 +62,17 @@ class LRFinderAtEpochs:
         total_iters: int | None = None,
         **attach_arguments: Any,
     ) -> None:
-        check_plan(schedule, total_iters)
+        self._plan = Plan(schedule, total_iters)
         inspect.signature(FastaiLRFinder.attach).bind(None, None, to_save, **attach_arguments)
         self.results: dict[int, LRFinderResult] = {}
         self._epochs = _check_epochs(epochs)
         self._to_save = to_save
         self._lr_scheduler = lr_scheduler
-        self._schedule: Schedule = schedule
-        self._total_iters = total_iters
         self._attach_arguments = attach_arguments
         self._is_sweeping = False
 
     def attach(self, trainer: Engine) -> None:
-        """Let a trainer find its learning rate at the start of these epochs.
+        """Add the finder to a trainer.
 
         Args:
             trainer: the engine that trains.
@@ -84,7 +80,7 @@ class LRFinderAtEpochs:
         trainer.add_event_handler(Events.EPOCH_STARTED, self)
 
     def __call__(self, trainer: Engine) -> None:
-        """Sweep if the epoch that begins is one of those chosen, and set what is suggested."""
+        """Run the finder if the epoch that begins was chosen, and set the suggested rate."""
         epoch = trainer.state.epoch
         # The sweep's own epochs begin too.
         if self._is_sweeping or epoch not in self._epochs:
@@ -98,23 +94,20 @@ class LRFinderAtEpochs:
         finally:
             self._is_sweeping = False
         self.results[epoch] = finder.result
-        self._apply(finder, epoch)
+        self._apply(finder.result, epoch)
 
-    def _apply(self, finder: FastaiLRFinder, epoch: int) -> None:
-        """Set the suggested learning rate, or say why the present one stays."""
-        try:
-            finder.apply_suggested_lr(
-                self._to_save["optimizer"],  # type: ignore[arg-type]  # `attach` has checked it
-                self._lr_scheduler,
-                schedule=self._schedule,
-                total_iters=self._total_iters,
-            )
-        except NoSuggestionError as refusal:
-            warnings.warn(
-                f"The learning rate stays as it is in epoch {epoch}. {refusal}",
-                UserWarning,
-                stacklevel=2,
-            )
+    def _apply(self, result: LRFinderResult, epoch: int) -> None:
+        """Set the suggested learning rate, or warn that the present one stays."""
+        refusal = result.reading.suggest("auto", self._plan)
+        if isinstance(refusal, Refusal):
+            warn(f"The learning rate stays as it is in epoch {epoch}. {refusal.reason}")
+            return
+        result.apply_suggested_lr(
+            self._to_save["optimizer"],  # type: ignore[arg-type]  # `attach` has checked it
+            self._lr_scheduler,
+            schedule=self._plan.schedule,
+            total_iters=self._plan.total_iters,
+        )
 
 
 def _check_epochs(epochs: object) -> frozenset[int]:

@@ -1,22 +1,41 @@
-"""What the package raises, and the form of its messages."""
+"""Exceptions, and the form of messages."""
+
+import sys
+import types
+import warnings
+
+_LIBRARIES = ("contextlib", "ignite", "ignite_lrfinder", "torch")
 
 
 class LRFinderError(RuntimeError):
-    """Raise when a call comes in the wrong order, or a sweep cannot do what was asked of it.
+    """A call in the wrong order, or a sweep that cannot do what was asked of it.
 
     It is a `RuntimeError`, so code written for `ignite.handlers.FastaiLRFinder` still catches it.
     """
 
 
 class NoSuggestionError(LRFinderError):
-    """Raise when a curve supports no learning rate; the message says why and what to change."""
+    """A curve that supports no learning rate; the message says why and what to change."""
 
 
 def wrong_type(name: str, requirement: str, value: object, remedy: str) -> TypeError:
-    """Make the error for an argument of the wrong kind."""
+    """Return the error for an argument of the wrong type."""
     return TypeError(f"{name} must be {requirement}, got {value!r:.200}. {remedy}")
 
 
 def wrong_value(name: str, requirement: str, value: object, remedy: str) -> ValueError:
-    """Make the error for an argument of the wrong value."""
+    """Return the error for an argument with the wrong value."""
     return ValueError(f"{name} must be {requirement}, got {value!r:.200}. {remedy}")
+
+
+def warn(message: str) -> None:
+    """Issue a UserWarning that points at the user's line, the first outside these libraries."""
+    level, frame = 2, sys._getframe(1)
+    while frame.f_back is not None and _package_of(frame) in _LIBRARIES:
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, UserWarning, stacklevel=level)
+
+
+def _package_of(frame: types.FrameType) -> str:
+    """Return the top-level package of the code that a frame runs."""
+    return frame.f_globals.get("__name__", "").partition(".")[0]

@@ -1,4 +1,4 @@
-"""A result into any of Ignite's loggers, beside the training's own curves."""
+"""Send a result to Ignite's loggers."""
 
 from ignite.engine import Engine, Events
 from ignite.handlers.base_logger import BaseLogger
@@ -8,16 +8,16 @@ from ignite_lrfinder.result import LRFinderResult
 
 
 def log_result(result: LRFinderResult, logger: BaseLogger, tag: str = "lr_finder") -> None:
-    """Write the points of a sweep into a logger, one step for each.
+    """Log the points of a sweep, one step for each point.
 
     Args:
         result: the result of a sweep.
-        logger: one of Ignite's, such as `ignite.handlers.TensorboardLogger`.
-        tag: what the curves are under, so that they do not mix with the training's: "loss",
+        logger: an Ignite logger, such as `ignite.handlers.TensorboardLogger`.
+        tag: the prefix of the curves, which keeps them apart from the training's: "loss",
             "smoothed_loss" and "lr", or "lr_0", "lr_1" and so on with several parameter groups.
 
     Raises:
-        TypeError: if `logger` is none of Ignite's.
+        TypeError: if `logger` is not an Ignite logger.
 
     Example:
         >>> from ignite.handlers import TensorboardLogger
@@ -25,9 +25,9 @@ def log_result(result: LRFinderResult, logger: BaseLogger, tag: str = "lr_finder
         ...     log_result(lr_finder.result, logger)
     """
     if not isinstance(logger, BaseLogger):
-        remedy = "Pass one such as ignite.handlers.TensorboardLogger."
-        raise wrong_type("logger", "one of Ignite's loggers", logger, remedy)
-    # Loggers listen to engines, so this is one whose iterations are the points. It is never run.
+        remedy = "Pass a logger such as ignite.handlers.TensorboardLogger."
+        raise wrong_type("logger", "an Ignite logger", logger, remedy)
+    # Loggers attach to engines. This one is never run; its iterations are the points.
     engine = Engine(lambda engine, batch: None)
     logger.attach_output_handler(
         engine,

@@ -1,99 +1,85 @@
-"""A result in words, plain or with a picture: what was tested, what is suggested, how surely."""
+"""A reading as text or HTML: what was tested, what is suggested, how far it can be trusted."""
 
 import base64
-import contextlib
 import html as markup
 import io
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from ignite_lrfinder.errors import NoSuggestionError
-from ignite_lrfinder.plot import plot_result
-from ignite_lrfinder.protocols import Schedule
-from ignite_lrfinder.record import Record, reference_group, usable_points
-from ignite_lrfinder.suggest import suggest_all, suggest_bounds
+from ignite_lrfinder.plot import draw_sweep
+from ignite_lrfinder.suggest import Plan, Reading, Refusal
 
 # From this factor on, what is called a suggestion is little more than a range.
 _WIDE = 10.0
 _MAX_GROUPS = 6
-# It gives the low end of an interval, so it lies far below the others on any curve.
+# It returns the low end of an interval, so it lies far below the others on any curve.
 _LOW_BY_DESIGN = "slide"
 _OTHERS = "Other methods: "
-_PLANS = {"constant": "a constant rate", "decay": "the peak of a rate that decays"}
 
 
-def summary(
-    result: Record,
-    *,
-    schedule: Schedule = "constant",
-    total_iters: int | None = None,
-) -> str:
-    """Say in a few lines what a result holds, what it suggests, and where to be careful.
+def summary(reading: Reading, plan: Plan) -> str:
+    """Describe in a few lines what was tested, what is suggested, and what to be careful about.
 
     Args:
-        result: the result of a sweep, with or without trials.
-        schedule: what the suggestion is for, see `lr_suggestion`.
-        total_iters: how long the training is, see `lr_suggestion`.
+        reading: the reading of a sweep, with or without trials.
+        plan: the training that the suggestion is for.
 
     Returns:
         Lines of text, without a line break at the end.
-
-    Raises:
-        ValueError: if there is no such schedule, or `total_iters` is below 1.
     """
-    return "\n".join(_lines(result, schedule, total_iters))
+    return "\n".join(_lines(reading, plan))
 
 
-def html(result: Record) -> str:
-    """Say what `summary` says as HTML, with a small picture where matplotlib is installed.
+def html(reading: Reading, plan: Plan) -> str:
+    """Return `summary` as HTML, with a small picture where matplotlib is installed.
 
     Args:
-        result: the result of a sweep, with or without trials.
+        reading: the reading of a sweep, with or without trials.
+        plan: the training that the suggestion is for.
 
     Returns:
-        One `div`, with nothing to load from elsewhere.
+        One `div`, which loads nothing from elsewhere.
     """
-    head, *lines = [markup.escape(line) for line in _lines(result, "constant", None)]
-    rows = "".join(f"<tr><td>{name}</td><td>{lrs}</td></tr>" for name, lrs in _table(result))
+    head, *lines = [markup.escape(line) for line in _lines(reading, plan)]
+    rows = "".join(f"<tr><td>{name}</td><td>{lrs}</td></tr>" for name, lrs in _table(reading, plan))
     table = f"<table><tr><th>method</th><th>learning rate</th></tr>{rows}</table>" if rows else ""
     text = "".join(f"<p>{line}</p>" for line in lines if not line.startswith(_OTHERS))
     return (
         f"<div><p><b>{head}</b></p>{text}"
         '<div style="display: flex; flex-wrap: wrap; gap: 1em; align-items: flex-start">'
-        f"{_picture(result)}{table}</div></div>"
+        f"{_picture(reading)}{table}</div></div>"
     )
 
 
-def cautions(result: Record, suggestions: dict[str, tuple[float, ...]]) -> list[str]:
-    """Say why a suggestion is to be taken with care.
+def cautions(reading: Reading, rates: Mapping[str, float]) -> list[str]:
+    """Return the reasons to be careful with a suggestion.
 
     Args:
-        result: the result of a sweep.
-        suggestions: what `advice.suggest_all` makes of it.
+        reading: the reading of a sweep.
+        rates: what `Reading.suggestions` returns for the plan.
 
     Returns:
-        A sentence for each reason, none for a suggestion that is clear. A reason is that the
-        interval of the trials or what the methods suggest spans more than a factor of 10, or that
-        the suggestion is the lowest rate that was tested.
+        A sentence for each reason, none for a clear suggestion. The reasons are an interval of the
+        trials or methods that span more than a factor of 10, and a suggestion at the lowest rate
+        that was tested.
     """
     reasons = []
-    if result.interval is not None:
-        low, high = result.interval
+    if reading.interval is not None:
+        low, high = reading.interval
         if high / low > _WIDE:
             reasons.append(
-                f"The trials cannot tell rates a factor of {high / low:.0f} apart. Longer ones "
+                f"The trials cannot tell rates a factor of {high / low:.0f} apart. Longer trials "
                 "may: verify=Trials(...)."
             )
-    group = reference_group(result)
-    chosen = suggestions.get("auto")
-    if chosen is not None and not result.trials and chosen[group] <= lowest_tested(result):
+    trials = reading.record.trials
+    chosen = rates.get("auto")
+    if chosen is not None and not trials and chosen <= lowest_tested(reading):
         reasons.append("The suggestion is the lowest rate that was tested. Lower start_lr.")
-    rates = [lrs[group] for name, lrs in suggestions.items() if name != _LOW_BY_DESIGN]
-    if rates and max(rates) / min(rates) > _WIDE:
-        spread = f"The methods disagree by a factor of {max(rates) / min(rates):.0f}"
+    compared = [lr for name, lr in rates.items() if name != _LOW_BY_DESIGN]
+    if compared and max(compared) / min(compared) > _WIDE:
+        spread = f"The methods disagree by a factor of {max(compared) / min(compared):.0f}"
         advice = (
-            "; 'auto' is what the trials say."
-            if result.trials
+            "; 'auto' is what the trials support."
+            if trials
             else ". Look at the plot, or let trials decide with verify=True."
         )
         reasons.append(spread + advice)
@@ -101,74 +87,77 @@ def cautions(result: Record, suggestions: dict[str, tuple[float, ...]]) -> list[
 
 
 def formatted(lrs: Sequence[float]) -> str:
-    """Write the learning rate of each group with three digits, and no more than a few of them."""
+    """Return the learning rates of the first few groups with three digits each."""
     shown = [f"{lr:.2e}" for lr in lrs[:_MAX_GROUPS]]
     left = len(lrs) - len(shown)
-    return ", ".join(shown) + (f" and {left} groups more" if left else "")
+    return ", ".join(shown) + (f" and {left} more groups" if left else "")
 
 
-def lowest_tested(result: Record) -> float:
-    """Return the first positive rate of the drawn group."""
-    return float(result.lr[usable_points(result), reference_group(result)][0])
+def lowest_tested(reading: Reading) -> float:
+    """Return the first positive learning rate of the reference group."""
+    lr = reading.record.lr[:, reading.group]
+    return float(lr[lr > 0][0])
 
 
-def tested(result: Record) -> str:
-    """Say how many points were tested, over which rates, and why there are no more."""
-    points = f"{len(result)} of {result.settings.num_iter} points"
-    if len(result):
-        lr = result.lr[:, reference_group(result)]
-        points += f", from {lr[0]:.2e} to {lr[-1]:.2e}"
-    return f"{points}; {result.stop_reason.message}."
-
-
-def _lines(result: Record, schedule: Schedule, total_iters: int | None) -> Iterator[str]:
+def _lines(reading: Reading, plan: Plan) -> Iterator[str]:
     """Yield the lines of the summary."""
-    yield f"LR range test: {tested(result)}"
-    try:
-        suggestions = suggest_all(result, schedule=schedule, total_iters=total_iters)
-    except NoSuggestionError as refusal:
-        yield f"No suggestion: {refusal}"
+    yield f"LR range test: {_tested(reading)}"
+    rates = reading.suggestions(plan)
+    if not rates:
+        yield f"No suggestion: {_refusal(reading, plan)}"
         return
-    others = suggestions.copy()
+    others = {name: formatted(reading.lrs_at(lr)) for name, lr in rates.items()}
     chosen = others.pop("auto", None)
     if chosen is not None:
-        yield f"Suggested learning rate: {formatted(chosen)}, for {_PLANS[schedule]}."
+        yield f"Suggested learning rate: {chosen}, for {plan.rules.words}."
     if others:
-        named = "; ".join(f"{name} {formatted(lrs)}" for name, lrs in others.items())
-        yield f"{_OTHERS}{named}."
-    if result.interval is not None:
-        low, high = result.interval
+        yield f"{_OTHERS}{'; '.join(f'{name} {lrs}' for name, lrs in others.items())}."
+    if reading.interval is not None:
+        low, high = reading.interval
         yield (
-            f"Trials: {len(result.trials)}; rates from {low:.2e} to {high:.2e} do as well as the "
-            "best, within the noise."
+            f"Trials: {len(reading.record.trials)}; rates from {low:.2e} to {high:.2e} do as well "
+            "as the best, within the noise."
         )
-        if not result.is_paired:
-            yield "The trials saw different batches, so that they tell rates apart less sharply."
-    for caution in cautions(result, suggestions):
+        if not reading.is_paired:
+            yield "The trials saw different batches, so they tell rates apart less sharply."
+    for caution in cautions(reading, rates):
         yield f"Careful: {caution}"
 
 
-def _table(result: Record) -> Iterator[tuple[str, str]]:
+def _tested(reading: Reading) -> str:
+    """Return how many points were tested, over which rates, and why the sweep ended."""
+    record = reading.record
+    points = f"{len(record)} of {record.settings.num_iter} points"
+    if len(record):
+        lr = record.lr[:, reading.group]
+        points += f", from {lr[0]:.2e} to {lr[-1]:.2e}"
+    return f"{points}; {record.stop_reason.message}."
+
+
+def _refusal(reading: Reading, plan: Plan) -> str:
+    """Return why there is no suggestion."""
+    refusal = reading.suggest("auto", plan)
+    return refusal.reason if isinstance(refusal, Refusal) else ""
+
+
+def _table(reading: Reading, plan: Plan) -> Iterator[tuple[str, str]]:
     """Yield each method's name and what it suggests, and the bounds."""
-    with contextlib.suppress(NoSuggestionError):
-        for name, lrs in suggest_all(result).items():
-            yield name, formatted(lrs)
-        yield "bounds", " to ".join(formatted(bound) for bound in suggest_bounds(result))
+    for name, lr in reading.suggestions(plan).items():
+        yield name, formatted(reading.lrs_at(lr))
+    if not isinstance(reading.bounds, Refusal):
+        yield "bounds", " to ".join(formatted(reading.lrs_at(lr)) for lr in reading.bounds)
 
 
-def _picture(result: Record) -> str:
-    """Return the plot as an image of its own, or nothing where it cannot be drawn."""
+def _picture(reading: Reading) -> str:
+    """Return the plot as an embedded image; empty without matplotlib or without points."""
+    if not len(reading.record):
+        return ""
     try:
         from matplotlib.figure import Figure
     except ImportError:
         return ""
     figure, content = Figure(figsize=(5.2, 3.4), layout="constrained"), io.BytesIO()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)
-            ax = plot_result(result, ax=figure.subplots(), skip_end=0)
-    except NoSuggestionError:
-        return ""
+    ax = draw_sweep(reading, slice(None), ax=figure.subplots())
     # The table beside it has the numbers.
     handles, labels = ax.get_legend_handles_labels()
     pairs = [pair for pair in zip(handles, labels, strict=True) if "suggest" in pair[1]]

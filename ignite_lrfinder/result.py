@@ -1,97 +1,329 @@
-"""The frozen result of a sweep; save, load."""
+"""`LRFinderResult`: a record with methods to query, plot, print, save and load it."""
 
 import dataclasses
+import functools
 import os
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal, overload
 
-from ignite_lrfinder.record import (
-    FORMAT,
-    VERSION,
-    Record,
-    StopReason,
-    decode,
-    decode_settings,
-    decode_trial,
-    not_a_result,
-    plain_trial,
-    read,
-    write,
-)
+from numpy.typing import NDArray
+from torch.optim.lr_scheduler import LRScheduler
+
+from ignite_lrfinder import report
+from ignite_lrfinder.apply import apply_lr
+from ignite_lrfinder.plot import plot_derivative, plot_sweep, plot_trials, require_matplotlib
+from ignite_lrfinder.protocols import OptimizerLike, Schedule
+from ignite_lrfinder.record import Record, load_record, plain_data, save_record
+from ignite_lrfinder.suggest import Plan, Reading, Refusal, reading_of
 
 if TYPE_CHECKING:
-    import pandas  # as below
+    import pandas
+    from matplotlib.axes import Axes
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class LRFinderResult(Record):
-    """What a sweep found: T points over G parameter groups.
+    """What a sweep measured, and every answer that follows from it.
+
+    Its fields are T points over G parameter groups.
 
     Attributes:
         lr: the learning rate of each point and parameter group, bit for bit as the optimizer used
             it; float64, shape (T, G), read-only.
-        losses: the loss of each point as the trainer gave it; float64, shape (T,), read-only.
-        smoothed_losses: the causal moving average of `losses` that decided on stopping; float64,
-            shape (T,), read-only. Suggestions do not use it: it lags.
+        losses: the loss of each point as the trainer returned it; float64, shape (T,), read-only.
+        smoothed_losses: the causal moving average of `losses` that decided when to stop; float64,
+            shape (T,), read-only. Suggestions do not use it, because it lags.
         stop_reason: why the sweep ended.
-        settings: what the sweep was asked to do.
-        trials: the short trainings at fixed rates that followed it, in their order.
+        settings: the settings of the sweep.
+        trials: the short trainings at fixed rates that followed the sweep, in order.
 
     Example:
+        >>> import numpy as np
         >>> from ignite_lrfinder import StopReason, SweepSettings
+        >>> lr = np.geomspace(1e-5, 1.0, 101)
+        >>> losses = np.minimum(1.0, np.abs(np.log10(lr) + 1) / 2)
         >>> result = LRFinderResult(
-        ...     lr=[[0.1], [1.0]],
-        ...     losses=[2.0, 1.0],
-        ...     smoothed_losses=[2.0, 1.95],
+        ...     lr=lr[:, None],
+        ...     losses=losses,
+        ...     smoothed_losses=losses,
         ...     stop_reason=StopReason.COMPLETED,
         ...     settings=SweepSettings(
-        ...         start_lr=(0.1,),
+        ...         start_lr=(1e-5,),
         ...         end_lr=(1.0,),
-        ...         num_iter=2,
+        ...         num_iter=101,
         ...         step_mode="exp",
         ...         smooth_f=0.05,
         ...         diverge_th=5.0,
         ...     ),
         ... )
         >>> result.lr.shape, len(result)
-        ((2, 1), 2)
+        ((101, 1), 101)
+        >>> round(result.lr_suggestion("minimum"), 3)
+        0.01
     """
 
     @classmethod
     def of(cls, record: Record) -> "LRFinderResult":
         """Return the result that answers for a record."""
-        return cls(
-            **{field.name: getattr(record, field.name) for field in dataclasses.fields(Record)}
-        )
+        fields = dataclasses.fields(Record)
+        return cls(**{field.name: getattr(record, field.name) for field in fields})
 
-    def __repr__(self) -> str:
-        """Say in a few lines what was tested and what is suggested, see `report.summary`."""
-        from ignite_lrfinder.report import summary
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "LRFinderResult":
+        """Read a result that `save` wrote; every number comes back bit for bit.
 
-        return summary(self)
-
-    def _repr_html_(self) -> str:
-        """Show in a notebook what `__repr__` says, with a small picture, see `report.html`."""
-        from ignite_lrfinder.report import html
-
-        return html(self)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the result as plain data: dicts, lists, numbers and strings.
+        Args:
+            path: the file to read.
 
         Returns:
-            What `save` writes, with the keys "format", "version", "stop_reason", "settings", "lr",
-            "losses", "smoothed_losses" and "trials".
+            The result.
+
+        Raises:
+            OSError: if the file cannot be read.
+            ValueError: if it holds something other than a result, or one of another version.
         """
-        return {
-            "format": FORMAT,
-            "version": VERSION,
-            "stop_reason": self.stop_reason.value,
-            "settings": dataclasses.asdict(self.settings),
-            "lr": self.lr.tolist(),
-            "losses": self.losses.tolist(),
-            "smoothed_losses": self.smoothed_losses.tolist(),
-            "trials": [plain_trial(trial) for trial in self.trials],
-        }
+        return cls.of(load_record(path))
+
+    @property
+    def reading(self) -> Reading:
+        """Everything that is derived from the record, computed once."""
+        return self._reading
+
+    _reading = functools.cached_property(reading_of)
+
+    def __repr__(self) -> str:
+        """Return `summary`."""
+        return self.summary()
+
+    def _repr_html_(self) -> str:
+        """Return the summary as HTML with a small picture, for notebooks."""
+        return report.html(self.reading, Plan())
+
+    def summary(self, *, schedule: Schedule = "constant", total_iters: int | None = None) -> str:
+        """Describe in a few lines what was tested, what is suggested, and what to be careful about.
+
+        Args:
+            schedule: as for `lr_suggestion`.
+            total_iters: as for `lr_suggestion`.
+
+        Returns:
+            Lines of text, without a line break at the end.
+
+        Raises:
+            ValueError: for an unknown schedule, or if `total_iters` is below 1.
+        """
+        return report.summary(self.reading, Plan(schedule, total_iters))
+
+    def lr_suggestion(
+        self,
+        method: str = "auto",
+        *,
+        schedule: Schedule = "constant",
+        total_iters: int | None = None,
+    ) -> float | list[float]:
+        """Suggest a learning rate.
+
+        Args:
+            method: "auto", "steepest", "valley", "minimum" or "slide"; see the module
+                `ignite_lrfinder.suggest.methods`. Where trials followed the sweep, "auto" is what
+                they support.
+            schedule: what "auto" is for: a "constant" rate, or the peak of one that decays
+                ("decay").
+            total_iters: the optimizer steps of the planned training, at least 1; it matters where
+                there were trials.
+
+        Returns:
+            The learning rate; with several parameter groups a list, one for each.
+
+        Raises:
+            TypeError: if `method` is not a string.
+            ValueError: for an unknown method or schedule, or if `total_iters` is below 1.
+            NoSuggestionError: if the curve supports no learning rate.
+        """
+        return _float_or_list(self._suggested_lrs(method, Plan(schedule, total_iters)))
+
+    def suggestions(
+        self, *, schedule: Schedule = "constant", total_iters: int | None = None
+    ) -> dict[str, float | list[float]]:
+        """Return the suggestion of each method that the result supports.
+
+        Args:
+            schedule: as for `lr_suggestion`.
+            total_iters: as for `lr_suggestion`.
+
+        Raises:
+            ValueError: for an unknown schedule, or if `total_iters` is below 1.
+            NoSuggestionError: if the result supports no method.
+        """
+        plan, reading = Plan(schedule, total_iters), self.reading
+        suggestions = reading.suggestions(plan)
+        if not suggestions:
+            self._suggested_lrs("auto", plan)
+        return {name: _float_or_list(reading.lrs_at(lr)) for name, lr in suggestions.items()}
+
+    def lr_bounds(self) -> tuple[float | list[float], float | list[float]]:
+        """Return the range for a cyclical or one-cycle policy.
+
+        Returns:
+            The rate at which the loss starts to fall, and the rate at which it stops falling or
+            becomes ragged; two lists with several parameter groups.
+
+        Raises:
+            NoSuggestionError: if the curve supports no range.
+
+        References:
+            Smith, arXiv 1506.01186, section 3.3.
+        """
+        bounds = self.reading.bounds
+        if isinstance(bounds, Refusal):
+            raise bounds.error()
+        low, high = (_float_or_list(self.reading.lrs_at(lr)) for lr in bounds)
+        return low, high
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """The lowest and the highest rate whose trials cannot be told apart from the best.
+
+        Trials are compared over the same batches if they saw the same. The rates are for the
+        reference parameter group; None without a stable trial.
+        """
+        return self.reading.interval
+
+    @property
+    def is_paired(self) -> bool:
+        """Whether all trials were judged on the same batches, judging by their first losses."""
+        return self.reading.is_paired
+
+    @overload
+    def plot(
+        self,
+        skip_start: int = 10,
+        skip_end: int = 5,
+        log_lr: bool = True,
+        display_suggestion: bool = True,
+        ax: "Axes | None" = None,
+        *,
+        derivative: Literal[False] = False,
+        **kwargs: object,
+    ) -> "Axes": ...
+
+    @overload
+    def plot(
+        self,
+        skip_start: int = 10,
+        skip_end: int = 5,
+        log_lr: bool = True,
+        display_suggestion: bool = True,
+        ax: "Sequence[Axes] | None" = None,
+        *,
+        derivative: Literal[True],
+        **kwargs: object,
+    ) -> "NDArray[Any]": ...
+
+    def plot(
+        self,
+        skip_start: int = 10,
+        skip_end: int = 5,
+        log_lr: bool = True,
+        display_suggestion: bool = True,
+        ax: Any = None,
+        *,
+        derivative: bool = False,
+        **kwargs: object,
+    ) -> "Axes | NDArray[Any]":
+        """Plot the loss over the learning rate; no window is opened.
+
+        Args:
+            skip_start: points to leave out at the start, at least 0.
+            skip_end: points to leave out at the end, at least 0.
+            log_lr: whether the learning rate has a logarithmic axis.
+            display_suggestion: whether to mark the suggestion of "auto", with the interval of the
+                trials as a band, the other methods, and the bounds; and to shade where the loss no
+                longer recovers.
+            ax: the Axes to draw on; default, a new figure. Two with `derivative`.
+            derivative: whether to plot the change in loss for each decade below the loss.
+            kwargs: passed to `matplotlib.pyplot.subplots` if `ax` is not given.
+
+        Returns:
+            The Axes drawn on; with `derivative` both, in an array of shape (2,).
+
+        Raises:
+            ModuleNotFoundError: if matplotlib is not installed.
+            TypeError: if `ax` is not one Axes, or two with `derivative`.
+            ValueError: if skip_start or skip_end is negative.
+            NoSuggestionError: if the sweep has no point to draw.
+
+        Warns:
+            UserWarning: if skip_start and skip_end leave no curve, so that all points are shown; if
+                the curve supports no suggestion.
+
+        Example:
+            >>> ax = result.plot(skip_end=0)  # doctest: +SKIP
+            >>> ax.figure.savefig("lr_finder.png")  # doctest: +SKIP
+        """
+        require_matplotlib()
+        draw = plot_derivative if derivative else plot_sweep
+        return draw(
+            self.reading,
+            skip_start=skip_start,
+            skip_end=skip_end,
+            log_lr=log_lr,
+            display_suggestion=display_suggestion,
+            ax=ax,
+            **kwargs,
+        )
+
+    def plot_trials(self, ax: "Sequence[Axes] | None" = None, **kwargs: object) -> "NDArray[Any]":
+        """Plot the loss of each trial over its iterations, and its final loss over its rate.
+
+        Args:
+            ax: the two Axes to draw on; default, a new figure.
+            kwargs: passed to `matplotlib.pyplot.subplots` if `ax` is not given.
+
+        Returns:
+            Both Axes, in an array of shape (2,).
+
+        Raises:
+            ModuleNotFoundError: if matplotlib is not installed.
+            LRFinderError: if the sweep had no trials.
+            TypeError: if `ax` is not a sequence.
+            ValueError: if it does not hold two Axes.
+        """
+        require_matplotlib()
+        return plot_trials(self.reading, ax=ax, **kwargs)
+
+    def apply_suggested_lr(
+        self,
+        optimizer: OptimizerLike,
+        lr_scheduler: LRScheduler | None = None,
+        *,
+        schedule: Schedule = "constant",
+        total_iters: int | None = None,
+    ) -> None:
+        """Set the suggested learning rate on an optimizer, in place.
+
+        Args:
+            optimizer: the optimizer that was swept, or one with as many parameter groups. A tensor
+                `lr` stays the same tensor; `initial_lr` and `max_lr` follow where a group has them.
+            lr_scheduler: a torch scheduler of the optimizer, whose base learning rates follow as
+                well.
+            schedule: as for `lr_suggestion`.
+            total_iters: as for `lr_suggestion`.
+
+        Raises:
+            TypeError: if `lr_scheduler` is not a torch scheduler.
+            ValueError: if it belongs to another optimizer.
+            LRFinderError: for an optimizer with another number of parameter groups.
+            NoSuggestionError: if the curve supports no learning rate.
+        """
+        lrs = self._suggested_lrs("auto", Plan(schedule, total_iters))
+        apply_lr(optimizer, lrs, lr_scheduler)
+
+    @property
+    def lr_names(self) -> list[str]:
+        """The names of the parameter groups' learning rates, "lr" or "lr_0", "lr_1" and so on."""
+        num_groups = self.lr.shape[1]
+        return ["lr"] if num_groups == 1 else [f"lr_{group}" for group in range(num_groups)]
 
     def to_pandas(self) -> "pandas.DataFrame":
         """Return the points as a pandas DataFrame, one row for each.
@@ -110,42 +342,40 @@ class LRFinderResult(Record):
             {**columns, "loss": self.losses, "smoothed_loss": self.smoothed_losses}
         )
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result as plain data: dicts, lists, numbers and strings.
+
+        Returns:
+            What `save` writes, with the keys "format", "version", "stop_reason", "settings", "lr",
+            "losses", "smoothed_losses" and "trials".
+        """
+        return plain_data(self)
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the result to `path` as strict JSON; NaN and infinity are kept, as strings.
 
         Only the owner can read the file. It is written whole or not at all.
 
         Args:
-            path: the file to write; one that exists is replaced.
+            path: the file to write; an existing file is replaced.
 
         Raises:
             OSError: if the file cannot be written.
         """
-        write(path, self.to_dict())
+        save_record(self, path)
 
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> "LRFinderResult":
-        """Read a result that `save` wrote; every number comes back bit for bit.
-
-        Args:
-            path: the file to read.
-
-        Returns:
-            The result.
+    def _suggested_lrs(self, method: str, plan: Plan) -> tuple[float, ...]:
+        """Return the suggested learning rate of each group.
 
         Raises:
-            OSError: if the file cannot be read.
-            ValueError: if it holds something else than a result, or one of another version.
+            NoSuggestionError: if there is none.
         """
-        content = read(path)
-        try:
-            return cls(
-                lr=decode(content["lr"]),
-                losses=decode(content["losses"]),
-                smoothed_losses=decode(content["smoothed_losses"]),
-                stop_reason=StopReason(content["stop_reason"]),
-                settings=decode_settings(content["settings"]),
-                trials=tuple(decode_trial(trial) for trial in content["trials"]),
-            )
-        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-            raise not_a_result(path, f"a damaged result ({error!r:.200})") from error
+        lr = self.reading.suggest(method, plan)
+        if isinstance(lr, Refusal):
+            raise lr.error()
+        return self.reading.lrs_at(lr)
+
+
+def _float_or_list(lrs: tuple[float, ...]) -> float | list[float]:
+    """Return one learning rate as a float, several as a list, as Ignite does."""
+    return lrs[0] if len(lrs) == 1 else list(lrs)

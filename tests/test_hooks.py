@@ -354,7 +354,7 @@ def test_a_second_attach_during_a_sweep_is_refused(is_same_finder: bool) -> None
     to_save = {"optimizer": sweep.optimizer}
     with sweep.finder.attach(sweep.trainer, to_save, num_iter=6) as attached:
         with (
-            pytest.raises(LRFinderError, match="must have no sweep under way"),
+            pytest.raises(LRFinderError, match="must not be in a sweep already"),
             finder.attach(trainer, to_save),
         ):
             pass
@@ -383,7 +383,7 @@ def test_what_needs_a_result_is_refused_before_a_run(
         sweep.run(num_iter=6)
         with sweep.finder.attach(sweep.trainer, {"optimizer": sweep.optimizer}):
             pass
-    with pytest.raises(LRFinderError, match="didn't run yet"):
+    with pytest.raises(LRFinderError, match="must have run a sweep, got none yet"):
         call(sweep.finder)
 
 

@@ -73,5 +73,5 @@ def test_tensorboard_takes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 def test_what_is_no_logger_is_refused() -> None:
     """A writer of TensorBoard itself, say, has another interface."""
-    with pytest.raises(TypeError, match="logger must be one of Ignite's loggers, got 3"):
+    with pytest.raises(TypeError, match="logger must be an Ignite logger, got 3"):
         log_result(result_of(LR, LOSSES), 3)  # type: ignore[arg-type]  # what it is about

@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import result_of, u_shape
 
-from ignite_lrfinder import LRFinderError, LRFinderResult, Trial, Trials
+from ignite_lrfinder import LRFinderError, LRFinderResult, NoSuggestionError, Trial, Trials
 from ignite_lrfinder.protocols import Schedule
+from ignite_lrfinder.suggest.plan import Plan
 from ignite_lrfinder.suggest.trials import PlannedTrial, next_trial
-from ignite_lrfinder.suggest.verdict import Verdict, suggested_lr, verdict
+from ignite_lrfinder.suggest.verdict import Verdict, suggested_lr
 
 LR = np.geomspace(1e-7, 10.0, 100)
 SWEEP = result_of(LR, u_shape(np.log10(LR), fall_at=-3.0, cliff_at=0.0))
@@ -50,7 +51,7 @@ def run_all(
 ) -> list[Trial]:
     """Run what the planner asks for until it is done."""
     trials: list[Trial] = []
-    while (planned := next_trial(given or Trials(), sweep, trials)) is not None:
+    while (planned := next_trial(given or Trials(), sweep.reading, trials)) is not None:
         trials.append(run(planned, loss, noise=noise))
         assert len(trials) < 400
     return trials
@@ -59,6 +60,13 @@ def run_all(
 def with_trials(trials: list[Trial]) -> LRFinderResult:
     """Return the result of a sweep that these trials followed."""
     return dataclasses.replace(SWEEP, trials=tuple(trials))
+
+
+def verdict(sweep: LRFinderResult, trials: list[Trial]) -> Verdict:
+    """Return what trials support after a sweep."""
+    found = dataclasses.replace(sweep, trials=tuple(trials)).reading.verdict
+    assert isinstance(found, Verdict)
+    return found
 
 
 def of(**changes: object) -> Verdict:
@@ -102,7 +110,7 @@ def test_nothing_at_or_beyond_a_diverged_trial_is_suggested(log10_best, gap):
     stable = max(trial.lr for trial in trials if not trial.is_diverged)
     assert found.highest_stable_lr <= stable < cliff
     for schedule in ("constant", "decay"):
-        assert suggested_lr(found, schedule, total_iters=10**6) <= stable
+        assert suggested_lr(found, Plan(schedule, 10**6)) <= stable
 
 
 def test_a_stable_trial_beyond_a_diverged_one_does_not_count():
@@ -141,9 +149,9 @@ def test_scaling_and_shifting_the_loss_changes_nothing(scale, shift, log10_best)
     """The same trials are asked for and the same is said, in whatever unit the loss is."""
     other = result_of(LR, SWEEP.losses * scale + shift)
     trials: list[Trial] = []
-    while (planned := next_trial(Trials(), SWEEP, trials)) is not None:
+    while (planned := next_trial(Trials(), SWEEP.reading, trials)) is not None:
         twin = [dataclasses.replace(t, losses=t.losses * scale + shift) for t in trials]
-        twin_planned = next_trial(Trials(), other, twin)
+        twin_planned = next_trial(Trials(), other.reading, twin)
         assert twin_planned is not None
         assert twin_planned.num_iter == planned.num_iter
         assert twin_planned.lr == pytest.approx(planned.lr, rel=1e-3)
@@ -169,7 +177,7 @@ def test_scaling_and_shifting_the_loss_changes_nothing(scale, shift, log10_best)
 def test_trials_begin_wherever_a_sweep_ended(losses):
     """A sweep that supports no suggestion still says where to begin, below where it ended."""
     sweep = result_of(LR[: len(losses)], losses)
-    planned = next_trial(Trials(), sweep, [])
+    planned = next_trial(Trials(), sweep.reading, [])
     assert planned is not None
     assert 0 < planned.lr <= LR[len(losses) - 1]
     verdict(sweep, run_all(parabola(planned.lr / 3), sweep))
@@ -177,25 +185,25 @@ def test_trials_begin_wherever_a_sweep_ended(losses):
 
 def test_a_sweep_without_a_finite_loss_is_an_error():
     """Where not even the first loss is finite, no learning rate will help."""
-    with pytest.raises(LRFinderError, match="nothing to begin trials at"):
-        next_trial(Trials(), result_of([0.1, 0.2], [np.nan, np.nan]), [])
+    with pytest.raises(LRFinderError, match="must have a point with a finite loss"):
+        next_trial(Trials(), result_of([0.1, 0.2], [np.nan, np.nan]).reading, [])
 
 
 def test_trials_that_all_diverge_go_down_and_then_are_an_error():
     """Diverged trials cost little, so rates fall by decades before the planner gives up."""
     trials = [Trial(lr=0.1, num_iter=40, losses=np.array([np.inf]))]
-    planned = next_trial(Trials(), SWEEP, trials)
+    planned = next_trial(Trials(), SWEEP.reading, trials)
     assert planned is not None
     assert planned.lr < 0.1
-    with pytest.raises(LRFinderError, match="None of the 1 trials was stable"):
-        verdict(SWEEP, trials)
+    with pytest.raises(NoSuggestionError, match="None of the 1 trials was stable"):
+        with_trials(trials).lr_suggestion()
 
 
 def test_no_trial_follows_one_that_was_cut_short():
     """Where the data ended in a trial they would end in the next."""
     cut = Trial(lr=0.1, num_iter=40, losses=np.ones(7))
     assert cut.is_cut_short
-    assert next_trial(Trials(), SWEEP, [cut]) is None
+    assert next_trial(Trials(), SWEEP.reading, [cut]) is None
     assert verdict(SWEEP, [cut]).best_lr == pytest.approx(0.1)
 
 
@@ -237,7 +245,7 @@ def test_trials_that_gained_nothing_are_all_noise():
     """A loss that only rose has an infinite share of noise."""
     trial = Trial(lr=0.1, num_iter=40, losses=np.full(40, 3.0))
     assert verdict(result_of(LR, np.full(100, 2.0)), [trial]).noise == math.inf
-    assert suggested_lr(of(noise=math.inf)) == pytest.approx(0.1 * 10**-0.4)
+    assert suggested_lr(of(noise=math.inf), Plan()) == pytest.approx(0.1 * 10**-0.4)
 
 
 def test_where_noise_hides_the_best_rate_the_middle_of_the_interval_is_taken():
@@ -257,9 +265,9 @@ def test_where_noise_hides_the_best_rate_the_middle_of_the_interval_is_taken():
 def test_noise_lowers_a_constant_rate_only():
     """Where batches hide the gain the constant rate falls with the root of the run."""
     noises = [0.0, 0.5, 1.0, 1.5, 9.0]
-    constant = [suggested_lr(of(noise=noise), total_iters=1000) for noise in noises]
+    constant = [suggested_lr(of(noise=noise), Plan("constant", 1000)) for noise in noises]
     assert constant == pytest.approx([0.1 * 10**-a for a in (0.2, 0.2, 0.3, 0.4, 0.4)])
-    decay = {suggested_lr(of(noise=noise), "decay", total_iters=1000) for noise in noises}
+    decay = {suggested_lr(of(noise=noise), Plan("decay", 1000)) for noise in noises}
     assert len(decay) == 1
 
 
@@ -274,8 +282,8 @@ def test_the_shoulder_gives_up_a_tenth_of_the_gain():
 def test_a_constant_rate_falls_and_a_decaying_one_rises_with_the_run():
     """The correction is monotone in the length of the run, 1 for short ones, and capped."""
     lengths = [1, 100, 300, 1000, 3000, 10**7]
-    constant = [suggested_lr(of(shoulder_lr=9.0), total_iters=n) for n in lengths]
-    decay = [suggested_lr(of(shoulder_lr=9.0), "decay", total_iters=n) for n in lengths]
+    constant = [suggested_lr(of(shoulder_lr=9.0), Plan("constant", n)) for n in lengths]
+    decay = [suggested_lr(of(shoulder_lr=9.0), Plan("decay", n)) for n in lengths]
     assert constant == sorted(constant, reverse=True)
     assert decay == sorted(decay)
     assert constant[:2] == decay[:2] == pytest.approx([0.1, 0.1])
@@ -290,13 +298,13 @@ def test_a_suggestion_is_stable_and_below_the_shoulder(
 ):
     """No correction goes beyond what was stable, or to where the trials did worse."""
     found = of(best_lr=stable, highest_stable_lr=stable, shoulder_lr=stable * shoulder)
-    suggested = suggested_lr(found, schedule, total_iters=total_iters)
+    suggested = suggested_lr(found, Plan(schedule, total_iters))
     assert 0 < suggested <= min(stable, found.shoulder_lr)
 
 
 def test_a_run_of_unknown_length_is_ten_trials_long():
     """Without `total_iters` the correction is the one of a usual run."""
-    assert suggested_lr(of()) == suggested_lr(of(), total_iters=1000)
+    assert suggested_lr(of(), Plan()) == suggested_lr(of(), Plan("constant", 1000))
 
 
 @pytest.mark.parametrize(
@@ -325,7 +333,7 @@ def test_settings_that_leave_no_room_are_refused(arguments, error, message):
 def test_a_plan_that_is_none_is_refused(arguments, message):
     """A wrong plan is named, with what it must be and what it was."""
     with pytest.raises(ValueError, match=message):
-        suggested_lr(of(), **arguments)
+        Plan(**arguments)
 
 
 @pytest.mark.parametrize(

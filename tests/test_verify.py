@@ -31,9 +31,8 @@ from ignite_lrfinder import (
     Trial,
     Trials,
 )
-from ignite_lrfinder.plot.sweep import plot_result
-from ignite_lrfinder.suggest.reading import suggest
-from ignite_lrfinder.suggest.verdict import suggested_lr, verdict
+from ignite_lrfinder.suggest.plan import Plan
+from ignite_lrfinder.suggest.verdict import Verdict, suggested_lr
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Run completed without loss diverging:UserWarning"),
@@ -137,10 +136,11 @@ def test_the_suggestion_is_what_the_trials_say(make_training: Callable[..., Trai
     """By default it is the verdict's, for the plan asked for; other methods read the curve."""
     finder = verified(make_training("sgd-momentum"), num_iter=100)
     result = finder.result
-    says = verdict(result, result.trials)
-    assert finder.lr_suggestion() == pytest.approx(suggested_lr(says), rel=1e-12)
+    says = result.reading.verdict
+    assert isinstance(says, Verdict)
+    assert finder.lr_suggestion() == pytest.approx(suggested_lr(says, Plan()), rel=1e-12)
     assert finder.lr_suggestion(schedule="decay", total_iters=500) == pytest.approx(
-        suggested_lr(says, "decay", total_iters=500), rel=1e-12
+        suggested_lr(says, Plan("decay", 500)), rel=1e-12
     )
     assert finder.lr_suggestion("valley", schedule="decay") == finder.lr_suggestion("valley")
     assert finder.suggestions(schedule="decay")["auto"] == finder.lr_suggestion(schedule="decay")
@@ -293,11 +293,11 @@ def test_where_every_trial_broke_down_there_is_no_suggestion() -> None:
     sweep = result_of(10**x, u_shape(x, fall_at=-3.0, cliff_at=-0.5))
     broken = Trial(lr=1e-4, num_iter=10, losses=np.array([1.0, np.nan]))
     result = dataclasses.replace(sweep, trials=(broken,))
-    assert suggest(sweep)
+    assert "auto" in sweep.suggestions()
     with pytest.raises(NoSuggestionError, match="None of the 1 trials was stable"):
-        suggest(result)
+        result.lr_suggestion()
     with pytest.warns(UserWarning, match="No suggestion is shown"):
-        plot_result(result, ax=Figure().subplots())
+        result.plot(ax=Figure().subplots())
 
 
 def test_trials_are_saved_with_the_result(

@@ -2,10 +2,14 @@
 
 from ignite_lrfinder.plot.axes import require_matplotlib
 from ignite_lrfinder.plot.several import plot_results
-from ignite_lrfinder.plot.sweep import plot_result
+from ignite_lrfinder.plot.sweep import draw_sweep, plot_derivative, plot_sweep
+from ignite_lrfinder.plot.trials import plot_trials
 
 __all__ = [
-    "plot_result",
+    "draw_sweep",
+    "plot_derivative",
     "plot_results",
+    "plot_sweep",
+    "plot_trials",
     "require_matplotlib",
 ]

@@ -1,31 +1,46 @@
-"""Several sweeps drawn together."""
+"""Several sweeps in one figure."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from ignite_lrfinder.errors import wrong_type, wrong_value
 from ignite_lrfinder.plot.axes import (
     check_skip,
     limit_losses,
-    loss_at,
     new_axes,
     require_matplotlib,
     shown_points,
-    suggested_lr,
 )
-from ignite_lrfinder.record import Record
-from ignite_lrfinder.suggest import curve_of
+from ignite_lrfinder.suggest import Curve, Plan, Reading, Refusal
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Okabe and Ito's colours, with line styles to tell them apart in grey.
+# Okabe and Ito's colours; the line styles tell the curves apart in greyscale.
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _STYLES = ("-", "--", "-.", ":")
 
 
+class HasReading(Protocol):
+    """A result, which has a reading."""
+
+    @property
+    def reading(self) -> Reading:
+        """Everything that is derived from the result."""
+        ...
+
+
+class HasResult(Protocol):
+    """A finder, which has a result."""
+
+    @property
+    def result(self) -> HasReading:
+        """The result of the last sweep."""
+        ...
+
+
 def plot_results(
-    results: Mapping[str, Record],
+    results: Mapping[str, HasReading | HasResult],
     *,
     ax: "Axes | None" = None,
     skip_start: int = 10,
@@ -34,37 +49,39 @@ def plot_results(
     display_suggestion: bool = True,
     **kwargs: object,
 ) -> "Axes":
-    """Draw the smooth curves of several sweeps together.
+    """Draw the smoothed curves of several sweeps in one figure.
 
     Args:
-        results: the results by the names that the legend gives them.
-        ax: the Axes to draw on; default, those of a new figure.
+        results: results or finders, by the names that the legend shows.
+        ax: the Axes to draw on; default, a new figure.
         skip_start: as for `FastaiLRFinder.plot`.
         skip_end: as for `FastaiLRFinder.plot`.
         log_lr: as for `FastaiLRFinder.plot`.
-        display_suggestion: whether to mark each suggestion and write it in the legend.
-        kwargs: passed to `matplotlib.pyplot.subplots` where `ax` is not given.
+        display_suggestion: whether to mark each suggestion and show it in the legend.
+        kwargs: passed to `matplotlib.pyplot.subplots` if `ax` is not given.
 
     Returns:
         The Axes drawn on.
 
     Raises:
-        TypeError: if `results` is no mapping.
+        TypeError: if `results` is not a mapping to results or finders.
         ValueError: if it is empty; or as for `FastaiLRFinder.plot`.
+        LRFinderError: if a finder has not run yet.
         NoSuggestionError: if a result has too few points for a smooth curve.
 
     Example:
-        >>> plot_results({"Adam": adam.result, "SGD": sgd.result})  # doctest: +SKIP
+        >>> plot_results({"Adam": adam_finder, "SGD": sgd_finder.result})  # doctest: +SKIP
     """
     require_matplotlib()
+    remedy = 'Pass {"Adam": lr_finder.result, ...}.'
     if not isinstance(results, Mapping):
-        remedy = 'Pass {"Adam": lr_finder.result, ...}.'
         raise wrong_type("results", "a mapping from names to results", results, remedy)
     if not results:
-        raise wrong_value("results", "at least one result", results, "Run a sweep first.")
+        raise wrong_value("results", "at least one result", results, remedy)
     check_skip("skip_start", skip_start)
     check_skip("skip_end", skip_end)
-    curves = {name: curve_of(result) for name, result in results.items()}
+    readings = {name: _reading_of(result, remedy) for name, result in results.items()}
+    curves = {name: _curve_of(reading) for name, reading in readings.items()}
     ax = new_axes(kwargs) if ax is None else ax
     is_new = not ax.has_data()
     if log_lr:
@@ -73,16 +90,31 @@ def plot_results(
         shown = shown_points(len(curve.lr), skip_start, skip_end)
         color = _COLORS[index % len(_COLORS)]
         style = _STYLES[index % len(_STYLES)]
-        lr = suggested_lr(results[name]) if display_suggestion else None
+        lr = readings[name].suggestions(Plan()).get("auto") if display_suggestion else None
         label = name if lr is None else f"{name}: {lr:.2e}"
         ax.plot(
             curve.lr[shown], curve.smoothed[shown], style, color=color, linewidth=2, label=label
         )
         if lr is not None:
-            ax.plot([lr], [loss_at(curve, lr)], "o", markersize=8, color=color)
+            ax.plot([lr], [curve.loss_at(lr)], "o", markersize=8, color=color)
     if is_new:
         limit_losses(ax, *(curve.smoothed for curve in curves.values()))
     ax.set_xlabel("Learning rate")
     ax.set_ylabel("Smoothed loss")
     ax.legend(fontsize="small", title="suggested lr" if display_suggestion else None)
     return ax
+
+
+def _reading_of(result: object, remedy: str) -> Reading:
+    """Return the reading of a result, or of the last result of a finder."""
+    reading = getattr(getattr(result, "result", result), "reading", None)
+    if not isinstance(reading, Reading):
+        raise wrong_type("results", "a mapping from names to results", result, remedy)
+    return reading
+
+
+def _curve_of(reading: Reading) -> Curve:
+    """Return the curve to draw."""
+    if isinstance(reading.curve, Refusal):
+        raise reading.curve.error()
+    return reading.curve

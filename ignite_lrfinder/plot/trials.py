@@ -1,4 +1,4 @@
-"""The trials of a result drawn."""
+"""The trials of a result."""
 
 import importlib
 from collections.abc import Sequence
@@ -7,52 +7,48 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ignite_lrfinder.errors import LRFinderError, NoSuggestionError
+from ignite_lrfinder.errors import LRFinderError
 from ignite_lrfinder.plot.axes import CURVE_COLOR, GREY, SUGGESTION_COLOR, new_pair, two_axes
 from ignite_lrfinder.protocols import Array
-from ignite_lrfinder.record import (
-    Record,
-    Scores,
-    final_scores,
-    parabola_around_best,
-    reference_group,
-)
-from ignite_lrfinder.suggest import suggest
+from ignite_lrfinder.record import Scores, Trial, parabola_around_best
+from ignite_lrfinder.suggest import Plan, Reading, Refusal
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
 def plot_trials(
-    result: Record, *, ax: "Sequence[Axes] | None" = None, **kwargs: object
+    reading: Reading, *, ax: "Sequence[Axes] | None" = None, **kwargs: object
 ) -> "NDArray[Any]":
-    """Draw the loss of each trial over its iterations, and what each came to over its rate.
+    """Draw the loss of each trial over its iterations, and its final loss over its rate.
 
     Args:
-        result: the result of a sweep that trials followed.
-        ax: the two Axes to draw on; default, those of a new figure.
-        kwargs: passed to `matplotlib.pyplot.subplots` where `ax` is not given.
+        reading: the reading of a sweep with trials.
+        ax: the two Axes to draw on; default, a new figure.
+        kwargs: passed to `matplotlib.pyplot.subplots` if `ax` is not given.
 
     Returns:
         The two Axes; shape (2,).
 
     Raises:
         LRFinderError: if there were no trials.
-        ValueError: if there are not two axes.
+        TypeError: if `ax` is not a sequence.
+        ValueError: if there are not two Axes.
     """
-    if not result.trials:
+    trials = reading.record.trials
+    if not trials:
         raise LRFinderError(
             "The result must have trials to draw, got none. Run the finder with verify=True."
         )
     left, right = two_axes(new_pair(1, 2, {"figsize": (10.0, 4.2), **kwargs}) if ax is None else ax)
-    _draw_losses(left, result)
-    _draw_scores(right, result)
+    _draw_losses(left, trials)
+    _draw_scores(right, reading)
     return np.array([left, right], dtype=object)
 
 
-def _draw_losses(ax: "Axes", result: Record) -> None:
-    """Draw the running mean of each trial's losses, the higher its rate the lighter."""
-    trials = sorted(result.trials, key=lambda trial: trial.lr)
+def _draw_losses(ax: "Axes", trials: Sequence[Trial]) -> None:
+    """Draw the running mean of each trial's losses, in lighter colours for higher rates."""
+    trials = sorted(trials, key=lambda trial: trial.lr)
     viridis = importlib.import_module("matplotlib").colormaps["viridis"]
     for index, trial in enumerate(trials):
         color = viridis(0.9 * index / max(1, len(trials) - 1))
@@ -68,7 +64,7 @@ def _draw_losses(ax: "Axes", result: Record) -> None:
 
 
 def _limit(ax: "Axes", curves: "Sequence[Array]") -> None:
-    """Let what climbs far above its start leave at the top."""
+    """Limit the loss axis, so that trials that climb far above their start leave at the top."""
     curves = [curve for curve in curves if len(curve)]
     if curves:
         start = max(float(curve[0]) for curve in curves)
@@ -78,13 +74,13 @@ def _limit(ax: "Axes", curves: "Sequence[Array]") -> None:
             ax.set_ylim(lowest - margin, start + 3 * margin)
 
 
-def _draw_scores(ax: "Axes", result: Record) -> None:
-    """Draw the final loss of the longest trials over their rates, the parabola and the interval."""
+def _draw_scores(ax: "Axes", reading: Reading) -> None:
+    """Draw the final losses of the longest trials, the parabola and the interval."""
     ax.set_xscale("log")
     ax.set_xlabel("Learning rate")
     ax.set_ylabel("Mean loss of the second half")
-    scores = final_scores(result.trials)
-    if scores is not None and result.interval is not None:
+    scores = reading.scores
+    if scores is not None and reading.interval is not None:
         is_finite = np.isfinite(scores.mean)
         ax.plot(
             np.exp(scores.x[is_finite]),
@@ -97,13 +93,16 @@ def _draw_scores(ax: "Axes", result: Record) -> None:
         for x in scores.x[~is_finite]:
             ax.axvline(float(np.exp(x)), color=GREY, linestyle=":", label="diverged")
         ax.axvspan(
-            *result.interval,
+            *reading.interval,
             color=SUGGESTION_COLOR,
             alpha=0.12,
             linewidth=0,
             label="equally good",
         )
-        _draw_suggestion(ax, result)
+        lr = reading.suggest("auto", Plan())
+        if not isinstance(lr, Refusal):
+            label = f"suggested for a long run: {lr:.2e}"
+            ax.axvline(lr, color=SUGGESTION_COLOR, linestyle="--", label=label)
         tried = np.exp(scores.x)
         ax.set_xticks(tried, [f"{lr:.1e}" for lr in tried], fontsize="small")
         ax.set_xticks([], minor=True)
@@ -111,7 +110,7 @@ def _draw_scores(ax: "Axes", result: Record) -> None:
 
 
 def _draw_parabola(ax: "Axes", scores: Scores) -> None:
-    """Draw the parabola through the best trial and its neighbours, where there is one."""
+    """Draw the parabola through the best trial and its neighbours, if there is one."""
     coefficients = parabola_around_best(scores)
     if coefficients is not None:
         best = scores.best
@@ -119,19 +118,8 @@ def _draw_parabola(ax: "Axes", scores: Scores) -> None:
         ax.plot(np.exp(x), np.polyval(coefficients, x - scores.x[best]), color=CURVE_COLOR)
 
 
-def _draw_suggestion(ax: "Axes", result: Record) -> None:
-    """Mark the suggestion for a constant rate."""
-    try:
-        lr = suggest(result)[reference_group(result)]
-    except NoSuggestionError:
-        return
-    ax.axvline(
-        lr, color=SUGGESTION_COLOR, linestyle="--", label=f"suggested for a long run: {lr:.2e}"
-    )
-
-
 def _running_mean(losses: "Array") -> "Array":
-    """Return the mean of each loss and those before it, over a tenth of the trial."""
+    """Return the mean over the last tenth of the trial, at each iteration."""
     width = max(1, len(losses) // 10)
     sums = np.cumsum(np.concatenate([np.zeros(1), losses]))
     ends = np.arange(1, len(losses) + 1)

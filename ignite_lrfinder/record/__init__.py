@@ -6,29 +6,18 @@ from ignite_lrfinder.record.comparison import (
     cliff_of,
     compare,
     final_scores,
+    interval_of,
     is_worse,
     level_range,
     parabola,
     parabola_around_best,
 )
-from ignite_lrfinder.record.files import (
-    FORMAT,
-    VERSION,
-    decode,
-    decode_settings,
-    decode_trial,
-    not_a_result,
-    plain_trial,
-    read,
-    write,
-)
+from ignite_lrfinder.record.files import load_record, plain_data, save_record
 from ignite_lrfinder.record.record import Record, SweepSettings, reference_group, usable_points
 from ignite_lrfinder.record.stop_reason import StopReason
 from ignite_lrfinder.record.trial import Trial
 
 __all__ = [
-    "FORMAT",
-    "VERSION",
     "Record",
     "Scores",
     "StopReason",
@@ -37,18 +26,15 @@ __all__ = [
     "are_paired",
     "cliff_of",
     "compare",
-    "decode",
-    "decode_settings",
-    "decode_trial",
     "final_scores",
+    "interval_of",
     "is_worse",
     "level_range",
-    "not_a_result",
+    "load_record",
     "parabola",
     "parabola_around_best",
-    "plain_trial",
-    "read",
+    "plain_data",
     "reference_group",
+    "save_record",
     "usable_points",
-    "write",
 ]

@@ -1,4 +1,4 @@
-"""Trials compared with one another: over the same iterations, up to the lowest that diverged."""
+"""Compare trials over the same iterations, up to the lowest rate that diverged."""
 
 import dataclasses
 import math
@@ -9,10 +9,10 @@ import numpy as np
 from ignite_lrfinder.protocols import Array
 from ignite_lrfinder.record.trial import Trial
 
-# A loss is worse where it lies this many standard errors of the batch noise above another. Noise
-# hides what a higher rate does well later, so of two rates as good the higher one leads on.
+# A loss is worse if it lies this many standard errors of the batch noise above another. Noise hides
+# the later gain of a higher rate, so of two equally good rates the search follows the higher.
 _WORSE = 2.0
-# Losses are compared by the means of so many blocks, of which each needs two of a trial at least.
+# Losses are compared by the means of this many blocks; each needs at least two losses of a trial.
 NUM_BLOCKS = 5
 _STUDENT_T = 2.13  # one-sided 95 % with 4 degrees of freedom, for five blocks of losses
 _PAIRED_RTOL = 1e-3
@@ -20,7 +20,14 @@ _PAIRED_RTOL = 1e-3
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class Scores:
-    """Trials compared over the second half of `num_iter`, by rising x; one that diverged is inf."""
+    """Trials compared over the second half of `num_iter`, by rising x = log(lr).
+
+    Attributes:
+        x: the logarithm of each rate, increasing; shape (n,).
+        tails: the losses compared, one row for each trial, inf if it diverged; shape (n, k).
+        mean: the mean of each row; shape (n,).
+        num_iter: the number of iterations that all of these trials ran.
+    """
 
     x: Array
     tails: Array
@@ -29,7 +36,7 @@ class Scores:
 
     @property
     def best(self) -> int:
-        """The trial of the lowest mean loss."""
+        """The trial with the lowest mean loss."""
         return int(np.argmin(self.mean))
 
 
@@ -54,13 +61,13 @@ def cliff_of(trials: Sequence[Trial]) -> float:
 
 
 def is_worse(tail: Array, reference: Array) -> bool:
-    """Tell whether losses lie above others by more than the noise of batches explains."""
+    """Return whether losses exceed the reference by more than batch noise explains."""
     error = float(reference.std(ddof=1)) / math.sqrt(len(reference))
     return float(tail.mean() - reference.mean()) > _WORSE * error
 
 
 def parabola(scores: Scores) -> float:
-    """Return where the parabola through the best trial and its neighbours is lowest."""
+    """Return the x at which the parabola through the best trial and its neighbours is lowest."""
     coefficients, x = parabola_around_best(scores), float(scores.x[scores.best])
     if coefficients is None:
         return x
@@ -72,7 +79,8 @@ def parabola(scores: Scores) -> float:
 def parabola_around_best(scores: Scores) -> tuple[float, float, float] | None:
     """Return the parabola through the best trial and its neighbours, as coefficients of x - best.
 
-    The highest power comes first. None where the best has no neighbour on a side, or on a line.
+    The highest power comes first. None if the best trial lacks a neighbour, or if they lie on a
+    line.
     """
     x, mean, best = scores.x, scores.mean, scores.best
     if not 0 < best < len(x) - 1 or not np.isfinite(mean[best + 1]):
@@ -86,7 +94,7 @@ def parabola_around_best(scores: Scores) -> tuple[float, float, float] | None:
 
 
 def final_scores(trials: Sequence[Trial]) -> Scores | None:
-    """Compare the longest trials, or return None where none below the cliff has a loss."""
+    """Compare the longest trials; return None if no trial below the cliff has a loss."""
     cliff = cliff_of(trials)
     lengths = [len(trial.losses) for trial in trials if trial.lr < cliff]
     num_iter = max(lengths, default=0)
@@ -94,10 +102,10 @@ def final_scores(trials: Sequence[Trial]) -> Scores | None:
 
 
 def are_paired(trials: Sequence[Trial]) -> bool:
-    """Tell whether all trials were judged on the same batches.
+    """Return whether all trials were judged on the same batches.
 
-    Then they began with the same loss, which is taken before their first step; validation losses
-    are always of the same data.
+    If so, they start with the same loss, because the first loss is measured before the first step.
+    Validation losses always use the same data.
     """
     if all(trial.is_validation for trial in trials):
         return True
@@ -105,20 +113,17 @@ def are_paired(trials: Sequence[Trial]) -> bool:
     return bool(np.allclose(first, first[:1], rtol=_PAIRED_RTOL, atol=0.0))
 
 
-def interval_of(trials: Sequence[Trial]) -> tuple[float, float] | None:
+def interval_of(scores: Scores, is_paired: bool) -> tuple[float, float]:
     """Return the lowest and the highest rate that the trials cannot tell apart from the best."""
-    scores = final_scores(trials)
-    if scores is None:
-        return None
-    low, high = level_range(scores, are_paired(trials))
+    low, high = level_range(scores, is_paired)
     best = parabola(scores)
     return math.exp(min(low, best)), math.exp(max(high, best))
 
 
 def level_range(scores: Scores, is_paired: bool) -> tuple[float, float]:
-    """Return the lowest and highest x around the best that it cannot be told apart from.
+    """Return the lowest and highest x around the best that are not significantly worse.
 
-    Neighbouring losses of a run are correlated, so means of five blocks are compared.
+    Neighbouring losses of a run are correlated, so the means of five blocks are compared.
     """
     x, best = scores.x, scores.best
     if scores.tails.shape[1] < NUM_BLOCKS:
@@ -131,14 +136,14 @@ def level_range(scores: Scores, is_paired: bool) -> tuple[float, float]:
         low -= 1
     while high < len(x) - 1 and _is_level(blocks[:, high + 1], blocks[:, best], is_paired):
         high += 1
-    # The bound lies somewhere before the next trial: in the middle.
+    # The bound lies between two trials; take the middle.
     lower = x[low] if low == 0 else (x[low] + x[low - 1]) / 2
     upper = x[high] if high == len(x) - 1 else (x[high] + x[high + 1]) / 2
     return float(lower), float(upper)
 
 
 def _is_level(blocks: Array, best: Array, is_paired: bool) -> bool:
-    """Tell whether a t-test leaves two trials undecided, on the same batches or on different."""
+    """Return whether a t-test cannot tell two trials apart, paired if they saw the same batches."""
     if not np.isfinite(blocks).all():
         return False
     spread = np.std(blocks - best, ddof=1)

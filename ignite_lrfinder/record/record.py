@@ -6,7 +6,6 @@ import numpy as np
 
 from ignite_lrfinder.errors import wrong_value
 from ignite_lrfinder.protocols import Array
-from ignite_lrfinder.record.comparison import are_paired, interval_of
 from ignite_lrfinder.record.stop_reason import StopReason
 from ignite_lrfinder.record.trial import Trial
 
@@ -74,22 +73,6 @@ class Record:
     def __len__(self) -> int:
         """Return the number of points."""
         return len(self.losses)
-
-    @property
-    def lr_names(self) -> list[str]:
-        """The names of the parameter groups' learning rates, "lr" or "lr_0", "lr_1" and so on."""
-        num_groups = self.lr.shape[1]
-        return ["lr"] if num_groups == 1 else [f"lr_{group}" for group in range(num_groups)]
-
-    @property
-    def interval(self) -> tuple[float, float] | None:
-        """The lowest and the highest rate whose trials cannot be told apart from the best."""
-        return interval_of(self.trials)
-
-    @property
-    def is_paired(self) -> bool:
-        """Whether all trials were judged on the same batches, as told by their first losses."""
-        return are_paired(self.trials)
 
 
 def usable_points(record: Record) -> slice:

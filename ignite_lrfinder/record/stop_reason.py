@@ -4,7 +4,7 @@ import enum
 
 
 class StopReason(enum.Enum):
-    """Say why a sweep ended: `message` in words, `remedy` what to change if it was too early."""
+    """Why a sweep ended: `message` describes it, `remedy` says what to change if it was early."""
 
     COMPLETED = "completed"
     """Every point was tested."""
@@ -15,21 +15,21 @@ class StopReason(enum.Enum):
     OUT_OF_DATA = "out of data"
     """The data ended and could not be started again."""
     TERMINATED = "terminated"
-    """The run was ended by something else than the finder."""
+    """Something other than the finder ended the run."""
 
     @property
     def message(self) -> str:
-        """Tell in words what ended the sweep."""
+        """What ended the sweep, in words."""
         return _MESSAGES[self]
 
     @property
     def remedy(self) -> str:
-        """Tell what to change if the sweep ought to have ended otherwise."""
+        """What to change if the sweep should have ended differently."""
         return _REMEDIES[self]
 
     @property
     def is_divergence(self) -> bool:
-        """Tell whether the sweep went on until the loss broke down, as a range test should."""
+        """Whether the sweep continued until the loss broke down, as a range test should."""
         return self in (StopReason.DIVERGED, StopReason.NON_FINITE)
 
 
@@ -38,7 +38,7 @@ _MESSAGES = {
     StopReason.DIVERGED: "the smoothed loss rose beyond diverge_th",
     StopReason.NON_FINITE: "the loss became NaN or infinite",
     StopReason.OUT_OF_DATA: "the data ended and could not be started again",
-    StopReason.TERMINATED: "the run was ended by something else than the finder",
+    StopReason.TERMINATED: "something other than the finder ended the run",
 }
 
 

@@ -1,4 +1,4 @@
-"""What one trial gave."""
+"""One trial: its rate, losses and outcome."""
 
 import dataclasses
 import math
@@ -11,18 +11,19 @@ from ignite_lrfinder.protocols import Array
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Trial:
-    """What a trial gave.
+    """A short training at one fixed learning rate.
 
     Attributes:
         lr: its learning rate; positive.
-        num_iter: how many iterations were planned.
+        num_iter: the number of iterations planned.
         losses: the loss of each iteration, before its step; shape (n,), n at most `num_iter`,
             read-only.
-        is_diverged: whether it broke down; a loss that is not finite makes it so in any case.
-        is_validation: whether these are validation losses, taken after each step.
+        is_diverged: whether it broke down; always true if a loss is not finite.
+        is_validation: whether the losses are validation losses, measured after each step.
 
     Raises:
-        ValueError: if the learning rate is not in (0, inf), or the losses are no list of numbers.
+        ValueError: if the learning rate is not in (0, inf), or the losses are not a list of
+            numbers.
     """
 
     lr: float
@@ -32,14 +33,14 @@ class Trial:
     is_validation: bool = False
 
     def __post_init__(self) -> None:
-        """Make the losses a read-only array, and refuse what no trial can have given."""
+        """Make the losses a read-only array and check the values."""
         losses = np.array(self.losses, dtype=np.float64)
         if losses.ndim != 1:
             raise wrong_value(
-                "losses", "of shape (n,)", losses.shape, "Give one for each iteration."
+                "losses", "of shape (n,)", losses.shape, "Pass one for each iteration."
             )
         if not 0 < self.lr < math.inf:
-            raise wrong_value("lr", "in (0, inf)", self.lr, "Give the rate that was tried.")
+            raise wrong_value("lr", "in (0, inf)", self.lr, "Pass the rate that was tried.")
         losses.flags.writeable = False
         object.__setattr__(self, "losses", losses)
         is_diverged = bool(self.is_diverged) or not bool(np.isfinite(losses).all())
@@ -47,5 +48,5 @@ class Trial:
 
     @property
     def is_cut_short(self) -> bool:
-        """Whether it ended early for another reason than its loss, as when the data ended."""
+        """Whether it ended early for a reason other than its loss, such as the end of the data."""
         return len(self.losses) < self.num_iter and not self.is_diverged

@@ -1,22 +1,19 @@
 """What a record means: curves, methods, trials to run, verdicts, readings."""
 
-from ignite_lrfinder.suggest.curve import Curve, curve_of
-from ignite_lrfinder.suggest.methods import edge
-from ignite_lrfinder.suggest.reading import has_edge, lrs_at, suggest, suggest_all, suggest_bounds
+from ignite_lrfinder.suggest.curve import Curve, Refusal
+from ignite_lrfinder.suggest.plan import Plan
+from ignite_lrfinder.suggest.reading import Reading, reading_of
 from ignite_lrfinder.suggest.trials import PlannedTrial, Trials, next_trial
-from ignite_lrfinder.suggest.verdict import check_plan
+from ignite_lrfinder.suggest.verdict import Verdict
 
 __all__ = [
     "Curve",
+    "Plan",
     "PlannedTrial",
+    "Reading",
+    "Refusal",
     "Trials",
-    "check_plan",
-    "curve_of",
-    "edge",
-    "has_edge",
-    "lrs_at",
+    "Verdict",
     "next_trial",
-    "suggest",
-    "suggest_all",
-    "suggest_bounds",
+    "reading_of",
 ]

@@ -6,8 +6,8 @@ learning rate. Here the whole sweep is known, so the smoothing looks both ways a
 
     losses -> running median -> local least squares over log(lr) -> smoothed
 
-The median removes what is no part of the curve (a glitch, a spike at the start), the local fit the
-noise. Both commute with adding a constant to the loss and with scaling it.
+The median removes outliers (a glitch, a spike at the start), the local fit removes noise. Both
+commute with adding a constant to the loss and with scaling it.
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ from ignite_lrfinder.protocols import Array
 from ignite_lrfinder.record import Record, reference_group, usable_points
 
 MIN_POINTS = 10
-"""The fewest points that make a curve, below which noise and shape cannot be told apart."""
+"""The fewest points that make a curve; with fewer, noise cannot be told from shape."""
 
 # The median looks a thirtieth of the curve to either side: a glitch or a spike is shorter, a valley
 # longer. The line takes 15 % of the points, about a decade of eight; 10 to 30 % did equally well.
@@ -38,9 +38,24 @@ _CEILING_NOISE = 3.0
 _ROUNDING = 1e-12
 _MAD_TO_SIGMA = 1.4826
 
-# Median and weights leave of normal noise what the mean of 65 % of the neighbours would leave;
-# measured, for 10 to 1,000 points.
+# Median and weights reduce normal noise as much as the mean of 65 % of the neighbours would;
+# measured for 10 to 1,000 points.
 _EFFECTIVE_SHARE = 0.65
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why there is no learning rate to suggest, and what to change.
+
+    A refusal is a value, so that words and plots can show it. The methods of a result raise it as
+    an error.
+    """
+
+    reason: str
+
+    def error(self) -> NoSuggestionError:
+        """Return the error to raise where a number was asked for."""
+        return NoSuggestionError(self.reason)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -61,42 +76,36 @@ class Curve:
 
     @property
     def smoothed_noise(self) -> float:
-        """The standard deviation that the smoothing leaves of `noise`, away from the ends."""
+        """The standard deviation of the noise that remains after smoothing, away from the ends."""
         return self.noise / math.sqrt(_EFFECTIVE_SHARE * num_neighbours(len(self.lr)))
 
+    def loss_at(self, lr: float) -> float:
+        """Return the smoothed loss at a learning rate, interpolated over log(lr)."""
+        return float(np.interp(np.log(lr), np.log(self.lr), self.smoothed))
 
-def curve_of(result: Record) -> Curve:
-    """Build the curve of a sweep from its usable points.
+
+def curve_of(record: Record) -> Curve | Refusal:
+    """Return the curve of a sweep over the reference learning rate, from its usable points.
 
     Args:
-        result: the result of a sweep.
+        record: what a sweep measured.
 
     Returns:
-        The curve over the reference learning rate, see `usable_points` and `reference_group`.
-
-    Raises:
-        NoSuggestionError: if there are fewer than `MIN_POINTS` usable points, or their learning
-            rates do not increase.
+        The curve, see `usable_points` and `reference_group`; a refusal if there are fewer than
+        `MIN_POINTS` usable points, or if their learning rates do not increase.
     """
-    points = usable_points(result)
-    lr = result.lr[points, reference_group(result)]
+    points = usable_points(record)
+    lr = record.lr[points, reference_group(record)]
     if len(lr) < MIN_POINTS:
-        raise unexpected_shape(
-            f"The curve has too few points: {len(lr)} with a finite loss, of {len(result)}, and a "
+        return Refusal(
+            f"The curve has too few points: {len(lr)} with a finite loss, of {len(record)}, and a "
             f"suggestion needs {MIN_POINTS}. Raise num_iter, or lower start_lr if the loss broke "
             "down at once."
         )
     if np.any(np.diff(lr) <= 0):
-        raise unexpected_shape("Its learning rate does not rise at every point. Raise end_lr.")
-    losses = result.losses[points]
+        return Refusal("The learning rate does not rise at every point. Raise end_lr.")
+    losses = record.losses[points]
     return Curve(lr=lr, losses=losses, smoothed=smooth(np.log(lr), losses), noise=noise_of(losses))
-
-
-def unexpected_shape(reason: str) -> NoSuggestionError:
-    """Return the refusal of a curve, in words that begin as those of Ignite's class."""
-    return NoSuggestionError(
-        "FastaiLRFinder got unexpected curve shape, the curve should be somehow U-shaped. " + reason
-    )
 
 
 def smooth(x: Array, y: Array) -> Array:
@@ -116,8 +125,8 @@ def smooth(x: Array, y: Array) -> Array:
     """
     level = float(np.median(y))
     cleaned = running_median(y - level)
-    # A diverging loss climbs by orders of magnitude within a few points. Let into the fit it would
-    # lift the curve for half a window before the cliff, and so move the minimum.
+    # A diverging loss climbs by orders of magnitude within a few points. In the fit it would lift
+    # the curve for half a window before the cliff, and so move the minimum.
     ceiling = _divergence_level(cleaned) + _CEILING_NOISE * noise_of(y)
     fitted = local_line(x, np.minimum(cleaned, ceiling))
     return level + np.where(cleaned > ceiling, cleaned, fitted)
@@ -126,9 +135,9 @@ def smooth(x: Array, y: Array) -> Array:
 def noise_of(y: Array) -> float:
     """Estimate the standard deviation of each y about the curve, from the steps between neighbours.
 
-    Only what has not diverged counts: on a sweep in equal steps of the learning rate that may be a
-    few points of many. The estimate is robust, and no smaller than rounding, without which a fall
-    of 1e-16 would count on a curve with no scatter.
+    Only points that have not diverged count; in a linear sweep these may be a few of many. The
+    estimate is robust, and at least as large as rounding errors, so that a fall of 1e-16 does not
+    count on a curve without scatter.
     """
     cleaned = running_median(y)
     steps = np.diff(y[cleaned <= _divergence_level(cleaned)])
@@ -137,7 +146,7 @@ def noise_of(y: Array) -> float:
 
 
 def running_median(y: Array) -> Array:
-    """Replace each value by the median of those around it; at the ends, of the outermost window."""
+    """Return the median of the window around each value; at the ends, of the outermost window."""
     reach = int(np.clip(len(y) // _MEDIAN_SHARE, 1, _MAX_MEDIAN_REACH))
     windows = sliding_window_view(y, 2 * reach + 1)
     medians = [np.median(part, axis=1) for part in _parts(windows, 2 * reach + 1)]
@@ -147,8 +156,8 @@ def running_median(y: Array) -> Array:
 def local_line(x: Array, y: Array) -> Array:
     """Fit a line through the neighbours of each x, the near ones weighing more (LOWESS).
 
-    The neighbours are a fixed share of all points, whatever their distances, so that a sweep in
-    equal steps of the learning rate is smoothed as well as one in equal ratios.
+    The neighbours are a fixed share of all points, whatever their distances, so that a linear sweep
+    is smoothed as well as an exponential one.
 
     Args:
         x: strictly increasing; shape (T,).
@@ -158,8 +167,8 @@ def local_line(x: Array, y: Array) -> Array:
         The value of each line at its own x; shape (T,).
 
     References:
-        Cleveland, Robust locally weighted regression and smoothing scatterplots, 1979. As there,
-        long input is fitted at some anchors, with straight lines between them.
+        Cleveland, Robust locally weighted regression and smoothing scatterplots, 1979. As in
+        that paper, long input is fitted at anchors, with straight lines between them.
     """
     k = num_neighbours(len(x))
     anchors = np.unique(np.linspace(0, len(x) - 1, min(len(x), _MAX_ANCHORS)).round().astype(int))
@@ -167,25 +176,25 @@ def local_line(x: Array, y: Array) -> Array:
     for part in _parts(anchors, k):
         neighbours = nearest_window(x, x[part], k)[:, None] + np.arange(k)
         offset = x[neighbours] - x[part, None]
-        # A little more than the farthest distance, so that the farthest neighbour still counts.
+        # Slightly more than the largest distance, so that the farthest neighbour still counts.
         reach = np.abs(offset).max(axis=1, keepdims=True) * (1 + 1 / k)
         fitted.append(_line_at_zero(offset / reach, y[neighbours]))
     return np.interp(x, x[anchors], np.concatenate(fitted))
 
 
 def nearest_window(x: Array, at: Array, k: int) -> NDArray[np.intp]:
-    """Return for each value of `at` where the window of its k nearest x begins (x is sorted)."""
+    """Return where the window of the k nearest x begins, for each value of `at`; x is sorted."""
     # The window moves right while the point it loses is farther than the point it gains.
     return np.searchsorted(x[:-k] + x[k:], 2 * at)
 
 
 def num_neighbours(num_points: int) -> int:
-    """Return how many neighbours the local fit takes."""
+    """Return the number of neighbours in the local fit."""
     return min(num_points, max(_MIN_NEIGHBOURS, round(_SPAN * num_points)))
 
 
 def _parts(rows: NDArray[Any], width: int) -> list[NDArray[Any]]:
-    """Split rows that are each worked on with so many numbers, to be sparing of memory."""
+    """Split rows into parts that need little memory when each row takes `width` numbers."""
     return np.array_split(rows, -(-len(rows) * width // _MAX_NUMBERS))
 
 
@@ -201,6 +210,6 @@ def _line_at_zero(u: Array, y: Array) -> Array:
 
 
 def _divergence_level(cleaned: Array) -> float:
-    """Return the level as far above the start of the loss as its minimum lies below."""
+    """Return the level that is as far above the start of the loss as its minimum is below."""
     start = float(np.median(cleaned[: max(3, len(cleaned) // 10)]))
     return 2 * start - float(cleaned.min())

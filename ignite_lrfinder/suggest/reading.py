@@ -1,45 +1,125 @@
-"""From a result to the learning rate of each parameter group, for the training that is planned."""
+"""Everything that is derived from a record, computed once."""
+
+import dataclasses
+from collections.abc import Mapping
 
 import numpy as np
 
-from ignite_lrfinder.errors import NoSuggestionError, wrong_type, wrong_value
-from ignite_lrfinder.protocols import Schedule
-from ignite_lrfinder.record import Record, reference_group, usable_points
-from ignite_lrfinder.suggest.curve import curve_of
-from ignite_lrfinder.suggest.methods import METHODS, auto, bounds, edge
-from ignite_lrfinder.suggest.verdict import check_plan, suggested_lr, verdict
+from ignite_lrfinder.errors import wrong_type, wrong_value
+from ignite_lrfinder.record import (
+    Record,
+    Scores,
+    are_paired,
+    final_scores,
+    interval_of,
+    reference_group,
+    usable_points,
+)
+from ignite_lrfinder.suggest.curve import Curve, Refusal, curve_of
+from ignite_lrfinder.suggest.methods import METHODS, Descent, auto, bounds, descent_of
+from ignite_lrfinder.suggest.plan import Plan
+from ignite_lrfinder.suggest.verdict import Verdict, suggested_lr, verdict_of
 
 
-def suggest(
-    result: Record,
-    method: str = "auto",
-    *,
-    schedule: Schedule = "constant",
-    total_iters: int | None = None,
-) -> tuple[float, ...]:
-    """Suggest a learning rate for each parameter group.
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Reading:
+    """Everything that is derived from a record; plots, text and methods all use it.
 
-    Where trials followed the sweep, "auto" is what they say. Else, and for every other method, the
-    rate is read off the curve.
+    An answer that the record does not support is a `Refusal`. Learning rates belong to the
+    reference parameter group; `lrs_at` returns the learning rates of all groups.
+
+    Attributes:
+        record: the record.
+        group: the reference parameter group.
+        curve: the smoothed loss over the learning rate.
+        descent: where the loss falls, and the edge.
+        rates: the learning rate that each method but "auto" reads off the curve; empty where the
+            curve is refused.
+        bounds: the learning rates at which the loss starts and stops falling.
+        scores: the longest trials compared; None without a stable trial.
+        is_paired: whether all trials were judged on the same batches, judging by their first
+            losses.
+        interval: the lowest and the highest rate that the trials cannot tell apart from the best;
+            None without a stable trial.
+        verdict: what the trials support; None without trials.
+    """
+
+    record: Record
+    group: int
+    curve: Curve | Refusal
+    descent: Descent | Refusal
+    rates: Mapping[str, float]
+    bounds: tuple[float, float] | Refusal
+    scores: Scores | None
+    is_paired: bool
+    interval: tuple[float, float] | None
+    verdict: Verdict | Refusal | None
+
+    def suggest(self, method: str, plan: Plan) -> float | Refusal:
+        """Return the learning rate that a method suggests.
+
+        Where trials followed the sweep, "auto" is what they support. Otherwise, and for every other
+        method, the rate is read off the curve.
+
+        Args:
+            method: one of `METHODS`.
+            plan: the training that "auto" is for.
+
+        Raises:
+            TypeError: if `method` is not a string.
+            ValueError: if there is no such method.
+        """
+        if not isinstance(method, str):
+            raise wrong_type("method", "a string", method, "Leave it out for 'auto'.")
+        if method not in METHODS:
+            names = ", ".join(repr(name) for name in METHODS)
+            raise wrong_value("method", f"one of {names}", method, "Leave it out for 'auto'.")
+        if method == "auto" and self.verdict is not None:
+            verdict = self.verdict
+            return verdict if isinstance(verdict, Refusal) else suggested_lr(verdict, plan)
+        if isinstance(self.descent, Refusal):
+            return self.descent
+        return auto(self.descent, plan) if method == "auto" else self.rates[method]
+
+    def suggestions(self, plan: Plan) -> dict[str, float]:
+        """Return the learning rate of each method that the record supports, "auto" first."""
+        rates = {method: self.suggest(method, plan) for method in METHODS}
+        return {name: lr for name, lr in rates.items() if not isinstance(lr, Refusal)}
+
+    def lrs_at(self, reference_lr: float) -> tuple[float, ...]:
+        """Return the learning rate of each group when the reference group had `reference_lr`.
+
+        A group frozen at 0 stays there. Beyond the tested range the groups keep the ratio that they
+        have at its end.
+
+        Args:
+            reference_lr: a learning rate of the reference group, positive.
+        """
+        lr = self.record.lr[usable_points(self.record)]
+        reference = lr[:, self.group]
+        after = int(np.searchsorted(reference, reference_lr))
+        if after < len(reference) and reference[after] == reference_lr:
+            return tuple(lr[after].tolist())
+        if 0 < after < len(reference):
+            ratios = np.log(reference[after - 1 : after + 1] / reference_lr)
+            share = float(ratios[0] / (ratios[0] - ratios[1]))
+            pairs = zip(*lr[after - 1 : after + 1].tolist(), strict=True)
+            lrs = [_between(low, high, share) for low, high in pairs]
+        else:
+            end = min(after, len(reference) - 1)
+            lrs = (lr[end] * (reference_lr / reference[end])).tolist()
+        lrs[self.group] = float(reference_lr)
+        return tuple(lrs)
+
+
+def reading_of(record: Record) -> Reading:
+    """Read a record: smooth its curve, find the descent, apply the methods, judge the trials.
 
     Args:
-        result: the result of a sweep.
-        method: one of `METHODS`.
-        schedule: what "auto" is for: a "constant" rate, or the peak of one that decays ("decay").
-        total_iters: optimizer steps of the training that is planned, at least 1; it matters where
-            there were trials.
-
-    Returns:
-        One learning rate for each parameter group: those that the groups had at the same moment of
-        the sweep. A group frozen at 0 stays there.
-
-    Raises:
-        ValueError: if there is no such method or schedule, or `total_iters` is below 1.
-        NoSuggestionError: if the curve supports no learning rate.
+        record: what a sweep measured.
 
     Example:
-        >>> from ignite_lrfinder.sweep.divergence import StopReason
-        >>> from ignite_lrfinder.record import SweepSettings
+        >>> from ignite_lrfinder.record import StopReason, SweepSettings
         >>> lr = np.geomspace(1e-5, 1.0, 101)
         >>> losses = np.minimum(1.0, np.abs(np.log10(lr) + 1) / 2)
         >>> settings = SweepSettings(
@@ -50,121 +130,39 @@ def suggest(
         ...     smooth_f=0.05,
         ...     diverge_th=5.0,
         ... )
-        >>> result = Record(
+        >>> record = Record(
         ...     lr=lr[:, None],
         ...     losses=losses,
         ...     smoothed_losses=losses,
         ...     stop_reason=StopReason.COMPLETED,
         ...     settings=settings,
         ... )
-        >>> [round(lr, 3) for lr in suggest(result, "minimum")]
-        [0.01]
+        >>> round(reading_of(record).rates["minimum"], 3)
+        0.01
     """
-    check_plan(schedule, total_iters)
-    if not isinstance(method, str):
-        raise wrong_type("method", "a string", method, "Leave it out for the default, 'auto'.")
-    if method not in METHODS:
-        names = ", ".join(repr(name) for name in METHODS)
-        remedy = "Leave it out for the default, 'auto'."
-        raise wrong_value("method", f"one of {names}", method, remedy)
-    if method == "auto":
-        return lrs_at(result, _auto(result, schedule, total_iters))
-    return lrs_at(result, METHODS[method](curve_of(result)))
-
-
-def suggest_all(
-    result: Record,
-    *,
-    schedule: Schedule = "constant",
-    total_iters: int | None = None,
-) -> dict[str, tuple[float, ...]]:
-    """Suggest by every method that the result supports.
-
-    Args:
-        result: the result of a sweep.
-        schedule: as for `suggest`.
-        total_iters: as for `suggest`.
-
-    Returns:
-        What `suggest` returns, by the name of the method.
-
-    Raises:
-        ValueError: as for `suggest`.
-        NoSuggestionError: if the result supports no method.
-    """
-    suggestions: dict[str, tuple[float, ...]] = {}
-    refusals: list[NoSuggestionError] = []
-    for name in METHODS:
-        try:
-            suggestions[name] = suggest(result, name, schedule=schedule, total_iters=total_iters)
-        except NoSuggestionError as refusal:
-            refusals.append(refusal)
-    if not suggestions:
-        raise refusals[0]
-    return suggestions
-
-
-def suggest_bounds(result: Record) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Suggest the bounds of a cyclical policy for each parameter group.
-
-    Args:
-        result: the result of a sweep.
-
-    Returns:
-        The lower and the upper learning rates, each with one for each parameter group.
-
-    Raises:
-        NoSuggestionError: if the curve supports no bounds.
-    """
-    lower, upper = bounds(curve_of(result))
-    return lrs_at(result, lower), lrs_at(result, upper)
-
-
-def has_edge(result: Record) -> bool:
-    """Tell whether a sweep went on far enough to see the loss rise for good."""
-    try:
-        curve = curve_of(result)
-        return edge(curve) < len(curve.lr) - 1
-    except NoSuggestionError:
-        return False
-
-
-def lrs_at(result: Record, reference_lr: float) -> tuple[float, ...]:
-    """Return every group's learning rate at the moment the reference group had `reference_lr`.
-
-    Beyond what was tested the groups keep the ratio that they have at that end.
-
-    Args:
-        result: the result of a sweep.
-        reference_lr: a learning rate of the reference group, positive.
-
-    Returns:
-        One learning rate for each parameter group.
-    """
-    lr, group = result.lr[usable_points(result)], reference_group(result)
-    reference = lr[:, group]
-    after = int(np.searchsorted(reference, reference_lr))
-    if after < len(reference) and reference[after] == reference_lr:
-        return tuple(lr[after].tolist())
-    if 0 < after < len(reference):
-        ratios = np.log(reference[after - 1 : after + 1] / reference_lr)
-        share = float(ratios[0] / (ratios[0] - ratios[1]))
-        pairs = zip(*lr[after - 1 : after + 1].tolist(), strict=True)
-        lrs = [_between(low, high, share) for low, high in pairs]
+    curve = curve_of(record)
+    descent = curve if isinstance(curve, Refusal) else descent_of(curve)
+    if isinstance(descent, Refusal):
+        rates, its_bounds = {}, descent
     else:
-        end = min(after, len(reference) - 1)
-        lrs = (lr[end] * (reference_lr / reference[end])).tolist()
-    lrs[group] = float(reference_lr)
-    return tuple(lrs)
-
-
-def _auto(result: Record, schedule: Schedule, total_iters: int | None) -> float:
-    """Return the rate of the reference group that the trials speak for, or else the curve."""
-    if any(len(trial.losses) > 0 for trial in result.trials):
-        return suggested_lr(verdict(result, result.trials), schedule, total_iters=total_iters)
-    return auto(curve_of(result), schedule)
+        rates = {name: read(descent) for name, read in METHODS.items() if name != "auto"}
+        its_bounds = bounds(descent)
+    scores, is_paired = final_scores(record.trials), are_paired(record.trials)
+    has_trials = any(len(trial.losses) for trial in record.trials)
+    return Reading(
+        record=record,
+        group=reference_group(record),
+        curve=curve,
+        descent=descent,
+        rates=rates,
+        bounds=its_bounds,
+        scores=scores,
+        is_paired=is_paired,
+        interval=None if scores is None else interval_of(scores, is_paired),
+        verdict=verdict_of(record, scores, is_paired=is_paired) if has_trials else None,
+    )
 
 
 def _between(low: float, high: float, share: float) -> float:
-    """Return the learning rate a share of the way from low to high, over log(lr) if it can be."""
+    """Return the learning rate a share of the way from low to high, over log(lr) if possible."""
     return low * (high / low) ** share if low > 0 else low + (high - low) * share

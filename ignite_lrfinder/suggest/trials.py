@@ -1,13 +1,13 @@
-"""Which learning rates to try next, and what the trials say.
+"""Which learning rate to try next.
 
 A trial trains a few steps at one fixed learning rate, from the starting state and on the same
-batches as every other trial. A few short trials below the edge of the sweep find the region, a few
-long ones measure it, and what short runs are known to get wrong of long ones is corrected::
+batches as every other trial. Short trials below the edge of the sweep find the region, long trials
+measure it, and the verdict corrects the known bias of short runs::
 
     sweep -> short trials -> long trials -> verdict -> suggested_lr
 
-Everything is a pure function of what is known, so that all processes of a distributed run decide
-alike. Learning rates are those of the reference parameter group; logarithms of them are called x.
+All functions are pure, so that all processes of a distributed run take the same decision. Learning
+rates belong to the reference parameter group; x is the logarithm of a rate.
 """
 
 import dataclasses
@@ -16,30 +16,20 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ignite_lrfinder.errors import LRFinderError, NoSuggestionError, wrong_type, wrong_value
+from ignite_lrfinder.errors import LRFinderError, wrong_type, wrong_value
 from ignite_lrfinder.protocols import Array
-from ignite_lrfinder.record import (
-    Record,
-    Scores,
-    Trial,
-    compare,
-    is_worse,
-    parabola,
-    reference_group,
-    usable_points,
-)
-from ignite_lrfinder.suggest.curve import curve_of
-from ignite_lrfinder.suggest.methods import edge
+from ignite_lrfinder.record import Record, Scores, Trial, compare, is_worse, parabola, usable_points
+from ignite_lrfinder.suggest.curve import Refusal
+from ignite_lrfinder.suggest.reading import Reading
 
-# The middle of where the best rates of short runs lay below the edge, on 30 training tasks. Three
-# short trials reach from a quarter of it to four times it, just below the edge.
+# On 30 training tasks the best rate of a short run was the edge divided by about this. Three short
+# trials reach from a quarter of that rate to four times it, just below the edge.
 _EDGE_DIVISOR = 6.0
 _SHORT_STEP = math.log(4.0)
 _NUM_SHORT = 3
-_RESPONSE_POINTS = 2
 
-# The best rate falls as runs grow, so the long trials begin below the best of the short ones. A
-# factor of 2 brackets the parabola; nearer neighbours measure noise, farther ones miss its bottom.
+# The best rate falls as runs get longer, so long trials begin below the best short one. A factor of
+# 2 brackets the parabola; closer neighbours measure noise, farther ones miss its bottom.
 _FIRST_LONG = math.log(0.6)
 _LONG_STEP = math.log(2.0)
 _MIN_LONG = 3
@@ -47,12 +37,12 @@ _MIN_LONG = 3
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Trials:
-    """How much the trials after a sweep may train; the default is what `verify=True` means.
+    """The training budget of the trials after a sweep; `verify=True` means the defaults.
 
     Attributes:
-        max_iter: training iterations of all trials together, at least three short and three long.
-        short_iter: iterations of each trial that looks for the region, at least 10.
-        long_iter: iterations of each trial that measures it, more than `short_iter`.
+        max_iter: the iterations of all trials together, enough for three short and three long ones.
+        short_iter: the iterations of each trial that looks for the region, at least 10.
+        long_iter: the iterations of each trial that measures it, more than `short_iter`.
 
     Raises:
         TypeError: if one is not an integer.
@@ -68,7 +58,7 @@ class Trials:
     long_iter: int = 130
 
     def __post_init__(self) -> None:
-        """Refuse numbers that leave no room for trials."""
+        """Check that the budget leaves room for trials."""
         remedy = "Leave it out for the default."
         for name in ("max_iter", "short_iter", "long_iter"):
             value = getattr(self, name)
@@ -93,8 +83,8 @@ class PlannedTrial:
     num_iter: int
 
 
-def next_trial(settings: Trials, result: Record, trials: Sequence[Trial]) -> PlannedTrial | None:
-    """Say which trial to run next, given the sweep and the trials so far.
+def next_trial(settings: Trials, reading: Reading, trials: Sequence[Trial]) -> PlannedTrial | None:
+    """Return the trial to run next, given the sweep and the trials so far.
 
     Three short trials a factor of 4 apart begin below the edge, and more follow while the best is
     the lowest or the highest. Then come long trials a factor of 2 apart: the best gets a neighbour
@@ -102,24 +92,24 @@ def next_trial(settings: Trials, result: Record, trials: Sequence[Trial]) -> Pla
 
     Args:
         settings: how much may be trained.
-        result: the result of the sweep; also one that `suggest` refuses.
+        reading: the reading of the sweep; one that supports no suggestion is allowed.
         trials: the trials so far.
 
     Returns:
-        The next trial; None when they are done, have no iterations left, or the last was cut short,
-        as another would be.
+        The next trial; None if the trials are done, no iterations are left, or the last trial was
+        cut short, because the next one would be too.
 
     Raises:
         LRFinderError: if no point of the sweep has a finite loss and a positive learning rate.
     """
     if not trials:
-        return PlannedTrial(_first_lr(result), settings.short_iter)
+        return PlannedTrial(_first_lr(reading), settings.short_iter)
     if trials[-1].is_cut_short:
         return None
     left = settings.max_iter - sum(len(trial.losses) for trial in trials)
     if all(trial.num_iter < settings.long_iter for trial in trials):
         scores = compare(trials, settings.short_iter)
-        x = _next_short(scores, _untrained(result, settings.short_iter))
+        x = _next_short(scores, _untrained(reading.record, settings.short_iter))
         if x is not None and left >= settings.short_iter + _MIN_LONG * settings.long_iter:
             return PlannedTrial(math.exp(x), settings.short_iter)
         x = _first_long(scores)
@@ -130,30 +120,28 @@ def next_trial(settings: Trials, result: Record, trials: Sequence[Trial]) -> Pla
     return PlannedTrial(math.exp(x), settings.long_iter)
 
 
-def _first_lr(result: Record) -> float:
+def _first_lr(reading: Reading) -> float:
     """Return a rate some way below where the sweep broke down, or ended."""
-    lr = result.lr[usable_points(result), reference_group(result)]
+    record = reading.record
+    lr = record.lr[usable_points(record), reading.group]
     if not len(lr):
         raise LRFinderError(
-            "The sweep has no point with a finite loss and a positive learning rate, so there is "
-            "nothing to begin trials at. Lower start_lr, or look at the model and its data."
+            "The sweep must have a point with a finite loss and a positive learning rate, got "
+            "none. Lower start_lr, or check the model and its data."
         )
-    try:
-        curve = curve_of(result)
-        highest = curve.lr[max(edge(curve) - _RESPONSE_POINTS, 0)]
-    except NoSuggestionError:
-        highest = lr[-1]
+    descent = reading.descent
+    highest = lr[-1] if isinstance(descent, Refusal) else descent.curve.lr[descent.before_edge]
     return float(highest) / _EDGE_DIVISOR
 
 
-def _untrained(result: Record, num_iter: int) -> Array | None:
-    """Return the tail of a trial at next to no learning rate: the sweep starts as one."""
-    losses = result.losses[usable_points(result)]
+def _untrained(record: Record, num_iter: int) -> Array | None:
+    """Return the start of the sweep as the tail of a trial at almost no learning rate."""
+    losses = record.losses[usable_points(record)]
     return losses[num_iter // 2 : num_iter] if len(losses) >= num_iter else None
 
 
 def _next_short(scores: Scores, untrained: Array | None) -> float | None:
-    """Return the x of the next short trial, or None where the best is surrounded."""
+    """Return the x of the next short trial; None if the best has neighbours on both sides."""
     lowest, highest = float(scores.x[0]) - _SHORT_STEP, float(scores.x[-1]) + _SHORT_STEP
     best = scores.best
     if not np.isfinite(scores.mean[best]):
@@ -167,18 +155,18 @@ def _next_short(scores: Scores, untrained: Array | None) -> float | None:
 
 
 def _first_long(scores: Scores) -> float:
-    """Return the x of the first long trial: below the best short one, or the two that lead."""
+    """Return the x of the first long trial: below the best short one, or the best two."""
     best, lead = scores.best, _leading(scores)
     middle = parabola(scores) if lead == best else (scores.x[best] + scores.x[lead]) / 2
     return float(middle) + _FIRST_LONG
 
 
 def _next_long(scores: Scores) -> float | None:
-    """Return the x of the next long trial, or None where the best is surrounded well enough."""
+    """Return the x of the next long trial; None if the best has enough neighbours."""
     x, mean, lead = scores.x, scores.mean, _leading(scores)
     if not np.isfinite(mean[lead]):
         return float(x[0]) - 2 * _LONG_STEP
-    # Upwards first: where that is too high, the trial diverges and costs little.
+    # Upwards first: if that is too high, the trial diverges and costs little.
     for side in (1, -1):
         if not _is_tried(x, x[lead] + side * _LONG_STEP):
             return float(x[lead]) + side * _LONG_STEP
@@ -191,12 +179,12 @@ def _next_long(scores: Scores) -> float | None:
 
 
 def _is_tried(x: Array, at: float) -> bool:
-    """Tell whether a trial was run at about this x."""
+    """Return whether a trial was run close to this x."""
     return bool(np.any(np.abs(x - at) < _LONG_STEP / 2))
 
 
 def _leading(scores: Scores) -> int:
-    """Return the best trial, or the one above it if that is as good within the noise."""
+    """Return the best trial, or the one above it if that is equally good within the noise."""
     best, above = scores.best, scores.best + 1
     if above == len(scores.x) or not np.isfinite(scores.mean[above]):
         return best

@@ -1,51 +1,34 @@
-"""What the trials say, and what it means for the training that is planned."""
+"""From trials to the learning rate of the planned training."""
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 
 import numpy as np
 
-from ignite_lrfinder.errors import NoSuggestionError, wrong_value
-from ignite_lrfinder.protocols import Schedule
-from ignite_lrfinder.record import (
-    Record,
-    Scores,
-    Trial,
-    are_paired,
-    cliff_of,
-    final_scores,
-    level_range,
-    parabola,
-    usable_points,
-)
+from ignite_lrfinder.record import Record, Scores, cliff_of, level_range, parabola, usable_points
+from ignite_lrfinder.suggest.curve import Refusal
+from ignite_lrfinder.suggest.plan import Plan
 
 _SHOULDER = 0.1
 
 _MAX_LENGTHS = 30.0
 _USUAL_LENGTHS = 10.0
-# For each plan the exponents where batches hide little of the gain and where they hide most of it,
-# and the share of the shoulder.
-_PLANS: Mapping[str, tuple[float, float, float]] = MappingProxyType(
-    {"constant": (-0.2, -0.4, 0.4), "decay": (0.3, 0.3, 0.85)}
-)
 _LITTLE_NOISE, _MUCH_NOISE = 0.5, 1.5
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What the trials say.
+    """What the trials support.
 
     Attributes:
-        best_lr: the best rate for a run as short as the trials: where the parabola is lowest, or
+        best_lr: the best rate for a run as short as the trials: where the parabola is lowest or,
             where noise hides that, the middle of the rates that cannot be told apart.
-        shoulder_lr: the highest rate that does nearly as well: it gives up a tenth of what the
-            best trial gained over the loss before training.
-        highest_stable_lr: the highest rate whose trial was stable, below any that diverged.
-        num_iter: the length of the trials that this rests on.
-        noise: the batch noise of the best trial's loss, as a share of what the trial gained; inf
-            where it gained nothing.
+        shoulder_lr: the highest rate that does nearly as well: it loses a tenth of the best trial's
+            gain over the loss before training.
+        highest_stable_lr: the highest rate with a stable trial, below any that diverged.
+        num_iter: the length of the trials that the verdict is based on.
+        noise: the batch noise of the best trial's loss, as a share of the trial's gain; inf if
+            there was no gain.
     """
 
     best_lr: float
@@ -55,61 +38,44 @@ class Verdict:
     noise: float
 
 
-def verdict(result: Record, trials: Sequence[Trial]) -> Verdict:
-    """Say which learning rates the trials speak for.
+def verdict_of(record: Record, scores: Scores | None, *, is_paired: bool) -> Verdict | Refusal:
+    """Judge which learning rates the trials support.
 
     The longest trials are compared by the mean of the second half of their losses. Nothing beyond
     the lowest rate that diverged counts.
 
     Args:
-        result: the result of the sweep, which knows the loss before training.
-        trials: the trials that were run.
+        record: the sweep, which gives the loss before training, and its trials.
+        scores: the longest trials compared; None if no trial was stable.
+        is_paired: whether all trials were judged on the same batches.
 
     Returns:
-        What they say.
-
-    Raises:
-        NoSuggestionError: if no trial was stable.
+        The verdict; a refusal if no trial was stable.
     """
-    scores = final_scores(trials)
     if scores is None:
-        raise NoSuggestionError(
-            f"None of the {len(trials)} trials was stable, so none says which learning rate to "
-            "take. Lower start_lr, or look at the model and its data."
+        return Refusal(
+            f"None of the {len(record.trials)} trials was stable, so they support no learning "
+            "rate. Lower start_lr, or check the model and its data."
         )
-    loss_before = _loss_before(result)
+    loss_before = _loss_before(record)
     noise = _noise(scores, loss_before)
-    middle = sum(level_range(scores, are_paired(trials))) / 2
+    middle = sum(level_range(scores, is_paired)) / 2
     best = _by_noise(noise, parabola(scores), middle)
+    cliff = cliff_of(record.trials)
     return Verdict(
         best_lr=math.exp(best),
         shoulder_lr=math.exp(max(_shoulder(scores, loss_before), best)),
         highest_stable_lr=max(
             trial.lr
-            for trial in trials
-            if trial.lr < cliff_of(trials) and len(trial.losses) >= scores.num_iter
+            for trial in record.trials
+            if trial.lr < cliff and len(trial.losses) >= scores.num_iter
         ),
         num_iter=scores.num_iter,
         noise=noise,
     )
 
 
-def check_plan(schedule: str, total_iters: int | None) -> None:
-    """Refuse a plan that there is no suggestion for.
-
-    Raises:
-        ValueError: if there is no such schedule, or `total_iters` is below 1.
-    """
-    if schedule not in _PLANS:
-        remedy = "Leave it out for a constant rate."
-        raise wrong_value("schedule", "'constant' or 'decay'", schedule, remedy)
-    if total_iters is not None and total_iters < 1:
-        raise wrong_value("total_iters", "at least 1", total_iters, "Leave it out if unknown.")
-
-
-def suggested_lr(
-    verdict: Verdict, schedule: Schedule = "constant", *, total_iters: int | None = None
-) -> float:
+def suggested_lr(verdict: Verdict, plan: Plan) -> float:
     """Correct the best rate of short trials for the training that is planned.
 
     With `r = total_iters / verdict.num_iter`, within 1 and 30, the suggestion is the lowest of::
@@ -119,29 +85,25 @@ def suggested_lr(
 
     where `a` is 0.2, and rises to 0.4 as `verdict.noise` goes from 0.5 to 1.5.
 
-    A long run at a constant rate ends on the noise that its rate leaves, which a short one has not
-    yet come down to; a decaying one sheds that noise and wants the rate that descends fastest. The
-    shoulder keeps both off the edge of stability, which comes nearer in long runs. Where the noise
-    of batches hides what a trial gained, noise decides, and in theory the best constant rate then
-    falls with the square root of the length (Bach and Moulines 2011).
+    A long run at a constant rate ends at the noise level of that rate, which a short run has not
+    reached yet; a decaying rate removes that noise, so the rate that descends fastest is best. The
+    shoulder keeps both away from the edge of stability, which moves closer in long runs. If batch
+    noise hides the gain of a trial, noise dominates, and in theory the best constant rate falls
+    with the square root of the length (Bach and Moulines 2011).
 
-    The exponents and shares are fitted to 21 training tasks of four seeds each, whose best rates
-    were known from grids (r from 2 to 15), and what noise changes to 20 more, with those of
-    `benchmarks` looked at. Exponents from 0 to -0.3 and from 0.2 to 0.4 do nearly as well where
-    there is little noise; without the shoulder the worst cases are several times worse. It fails
-    where the loss has not begun to fall by the end of the longest trial, and where the training
-    loss bears rates that the validation loss does not.
+    The exponents and shares were fitted to 21 training tasks with four seeds each, whose best rates
+    were known from grids (r from 2 to 15), and the effect of noise to 20 more, including the tasks
+    in `benchmarks`. Exponents from 0 to -0.3 and from 0.2 to 0.4 do nearly as well with little
+    noise; without the shoulder the worst cases are several times worse. The rule fails if the loss
+    has not begun to fall by the end of the longest trial, and if the training loss tolerates rates
+    that the validation loss does not.
 
     Args:
-        verdict: what the trials say.
-        schedule: "constant", or "decay" for the peak of a schedule that decays towards zero.
-        total_iters: optimizer steps of that training, at least 1; None for ten trials' length.
+        verdict: what the trials support.
+        plan: the training that the rate is for; ten trials' length if its length is unknown.
 
     Returns:
-        A learning rate, no higher than the highest whose trial was stable.
-
-    Raises:
-        ValueError: if there is no such schedule, or `total_iters` is below 1.
+        A learning rate, at most the highest rate with a stable trial.
 
     Example:
         >>> verdict = Verdict(
@@ -151,32 +113,31 @@ def suggested_lr(
         ...     num_iter=100,
         ...     noise=0.1,
         ... )
-        >>> round(suggested_lr(verdict, total_iters=1000), 3)
+        >>> round(suggested_lr(verdict, Plan("constant", 1000)), 3)
         0.063
-        >>> round(suggested_lr(verdict, "decay", total_iters=1000), 3)
+        >>> round(suggested_lr(verdict, Plan("decay", 1000)), 3)
         0.2
     """
-    check_plan(schedule, total_iters)
+    rules, total_iters = plan.rules, plan.total_iters
     lengths = _USUAL_LENGTHS if total_iters is None else total_iters / verdict.num_iter
-    calm, noisy, share = _PLANS[schedule]
-    exponent = _by_noise(verdict.noise, calm, noisy)
+    exponent = _by_noise(verdict.noise, rules.calm_exponent, rules.noisy_exponent)
     corrected = verdict.best_lr * min(max(lengths, 1.0), _MAX_LENGTHS) ** exponent
-    return min(corrected, share * verdict.shoulder_lr, verdict.highest_stable_lr)
+    return min(corrected, rules.shoulder_share * verdict.shoulder_lr, verdict.highest_stable_lr)
 
 
-def _loss_before(result: Record) -> float:
+def _loss_before(record: Record) -> float:
     """Return the loss before training: the mean over the first tenth of the sweep."""
-    losses = result.losses[usable_points(result)]
+    losses = record.losses[usable_points(record)]
     return float(np.mean(losses[: max(3, len(losses) // 10)]))
 
 
 def _by_noise(noise: float, calm: float, noisy: float) -> float:
-    """Return what holds where batches hide little of the gain, or most of it, or in between."""
+    """Interpolate between the values for little and for much batch noise."""
     return float(np.interp(noise, (_LITTLE_NOISE, _MUCH_NOISE), (calm, noisy)))
 
 
 def _noise(scores: Scores, loss_before: float) -> float:
-    """Return the batch noise of the best trial over its gain; its steps show no slow descent."""
+    """Return the batch noise of the best trial, from its steps, over its gain."""
     gain = loss_before - scores.mean[scores.best]
     steps = np.diff(scores.tails[scores.best])
     noise = float(np.std(steps)) / math.sqrt(2) if len(steps) else 0.0
@@ -184,7 +145,7 @@ def _noise(scores: Scores, loss_before: float) -> float:
 
 
 def _shoulder(scores: Scores, loss_before: float) -> float:
-    """Return the x above the best at which a tenth of the gain is given up, or the last x."""
+    """Return the x above the best at which a tenth of the gain is lost, or the last x."""
     x, mean = scores.x[scores.best :], scores.mean[scores.best :]
     gain = max(loss_before - mean[0], 0.0)
     given_up = np.minimum(mean - mean[0], gain)

@@ -12,7 +12,7 @@ from ignite_lrfinder.errors import LRFinderError
 from ignite_lrfinder.protocols import Array
 from ignite_lrfinder.record import Record, StopReason, SweepSettings, Trial
 from ignite_lrfinder.snapshot import Snapshot, is_loader_iterator
-from ignite_lrfinder.suggest import PlannedTrial, has_edge, lrs_at, next_trial
+from ignite_lrfinder.suggest import PlannedTrial, Reading, Refusal, next_trial, reading_of
 from ignite_lrfinder.sweep.arguments import Arguments
 from ignite_lrfinder.sweep.engine import length_of_run, max_iters_of, move_first
 from ignite_lrfinder.sweep.measurement import Measurement
@@ -63,6 +63,7 @@ class SweepHooks:
         self._data: Iterable[Any] | None = None
         self._planned: PlannedTrial | None = None
         self._trials: list[Trial] = []
+        self._sweep_reading: Reading | None = None
         self._is_finished = False
         self._is_rewinding = False
         self._num_iter = 0
@@ -180,7 +181,7 @@ class SweepHooks:
         if self._sweep.reason in (StopReason.OUT_OF_DATA, StopReason.TERMINATED):
             return None
         try:
-            return next_trial(settings, self._result(self._sweep), self._trials)
+            return next_trial(settings, self._reading(self._sweep), self._trials)
         except LRFinderError:
             # Nothing to begin at: the loss was NaN from the start, as the result will say.
             return None
@@ -192,7 +193,7 @@ class SweepHooks:
         self._steps.remove()
         self._rewind(engine)
         self._last_iteration = -1
-        row = lrs_at(self._result(self._sweep), self._planned.lr)
+        row = self._reading(self._sweep).lrs_at(self._planned.lr)
         table = np.tile(np.array(row), (self._planned.num_iter, 1))
         # Only a loss that is not finite ends a trial: a spike need not last.
         self._current = self._measurement(table, diverge_th=math.inf)
@@ -253,7 +254,9 @@ class SweepHooks:
         if self._is_finished or self._sweep is None:
             return
         reason = self._make_result(self._sweep)
-        if not reason.is_divergence and not has_edge(self._result(self._sweep)):
+        descent = self._reading(self._sweep).descent
+        has_edge = not isinstance(descent, Refusal) and descent.has_edge
+        if not reason.is_divergence and not has_edge:
             detail = "" if reason is StopReason.COMPLETED else f" ({reason.message})"
             warnings.warn(
                 f"Run completed without loss diverging{detail}, {reason.remedy}",
@@ -268,6 +271,12 @@ class SweepHooks:
         # Not before: where an interrupt or an error kept it back, there is one to be made yet.
         self._is_finished = True
         return reason
+
+    def _reading(self, sweep: Measurement) -> Reading:
+        """Return what the sweep, which has ended, says without the trials."""
+        if self._sweep_reading is None:
+            self._sweep_reading = reading_of(self._result(sweep))
+        return self._sweep_reading
 
     def _result(self, sweep: Measurement) -> Record:
         """Return the result of the sweep and the trials so far."""

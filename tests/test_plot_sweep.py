@@ -1,6 +1,7 @@
 """What is drawn, and what a plot leaves alone."""
 
 import dataclasses
+import functools
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -21,11 +22,8 @@ from ignite_lrfinder import (
     Trial,
     plot_results,
 )
-from ignite_lrfinder.plot.sweep import plot_derivative, plot_result
-from ignite_lrfinder.plot.trials import plot_trials
-from ignite_lrfinder.suggest.curve import curve_of
-from ignite_lrfinder.suggest.methods import edge
-from ignite_lrfinder.suggest.reading import suggest, suggest_all, suggest_bounds
+from ignite_lrfinder.suggest.curve import Curve
+from ignite_lrfinder.suggest.methods import Descent
 
 
 @pytest.fixture(autouse=True)
@@ -59,6 +57,18 @@ def u_shaped(
     )
 
 
+def curve_of(result: LRFinderResult) -> Curve:
+    """Return the smoothed curve of a result."""
+    assert isinstance(result.reading.curve, Curve)
+    return result.reading.curve
+
+
+def edge_of(result: LRFinderResult) -> int:
+    """Return the point of the edge."""
+    assert isinstance(result.reading.descent, Descent)
+    return result.reading.descent.edge
+
+
 def legend_of(ax: Axes) -> str:
     """Return the text of the legend."""
     legend = ax.get_legend()
@@ -69,13 +79,13 @@ def legend_of(ax: Axes) -> str:
 def test_the_curve_shows_raw_points_a_smooth_line_and_the_suggestion() -> None:
     """Raw losses are points, the zero-phase curve a line, the suggestion a marked point on it."""
     result = u_shaped()
-    ax = plot_result(result)
+    ax = result.plot()
     raw, smooth, _, mark, *_ = ax.get_lines()
     np.testing.assert_array_equal(raw.get_xydata(), np.c_[result.lr[:, 0], result.losses][10:-5])
     assert raw.get_linestyle() == "None"
     curve = curve_of(result)
     np.testing.assert_array_equal(smooth.get_ydata(), curve.smoothed[10:-5])
-    [lr] = suggest(result)
+    lr = result.lr_suggestion()
     [[x, y]] = np.asarray(mark.get_xydata())
     assert x == lr
     nearest = np.argmin(np.abs(np.log(curve.lr / lr)))
@@ -90,44 +100,43 @@ def test_the_interval_of_the_trials_is_a_band() -> None:
     losses = [np.r_[2.0, np.full(39, 1 + abs(np.log(lr / 0.02)))] for lr in rates]
     trials = [Trial(lr=a, num_iter=40, losses=b) for a, b in zip(rates, losses, strict=True)]
     result = dataclasses.replace(u_shaped(), trials=tuple(trials))
-    ax = plot_result(result)
+    ax = result.plot()
     _, band = ax.patches
     assert isinstance(band, Rectangle)
     assert result.interval == pytest.approx((band.get_x(), band.get_x() + band.get_width()))
     assert "equally good in short trials" in legend_of(ax)
-    assert len(plot_result(u_shaped()).patches) == 1
+    assert len(u_shaped().plot().patches) == 1
 
 
 def test_every_method_and_the_bounds_are_marked() -> None:
     """Each has a shape of its own on the curve and three digits in the legend."""
     result = u_shaped()
-    ax = plot_result(result)
+    ax = result.plot()
     marks = {line.get_label().split(":")[0]: line for line in ax.get_lines()}  # type: ignore[union-attr]  # all have one
-    for name, (lr,) in suggest_all(result).items():
+    for name, lr in result.suggestions().items():
         if name != "auto":
             assert np.asarray(marks[name].get_xdata()).tolist() == [lr]
             assert f"{name}: {lr:.2e}" in legend_of(ax)
-    shapes = [marks[name].get_marker() for name in suggest_all(result) if name != "auto"]
+    shapes = [marks[name].get_marker() for name in result.suggestions() if name != "auto"]
     assert len(set(shapes)) == 4
-    bounds = [bound for (bound,) in suggest_bounds(result)]
-    assert np.asarray(marks["bounds"].get_xdata()).tolist() == bounds
+    assert np.asarray(marks["bounds"].get_xdata()).tolist() == list(result.lr_bounds())
 
 
 def test_what_diverges_is_shaded_up_to_the_last_point_shown() -> None:
     """From the edge on; a sweep that ended before it has nothing to shade."""
     result = u_shaped()
-    [shade] = plot_result(result, skip_end=0).patches
+    [shade] = result.plot(skip_end=0).patches
     assert isinstance(shade, Rectangle)
     curve = curve_of(result)
-    assert shade.get_x() == pytest.approx(curve.lr[edge(curve)])
+    assert shade.get_x() == pytest.approx(curve.lr[edge_of(result)])
     assert shade.get_x() + shade.get_width() == pytest.approx(curve.lr[-1])
-    assert "diverging" in legend_of(plot_result(result))
-    assert not plot_result(result, skip_end=40).patches
+    assert "diverging" in legend_of(result.plot())
+    assert not result.plot(skip_end=40).patches
 
 
 def test_marks_can_be_left_out() -> None:
     """Without `display_suggestion` there are the points and the line."""
-    ax = plot_result(u_shaped(), display_suggestion=False)
+    ax = u_shaped().plot(display_suggestion=False)
     assert len(ax.get_lines()) == 2
     assert not ax.patches
 
@@ -135,7 +144,7 @@ def test_marks_can_be_left_out() -> None:
 def test_the_change_in_loss_is_drawn_below_the_loss() -> None:
     """It is the slope of the smoothed loss for each decade, over the same rates."""
     result = u_shaped()
-    upper, lower = plot_derivative(result)
+    upper, lower = result.plot(derivative=True)
     curve = curve_of(result)
     line = lower.get_lines()[0]
     np.testing.assert_array_equal(line.get_xdata(), curve.lr[10:-5])
@@ -150,7 +159,7 @@ def test_several_results_share_one_axis() -> None:
     results = {"one": u_shaped(), "two": u_shaped(200), "three": u_shaped(is_flat=True)}
     ax = plot_results(results)
     text = legend_of(ax)
-    assert f"one: {suggest(results['one'])[0]:.2e}" in text
+    assert f"one: {results['one'].lr_suggestion():.2e}" in text
     assert "three" in text.splitlines()
     styles = [line.get_linestyle() for line in ax.get_lines() if line.get_marker() == "None"]
     assert len(set(styles)) == 3
@@ -174,7 +183,7 @@ def with_trials() -> LRFinderResult:
 
 def test_each_trial_is_drawn_over_its_iterations() -> None:
     """By rising rate, the legend telling which diverged; what climbs leaves at the top."""
-    left, _ = plot_trials(with_trials())
+    left, _ = with_trials().plot_trials()
     lines = left.get_lines()
     assert [len(line.get_xdata()) for line in lines] == [10, 40, 40, 40, 2]
     assert "8.00e-02, diverged" in legend_of(left)
@@ -187,7 +196,7 @@ def test_each_trial_is_drawn_over_its_iterations() -> None:
 def test_the_final_losses_are_drawn_with_their_parabola() -> None:
     """The long trials are points, the parabola passes through the best and its neighbours."""
     result = with_trials()
-    _, right = plot_trials(result)
+    _, right = result.plot_trials()
     points, curve, cliff, suggestion = right.get_lines()
     np.testing.assert_allclose(points.get_xdata(), [0.01, 0.02, 0.04])
     np.testing.assert_allclose(points.get_ydata(), [1.5, 1.0, 1.2])
@@ -195,7 +204,7 @@ def test_the_final_losses_are_drawn_with_their_parabola() -> None:
     np.testing.assert_allclose(at, [1.5, 1.2])
     assert min(curve.get_ydata()) < 1.0
     assert cliff.get_xdata()[0] == pytest.approx(0.08)
-    assert suggestion.get_xdata()[0] == suggest(result)[0]
+    assert suggestion.get_xdata()[0] == result.lr_suggestion()
     [band] = right.patches
     assert isinstance(band, Rectangle)
     assert result.interval == pytest.approx((band.get_x(), band.get_x() + band.get_width()))
@@ -204,7 +213,7 @@ def test_the_final_losses_are_drawn_with_their_parabola() -> None:
 def test_trials_that_all_diverged_are_drawn() -> None:
     """There is nothing to compare then, and no suggestion to mark."""
     broken = Trial(lr=0.1, num_iter=40, losses=np.array([2.0, np.nan]))
-    left, right = plot_trials(dataclasses.replace(u_shaped(), trials=(broken,)))
+    left, right = dataclasses.replace(u_shaped(), trials=(broken,)).plot_trials()
     assert len(left.get_lines()) == 1
     assert not right.get_lines()
 
@@ -212,10 +221,14 @@ def test_trials_that_all_diverged_are_drawn() -> None:
 def test_a_result_without_trials_has_none_to_draw() -> None:
     """The error says how to get some."""
     with pytest.raises(LRFinderError, match=r"must have trials.*verify=True"):
-        plot_trials(u_shaped())
+        u_shaped().plot_trials()
 
 
-@pytest.mark.parametrize("draw", [plot_derivative, plot_trials])
+@pytest.mark.parametrize(
+    "draw",
+    [functools.partial(LRFinderResult.plot, derivative=True), LRFinderResult.plot_trials],
+    ids=["derivative", "trials"],
+)
 def test_two_axes_of_the_users_are_drawn_on(draw: Callable[..., Any]) -> None:
     """They come back, no figure is made; one alone, or something else, is refused."""
     axes = Figure().subplots(1, 2)
@@ -232,7 +245,7 @@ def test_two_axes_of_the_users_are_drawn_on(draw: Callable[..., Any]) -> None:
 def test_the_style_of_the_user_is_respected() -> None:
     """Sizes that the user set in matplotlib's settings are those of the figure."""
     with plt.rc_context({"figure.figsize": (3, 2)}):
-        figure = plot_result(u_shaped()).figure
+        figure = u_shaped().plot().figure
     assert isinstance(figure, Figure)
     assert tuple(figure.get_size_inches()) == (3, 2)
 
@@ -240,14 +253,14 @@ def test_the_style_of_the_user_is_respected() -> None:
 @pytest.mark.parametrize(("log_lr", "scale"), [(True, "log"), (False, "linear")])
 def test_the_axis_of_the_learning_rate_is_as_asked(log_lr: bool, scale: str) -> None:
     """The learning rate has a logarithmic axis unless log_lr is False."""
-    assert plot_result(u_shaped(), log_lr=log_lr).get_xscale() == scale
+    assert u_shaped().plot(log_lr=log_lr).get_xscale() == scale
 
 
 def test_a_given_ax_is_drawn_on_and_pyplot_left_alone() -> None:
     """With an ax of the user's no figure is made, none becomes current, and the ax comes back."""
     ax = Figure().subplots()
     current = plt.figure()
-    assert plot_result(u_shaped(), ax=ax) is ax
+    assert u_shaped().plot(ax=ax) is ax
     assert plt.get_fignums() == [current.number]
     assert plt.gcf() is current
     assert current.axes == []
@@ -256,12 +269,12 @@ def test_a_given_ax_is_drawn_on_and_pyplot_left_alone() -> None:
 def test_no_window_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
     """Plotting never calls `pyplot.show`."""
     monkeypatch.setattr(plt, "show", lambda *args, **kwargs: pytest.fail("a window was opened"))
-    plot_result(u_shaped())
+    u_shaped().plot()
 
 
 def test_keyword_arguments_make_the_figure() -> None:
     """Further arguments go to `pyplot.subplots`."""
-    figure = plot_result(u_shaped(), figsize=(3, 2)).figure
+    figure = u_shaped().plot(figsize=(3, 2)).figure
     assert isinstance(figure, Figure)
     assert tuple(figure.get_size_inches()) == (3, 2)
 
@@ -271,20 +284,22 @@ def test_groups_share_one_curve_and_a_line_of_the_legend_each(num_groups: int) -
     """Groups that move together are one curve, with their suggestions listed, twenty not all."""
     ratios = tuple(0.5**i for i in range(num_groups))
     result = u_shaped(ratios=ratios)
-    ax = plot_result(result)
-    assert len(ax.get_lines()) == len(plot_result(u_shaped()).get_lines())
+    ax = result.plot()
+    assert len(ax.get_lines()) == len(u_shaped().plot().get_lines())
     text = legend_of(ax)
-    for index, lr in list(enumerate(suggest(result)))[:2]:
+    suggested = result.lr_suggestion()
+    assert isinstance(suggested, list)
+    for index, lr in list(enumerate(suggested))[:2]:
         assert f"group {index}: {lr:.2e}" in text
     assert len(text.splitlines()) <= 14
-    assert ("and 15 groups more" in text) == (num_groups == 20)
+    assert ("and 15 more groups" in text) == (num_groups == 20)
 
 
 def test_a_suggestion_among_the_trimmed_points_is_still_shown() -> None:
     """Trimming hides points, but not the suggestion."""
     result = u_shaped()
-    [lr] = suggest(result)
-    ax = plot_result(result, skip_start=95, skip_end=0)
+    lr = np.ravel(result.lr_suggestion())[0]
+    ax = result.plot(skip_start=95, skip_end=0)
     low, high = ax.get_xlim()
     assert result.lr[95, 0] > lr
     assert low < lr < high
@@ -293,14 +308,14 @@ def test_a_suggestion_among_the_trimmed_points_is_still_shown() -> None:
 def test_a_short_sweep_is_shown_whole_rather_than_not_at_all() -> None:
     """Where trimming would leave nothing all points are shown, and a warning says so."""
     with pytest.warns(UserWarning, match="leave no curve of 12 points"):
-        ax = plot_result(u_shaped(12), display_suggestion=False)
+        ax = u_shaped(12).plot(display_suggestion=False)
     assert np.shape(ax.get_lines()[0].get_xdata()) == (12,)
 
 
 def test_a_curve_without_a_suggestion_is_drawn_and_says_so() -> None:
     """A flat curve is drawn without a mark; the warning carries the reason."""
     with pytest.warns(UserWarning, match=r"No suggestion is shown\. .*flat"):
-        ax = plot_result(u_shaped(is_flat=True))
+        ax = u_shaped(is_flat=True).plot()
     assert "no suggestion" in legend_of(ax)
 
 
@@ -316,13 +331,13 @@ def test_losses_beyond_the_cliff_do_not_flatten_the_valley() -> None:
         stop_reason=StopReason.DIVERGED,
         settings=result.settings,
     )
-    assert plot_result(result, skip_end=0).get_ylim()[1] < 10
+    assert result.plot(skip_end=0).get_ylim()[1] < 10
 
 
 def test_a_curve_that_only_rises_is_seen() -> None:
     """Where there is no valley to make room for, most of the rise is shown."""
     rising = dataclasses.replace(u_shaped(), losses=np.linspace(1.0, 9.0, 100))
-    ax = plot_result(rising, display_suggestion=False)
+    ax = rising.plot(display_suggestion=False)
     low, high = ax.get_ylim()
     assert low < 1.0
     assert high > 5.0
@@ -331,8 +346,8 @@ def test_a_curve_that_only_rises_is_seen() -> None:
 @pytest.mark.parametrize("name", ["skip_start", "skip_end"])
 def test_a_negative_trim_is_refused(name: str) -> None:
     """Trimming fewer than no points is refused."""
-    with pytest.raises(ValueError, match=f"{name} must be at least 0, got -1.*cannot be negative"):
-        plot_result(u_shaped(), **{name: -1})  # type: ignore[arg-type]  # one of two integers
+    with pytest.raises(ValueError, match=f"{name} must be at least 0, got -1"):
+        u_shaped().plot(**{name: -1})  # type: ignore[arg-type]  # one of two integers
 
 
 @pytest.mark.parametrize(
@@ -341,13 +356,13 @@ def test_a_negative_trim_is_refused(name: str) -> None:
 def test_an_argument_of_the_wrong_kind_is_refused(argument: str, value: object) -> None:
     """The error names the argument and shows what came."""
     with pytest.raises(TypeError, match=f"{argument} must be .*, got {value!r}"):
-        plot_result(u_shaped(), **{argument: value})  # type: ignore[arg-type]  # what it is about
+        u_shaped().plot(**{argument: value})  # type: ignore[arg-type]  # what it is about
 
 
 def test_the_cliff_is_seen_where_only_the_end_is_shown() -> None:
     """Trimming down to the rise after the minimum still shows the rise."""
     result = u_shaped()
-    ax = plot_result(result, skip_start=70, skip_end=0)
+    ax = result.plot(skip_start=70, skip_end=0)
     assert ax.get_ylim()[1] > 3 * result.losses[70]
 
 

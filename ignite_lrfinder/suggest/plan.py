@@ -1,0 +1,85 @@
+"""What a learning rate is for: a constant or a decaying rate, and how long the training is."""
+
+import dataclasses
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from ignite_lrfinder.errors import wrong_value
+from ignite_lrfinder.protocols import Schedule
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """How a suggestion is made for one kind of schedule.
+
+    Attributes:
+        words: the schedule in words.
+        edge_divisor: the rate of the edge is divided by this.
+        fall_factor: the suggestion is at most this many times the rate at which most of the fall is
+            done.
+        calm_exponent: how the best rate changes with the length of the training where batch noise
+            hides little of the gain.
+        noisy_exponent: the same where batch noise hides most of the gain.
+        shoulder_share: the suggestion is at most this share of the highest rate that does nearly
+            as well as the best.
+    """
+
+    words: str
+    edge_divisor: float
+    fall_factor: float
+    calm_exponent: float
+    noisy_exponent: float
+    shoulder_share: float
+
+
+# `methods.auto` and `verdict.suggested_lr` say where these numbers come from.
+_RULES: Mapping[str, Rules] = MappingProxyType(
+    {
+        "constant": Rules(
+            words="a constant rate",
+            edge_divisor=6.0,
+            fall_factor=2.0,
+            calm_exponent=-0.2,
+            noisy_exponent=-0.4,
+            shoulder_share=0.4,
+        ),
+        "decay": Rules(
+            words="the peak of a rate that decays",
+            edge_divisor=3.0,
+            fall_factor=4.0,
+            calm_exponent=0.3,
+            noisy_exponent=0.3,
+            shoulder_share=0.85,
+        ),
+    }
+)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Plan:
+    """The training that a learning rate is suggested for.
+
+    Attributes:
+        schedule: "constant", or "decay" for the peak of a schedule that decays towards zero.
+        total_iters: the optimizer steps of the training, at least 1; None if unknown.
+
+    Raises:
+        ValueError: if there is no such schedule, or `total_iters` is below 1.
+    """
+
+    schedule: Schedule = "constant"
+    total_iters: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        if self.schedule not in _RULES:
+            remedy = "Leave it out for a constant rate."
+            raise wrong_value("schedule", "'constant' or 'decay'", self.schedule, remedy)
+        if self.total_iters is not None and self.total_iters < 1:
+            remedy = "Leave it out if it is unknown."
+            raise wrong_value("total_iters", "at least 1", self.total_iters, remedy)
+
+    @property
+    def rules(self) -> Rules:
+        """How a suggestion is made for this schedule."""
+        return _RULES[self.schedule]

@@ -1,0 +1,147 @@
+"""A record is read once, and the result answers every question from that reading."""
+
+import dataclasses
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+
+import numpy as np
+import pytest
+from conftest import Training
+from matplotlib import pyplot as plt
+from strategies import result_of, u_shape
+
+from ignite_lrfinder import FastaiLRFinder, LRFinderResult, Trial, plot_results
+from ignite_lrfinder.suggest.curve import Refusal, smooth
+
+LR = np.geomspace(1e-7, 10.0, 100)
+X = np.log10(LR)
+
+
+@pytest.fixture(autouse=True)
+def _closed_figures() -> Iterator[None]:
+    """Leave no figure open."""
+    yield
+    plt.close("all")
+
+
+def swept() -> LRFinderResult:
+    """Return a sweep with a clear valley."""
+    return result_of(LR, u_shape(X, fall_at=-3.0, cliff_at=-0.5, noise=0.02))
+
+
+def with_trials(result: LRFinderResult) -> LRFinderResult:
+    """Return the result with three trials, the middle one the best."""
+    finals = {0.01: 1.5, 0.02: 1.0, 0.04: 1.2}
+    trials = [
+        Trial(lr=lr, num_iter=40, losses=np.r_[2.0, np.full(39, final)])
+        for lr, final in finals.items()
+    ]
+    return dataclasses.replace(result, trials=tuple(trials))
+
+
+def num_smoothed(act: Callable[[], object]) -> int:
+    """Return how many curves are smoothed while something is done."""
+    count = 0
+
+    def profile(frame: FrameType, event: str, argument: object) -> None:
+        nonlocal count
+        count += event == "call" and frame.f_code is smooth.__code__
+
+    before = sys.getprofile()
+    sys.setprofile(profile)
+    try:
+        act()
+    finally:
+        sys.setprofile(before)
+    return count
+
+
+ASKED: dict[str, Callable[[LRFinderResult], object]] = {
+    "plot": LRFinderResult.plot,
+    "derivative": lambda result: result.plot(derivative=True),
+    "trials": LRFinderResult.plot_trials,
+    "repr": repr,
+    "html": LRFinderResult._repr_html_,
+    "suggestions": LRFinderResult.suggestions,
+    "several": lambda result: plot_results({"one": result}),
+    "all": lambda result: [ask(result) for name, ask in ASKED.items() if name != "all"],
+}
+
+
+@pytest.mark.parametrize("ask", ASKED.values(), ids=ASKED.keys())
+def test_a_result_smooths_one_curve_for_any_question(
+    ask: Callable[[LRFinderResult], object],
+) -> None:
+    """A plot, a repr or a notebook's display smooths one curve, and so do all of them together."""
+    result = with_trials(swept())
+    assert num_smoothed(lambda: ask(result)) == 1
+    assert num_smoothed(lambda: ask(result)) == 0
+
+
+def test_a_sweep_with_trials_reads_its_curve_a_few_times(
+    make_training: Callable[..., Training],
+) -> None:
+    """Planning the trials takes the curve of the sweep from one reading, not one for each trial."""
+    training, finder = make_training("sgd-momentum"), FastaiLRFinder()
+
+    def sweep() -> None:
+        with finder.attach(
+            training.trainer, training.to_save, num_iter=60, start_lr=1e-5, verify=True
+        ) as trainer:
+            trainer.run(training.loader)
+
+    assert num_smoothed(sweep) <= 2
+    assert len(finder.result.trials) > 3
+
+
+def test_a_loaded_result_gives_the_same_answers(tmp_path: Path) -> None:
+    """A result from a file answers what the original answers, without a finder."""
+    result = with_trials(swept())
+    result.save(tmp_path / "result.json")
+    loaded = LRFinderResult.load(tmp_path / "result.json")
+    for ask in (
+        LRFinderResult.lr_suggestion,
+        LRFinderResult.suggestions,
+        LRFinderResult.lr_bounds,
+        LRFinderResult.summary,
+        repr,
+    ):
+        assert ask(loaded) == ask(result)
+    assert loaded.plot().get_ylim() == result.plot().get_ylim()
+    assert len(loaded.plot_trials()) == 2
+
+
+def test_a_finder_shows_its_last_result(make_training: Callable[..., Training]) -> None:
+    """At the prompt a finder is the summary of its result, or says that there is none yet."""
+    training, finder = make_training(), FastaiLRFinder()
+    assert repr(finder) == "FastaiLRFinder: no sweep has run yet."
+    assert finder._repr_html_() is None
+    with finder.attach(training.trainer, training.to_save, num_iter=30) as trainer:
+        trainer.run(training.loader)
+    assert repr(finder) == finder.summary() == finder.result.summary()
+    assert finder._repr_html_() == finder.result._repr_html_()
+
+
+def test_finders_and_results_are_drawn_together(make_training: Callable[..., Training]) -> None:
+    """A finder stands for its last result; anything else is refused with its value."""
+    training, finder = make_training(), FastaiLRFinder()
+    with finder.attach(training.trainer, training.to_save, num_iter=30) as trainer:
+        trainer.run(training.loader)
+    both = plot_results({"finder": finder, "result": finder.result}, display_suggestion=False)
+    one, other = both.get_lines()
+    np.testing.assert_array_equal(one.get_ydata(), other.get_ydata())
+    with pytest.raises(TypeError, match="results must be a mapping from names to results, got 3"):
+        plot_results({"three": 3})  # type: ignore[dict-item]  # it is refused
+
+
+def test_trials_suggest_and_are_drawn_where_the_curve_is_too_short() -> None:
+    """The suggestion of the trials is shown although the sweep has too few points for a curve."""
+    result = with_trials(result_of(LR[:5], u_shape(X, fall_at=-3.0, cliff_at=-0.5)[:5]))
+    assert isinstance(result.reading.curve, Refusal)
+    ax = result.plot(skip_start=0, skip_end=0)
+    legend = ax.get_legend()
+    assert legend is not None
+    text = [label.get_text() for label in legend.get_texts()]
+    assert f"suggested lr: {result.lr_suggestion():.2e}" in text
