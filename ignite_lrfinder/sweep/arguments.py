@@ -100,10 +100,10 @@ def _check_to_save(to_save: object) -> OptimizerLike:
         raise wrong_type("to_save", "a mapping from names to objects", to_save, remedy)
     for name, obj in to_save.items():
         for method in ("state_dict", "load_state_dict"):
-            if not callable(getattr(obj, method, None)):
+            if not callable(getattr(obj, method, None)) and not is_generator(type(obj)):
                 raise wrong_type(
                     f"to_save[{name!r}]",
-                    "an object with state_dict and load_state_dict",
+                    "an object with state_dict and load_state_dict, or a random generator",
                     obj,
                     f"Object {type(obj)} should have `{method}` method.",
                 )

@@ -133,14 +133,19 @@ def kept_of(evaluator: Engine, keep_handlers: KeepHandlers) -> KeepHandlers:
 
 def kept_reporters(kept: Mapping[Engine, KeepHandlers]) -> tuple[object, ...]:
     """Return the objects of Ignite's own that will run in the sweep, and so change."""
-    owners = [
-        _owner(_parent(entry[0]))
+    owners = map(_owner, kept_handlers(kept))
+    return tuple(obj for obj in owners if _is_reporter(obj) and not isinstance(obj, Engine))
+
+
+def kept_handlers(kept: Mapping[Engine, KeepHandlers]) -> list[Handler]:
+    """Return the handlers that will run in the sweep."""
+    return [
+        _parent(entry[0])
         for engine, keep_handlers in kept.items()
         for event, entries in handler_table(engine).items()
         for entry in entries
         if _is_kept(engine, keep_handlers, event, entry[0])
     ]
-    return tuple(obj for obj in owners if _is_reporter(obj) and not isinstance(obj, Engine))
 
 
 def name_of(handler: Handler) -> str:
