@@ -26,3 +26,8 @@ __all__ = [
     "log_result",
     "plot_results",
 ]
+
+
+def __dir__() -> list[str]:
+    """Return the public names."""
+    return [*__all__, "__version__"]

@@ -5,13 +5,14 @@ from collections.abc import Collection, Mapping
 from typing import Any, cast
 
 from ignite.engine import Engine, Events
-from torch.optim.lr_scheduler import LRScheduler
 
 from ignite_lrfinder.errors import warn, wrong_type, wrong_value
 from ignite_lrfinder.finder import FastaiLRFinder
 from ignite_lrfinder.protocols import OptimizerLike, Saveable, Schedule
+from ignite_lrfinder.record import Plan
 from ignite_lrfinder.result import LRFinderResult
-from ignite_lrfinder.suggest import Plan, Refusal
+from ignite_lrfinder.schedulers import Scheduler
+from ignite_lrfinder.suggest import Refusal
 
 
 class LRFinderAtEpochs:
@@ -57,7 +58,7 @@ class LRFinderAtEpochs:
         epochs: Collection[int],
         to_save: Mapping[str, Saveable] | OptimizerLike,
         *,
-        lr_scheduler: LRScheduler | None = None,
+        lr_scheduler: Scheduler | None = None,
         schedule: Schedule = "constant",
         total_iters: int | None = None,
         **attach_arguments: Any,
@@ -89,7 +90,13 @@ class LRFinderAtEpochs:
         epoch_length = trainer.state.epoch_length
         self._is_sweeping = True
         try:
-            with finder.attach(trainer, self._to_save, **self._attach_arguments) as swept:
+            with finder.attach(
+                trainer,
+                self._to_save,
+                schedule=self._plan.schedule,
+                total_iters=self._plan.total_iters,
+                **self._attach_arguments,
+            ) as swept:
                 swept.run(data, max_epochs=1, epoch_length=epoch_length)
         finally:
             self._is_sweeping = False
@@ -100,16 +107,11 @@ class LRFinderAtEpochs:
         """Set the suggested learning rate, or warn that the present one stays."""
         to_save = self._to_save
         optimizer = to_save["optimizer"] if isinstance(to_save, Mapping) else to_save
-        refusal = result.reading.suggest("auto", self._plan)
+        refusal = result.reading.suggest("auto", result.reading.plan)
         if isinstance(refusal, Refusal):
             warn(f"The learning rate stays as it is in epoch {epoch}. {refusal.reason}")
             return
-        result.apply_suggested_lr(
-            cast(OptimizerLike, optimizer),
-            self._lr_scheduler,
-            schedule=self._plan.schedule,
-            total_iters=self._plan.total_iters,
-        )
+        result.apply_suggested_lr(cast(OptimizerLike, optimizer), self._lr_scheduler)
 
 
 def _check_epochs(epochs: object) -> frozenset[int]:

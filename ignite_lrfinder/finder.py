@@ -12,8 +12,8 @@ from torch import nn
 from torch.optim import Optimizer
 
 from ignite_lrfinder.errors import LRFinderError
-from ignite_lrfinder.protocols import KeepHandlers, OptimizerLike, Saveable, SnapshotPlace
-from ignite_lrfinder.record import Record
+from ignite_lrfinder.protocols import KeepHandlers, OptimizerLike, Saveable, Schedule, SnapshotPlace
+from ignite_lrfinder.record import Plan, Record
 from ignite_lrfinder.result import LRFinderResult
 from ignite_lrfinder.snapshot import Interrupts, Snapshot, attributes_of, reachable_from
 from ignite_lrfinder.suggest import Trials
@@ -112,6 +112,8 @@ class FastaiLRFinder:
         keep_handlers: KeepHandlers = "auto",
         val_loss: Callable[[], object] | None = None,
         verify: bool | Trials = False,
+        schedule: Schedule = "constant",
+        total_iters: int | None = None,
         snapshot: SnapshotPlace = "cpu",
         progress: bool = False,
     ) -> Iterator[Engine]:
@@ -151,6 +153,9 @@ class FastaiLRFinder:
             verify: whether the same run continues after the sweep with short trials at a few fixed
                 learning rates, each from the start and on the same batches; `Trials(...)` sets
                 their budget.
+            schedule: what the learning rate is for: a "constant" rate, or the peak of one that
+                decays ("decay"). The result answers for this plan.
+            total_iters: the optimizer steps of the planned training, at least 1, if known.
             snapshot: where the copy of all state is held: "cpu", in host memory; "device", beside
                 the original; or the path of a directory, for state that fits in neither. The file
                 there has no name, and is gone when the block ends.
@@ -181,6 +186,7 @@ class FastaiLRFinder:
             diverge_th=diverge_th,
             val_loss=val_loss,
             verify=verify,
+            plan=Plan(schedule, total_iters),
             keep_handlers=keep_handlers,
             snapshot=snapshot,
             progress=progress,

@@ -6,11 +6,13 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 
 from ignite_lrfinder.plot import draw_sweep, legend_below
-from ignite_lrfinder.suggest import Plan, Reading, Refusal
+from ignite_lrfinder.record import Plan
+from ignite_lrfinder.suggest import Reading, Refusal, Verdict, num_planned_iters, rules_for
 
 # From this factor on, what is called a suggestion is little more than a range.
 _WIDE = 10.0
 _MAX_GROUPS = 6
+_MAX_GROUPS_IN_TABLE = 2
 # It returns the low end of an interval, so it lies far below the others on any curve.
 _LOW_BY_DESIGN = "slide"
 _OTHERS = "Other methods: "
@@ -86,10 +88,13 @@ def cautions(reading: Reading, rates: Mapping[str, float]) -> list[str]:
     return reasons
 
 
-def formatted(lrs: Sequence[float]) -> str:
-    """Return the learning rates of the first few groups with three digits each."""
-    shown = [f"{lr:.2e}" for lr in lrs[:_MAX_GROUPS]]
-    left = len(lrs) - len(shown)
+def formatted(lrs: Sequence[float], max_groups: int = _MAX_GROUPS) -> str:
+    """Return the learning rates of the first few groups with three digits; equal ones once."""
+    rates = [f"{lr:.2e}" for lr in lrs]
+    if len(set(rates)) == 1:
+        return rates[0]
+    shown = rates[:max_groups]
+    left = len(rates) - len(shown)
     return ", ".join(shown) + (f" and {left} more groups" if left else "")
 
 
@@ -109,7 +114,8 @@ def _lines(reading: Reading, plan: Plan) -> Iterator[str]:
     others = {name: formatted(reading.lrs_at(lr)) for name, lr in rates.items()}
     chosen = others.pop("auto", None)
     if chosen is not None:
-        yield f"Suggested learning rate: {chosen}, for {plan.rules.words}."
+        purpose = f"for {rules_for(plan).words}{_correction(reading, plan)}"
+        yield f"Suggested learning rate: {chosen}, {purpose}."
     if others:
         yield f"{_OTHERS}{'; '.join(f'{name} {lrs}' for name, lrs in others.items())}."
     if reading.interval is not None:
@@ -122,6 +128,17 @@ def _lines(reading: Reading, plan: Plan) -> Iterator[str]:
             yield "The trials saw different batches, so they tell rates apart less sharply."
     for caution in cautions(reading, rates):
         yield f"Careful: {caution}"
+
+
+def _correction(reading: Reading, plan: Plan) -> str:
+    """Return why the suggestion is not one of the rates that did best in the trials."""
+    lr, verdict = reading.suggest("auto", plan), reading.verdict
+    if isinstance(lr, Refusal) or not isinstance(verdict, Verdict) or reading.interval is None:
+        return ""
+    low, high = reading.interval
+    if low <= lr <= high:
+        return ""
+    return f", corrected for a run of {num_planned_iters(verdict, plan):.0f} iterations"
 
 
 def _tested(reading: Reading) -> str:
@@ -143,9 +160,10 @@ def _refusal(reading: Reading, plan: Plan) -> str:
 def _table(reading: Reading, plan: Plan) -> Iterator[tuple[str, str]]:
     """Yield each method's name and what it suggests, and the bounds."""
     for name, lr in reading.suggestions(plan).items():
-        yield name, formatted(reading.lrs_at(lr))
+        yield name, formatted(reading.lrs_at(lr), _MAX_GROUPS_IN_TABLE)
     if not isinstance(reading.bounds, Refusal):
-        yield "bounds", " to ".join(formatted(reading.lrs_at(lr)) for lr in reading.bounds)
+        low, high = (formatted(reading.lrs_at(lr), _MAX_GROUPS_IN_TABLE) for lr in reading.bounds)
+        yield "bounds", f"{low} to {high}"
 
 
 def _picture(reading: Reading) -> str:

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from numpy.typing import NDArray
-from torch.optim.lr_scheduler import LRScheduler
 
 from ignite_lrfinder import report
 from ignite_lrfinder.apply import apply_lr
 from ignite_lrfinder.plot import plot_derivative, plot_sweep, plot_trials, require_matplotlib
 from ignite_lrfinder.protocols import OptimizerLike, Schedule
-from ignite_lrfinder.record import Record, load_record, plain_data, save_record
-from ignite_lrfinder.suggest import Plan, Reading, Refusal, reading_of
+from ignite_lrfinder.record import Plan, Record, load_record, plain_data, save_record
+from ignite_lrfinder.schedulers import Scheduler
+from ignite_lrfinder.suggest import Reading, Refusal, reading_of
 
 if TYPE_CHECKING:
     import pandas
@@ -97,9 +97,9 @@ class LRFinderResult(Record):
 
     def _repr_html_(self) -> str:
         """Return the summary as HTML with a small picture, for notebooks."""
-        return report.html(self.reading, Plan())
+        return report.html(self.reading, self.reading.plan)
 
-    def summary(self, *, schedule: Schedule = "constant", total_iters: int | None = None) -> str:
+    def summary(self, *, schedule: Schedule | None = None, total_iters: int | None = None) -> str:
         """Describe in a few lines what was tested, what is suggested, and what to be careful about.
 
         Args:
@@ -112,13 +112,13 @@ class LRFinderResult(Record):
         Raises:
             ValueError: for an unknown schedule, or if `total_iters` is below 1.
         """
-        return report.summary(self.reading, Plan(schedule, total_iters))
+        return report.summary(self.reading, self._plan(schedule, total_iters))
 
     def lr_suggestion(
         self,
         method: str = "auto",
         *,
-        schedule: Schedule = "constant",
+        schedule: Schedule | None = None,
         total_iters: int | None = None,
     ) -> float | list[float]:
         """Suggest a learning rate.
@@ -128,9 +128,9 @@ class LRFinderResult(Record):
                 `ignite_lrfinder.suggest.methods`. Where trials followed the sweep, "auto" is what
                 they support.
             schedule: what "auto" is for: a "constant" rate, or the peak of one that decays
-                ("decay").
+                ("decay"); default, as given to `attach`.
             total_iters: the optimizer steps of the planned training, at least 1; it matters where
-                there were trials.
+                there were trials; default, as given to `attach`.
 
         Returns:
             The learning rate; with several parameter groups a list, one for each.
@@ -140,10 +140,10 @@ class LRFinderResult(Record):
             ValueError: for an unknown method or schedule, or if `total_iters` is below 1.
             NoSuggestionError: if the curve supports no learning rate.
         """
-        return _float_or_list(self._suggested_lrs(method, Plan(schedule, total_iters)))
+        return _float_or_list(self._suggested_lrs(method, self._plan(schedule, total_iters)))
 
     def suggestions(
-        self, *, schedule: Schedule = "constant", total_iters: int | None = None
+        self, *, schedule: Schedule | None = None, total_iters: int | None = None
     ) -> dict[str, float | list[float]]:
         """Return the suggestion of each method that the result supports.
 
@@ -155,7 +155,7 @@ class LRFinderResult(Record):
             ValueError: for an unknown schedule, or if `total_iters` is below 1.
             NoSuggestionError: if the result supports no method.
         """
-        plan, reading = Plan(schedule, total_iters), self.reading
+        plan, reading = self._plan(schedule, total_iters), self.reading
         suggestions = reading.suggestions(plan)
         if not suggestions:
             self._suggested_lrs("auto", plan)
@@ -304,9 +304,9 @@ class LRFinderResult(Record):
     def apply_suggested_lr(
         self,
         optimizer: OptimizerLike,
-        lr_scheduler: LRScheduler | None = None,
+        lr_scheduler: Scheduler | None = None,
         *,
-        schedule: Schedule = "constant",
+        schedule: Schedule | None = None,
         total_iters: int | None = None,
     ) -> None:
         """Set the suggested learning rate on an optimizer, in place.
@@ -314,18 +314,19 @@ class LRFinderResult(Record):
         Args:
             optimizer: the optimizer that was swept, or one with as many parameter groups. A tensor
                 `lr` stays the same tensor; `initial_lr` and `max_lr` follow where a group has them.
-            lr_scheduler: a torch scheduler of the optimizer, whose base learning rates follow as
-                well.
+            lr_scheduler: the optimizer's scheduler, of torch or Ignite. It continues from its
+                present position as if it had been created with the suggestion, which replaces the
+                largest learning rate that it was created with.
             schedule: as for `lr_suggestion`.
             total_iters: as for `lr_suggestion`.
 
         Raises:
-            TypeError: if `lr_scheduler` is not a torch scheduler.
-            ValueError: if it belongs to another optimizer.
+            TypeError: if `lr_scheduler` is not a scheduler of torch or Ignite.
+            ValueError: if it belongs to another optimizer, or cannot be updated exactly.
             LRFinderError: for an optimizer with another number of parameter groups.
             NoSuggestionError: if the curve supports no learning rate.
         """
-        lrs = self._suggested_lrs("auto", Plan(schedule, total_iters))
+        lrs = self._suggested_lrs("auto", self._plan(schedule, total_iters))
         apply_lr(optimizer, lrs, lr_scheduler)
 
     @property
@@ -372,6 +373,14 @@ class LRFinderResult(Record):
             OSError: if the file cannot be written.
         """
         save_record(self, path)
+
+    def _plan(self, schedule: Schedule | None, total_iters: int | None) -> Plan:
+        """Return the planned training: as given to `attach`, unless a call names another."""
+        plan = self.reading.plan
+        return Plan(
+            plan.schedule if schedule is None else schedule,
+            plan.total_iters if total_iters is None else total_iters,
+        )
 
     def _suggested_lrs(self, method: str, plan: Plan) -> tuple[float, ...]:
         """Return the suggested learning rate of each group.

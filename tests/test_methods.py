@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from strategies import result_of, u_shape, usable_sweeps
 
 from ignite_lrfinder import LRFinderResult, NoSuggestionError
+from ignite_lrfinder.record.plan import Plan
 from ignite_lrfinder.suggest.curve import Curve
 from ignite_lrfinder.suggest.methods import METHODS, Descent, auto, bounds, descent_of, slide
-from ignite_lrfinder.suggest.plan import Plan
 
 LR = np.geomspace(1e-7, 10.0, 161)  # 20 points for each decade
 X = np.log10(LR)

@@ -106,8 +106,25 @@ def test_trials_on_different_batches_are_named() -> None:
 
 def test_many_groups_do_not_fill_the_screen() -> None:
     """Six rates are written, the rest counted."""
-    assert formatted([0.1] * 8) == ", ".join(["1.00e-01"] * 6) + " and 2 more groups"
+    assert formatted([0.1] * 7 + [0.2]) == ", ".join(["1.00e-01"] * 6) + " and 2 more groups"
     assert formatted([0.1, 0.01]) == "1.00e-01, 1.00e-02"
+
+
+def test_equal_rates_of_groups_are_written_once() -> None:
+    """With a group for each parameter and one rate, the rate is one number everywhere."""
+    result = result_of(LR[:, None] * np.ones(20), swept().losses)
+    lrs = result.lr_suggestion()
+    assert isinstance(lrs, list)
+    assert f"Suggested learning rate: {lrs[0]:.2e}, for" in result.summary()
+    assert f"<td>{lrs[0]:.2e}</td>" in result._repr_html_()
+
+
+def test_a_suggestion_outside_the_interval_says_why() -> None:
+    """Where the length of the run moves the rate off the best trials, the text says so."""
+    result = with_trials(0.01)
+    long = result.summary(schedule="decay", total_iters=90_000)
+    assert "corrected for a run of 90000 iterations" in long
+    assert "corrected" not in result.summary(total_iters=100)
 
 
 def test_a_notebook_shows_text_picture_and_table() -> None:

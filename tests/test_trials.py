@@ -12,7 +12,7 @@ from strategies import result_of, u_shape
 
 from ignite_lrfinder import LRFinderError, LRFinderResult, NoSuggestionError, Trial, Trials
 from ignite_lrfinder.protocols import Schedule
-from ignite_lrfinder.suggest.plan import Plan
+from ignite_lrfinder.record.plan import Plan
 from ignite_lrfinder.suggest.trials import PlannedTrial, next_trial
 from ignite_lrfinder.suggest.verdict import Verdict, suggested_lr
 

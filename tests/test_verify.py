@@ -31,7 +31,7 @@ from ignite_lrfinder import (
     Trial,
     Trials,
 )
-from ignite_lrfinder.suggest.plan import Plan
+from ignite_lrfinder.record.plan import Plan
 from ignite_lrfinder.suggest.verdict import Verdict, suggested_lr
 
 pytestmark = [

@@ -13,7 +13,7 @@ from ignite_lrfinder.plot.axes import (
     set_lr_axis,
     shown_points,
 )
-from ignite_lrfinder.suggest import Curve, Plan, Reading, Refusal
+from ignite_lrfinder.suggest import Curve, Reading, Refusal
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -92,7 +92,11 @@ def plot_results(
         shown = shown_points(len(curve.lr), skip_start, skip_end)
         color = f"C{index % 10}"
         style = _STYLES[index % len(_STYLES)]
-        lr = readings[name].suggestions(Plan()).get("auto") if display_suggestion else None
+        lr = (
+            readings[name].suggestions(readings[name].plan).get("auto")
+            if display_suggestion
+            else None
+        )
         label = name if lr is None else f"{name}: {lr:.2e}"
         ax.plot(
             curve.lr[shown], curve.smoothed[shown], style, color=color, linewidth=2, label=label

@@ -22,7 +22,7 @@ from ignite_lrfinder.plot.axes import (
     two_axes,
 )
 from ignite_lrfinder.protocols import Array
-from ignite_lrfinder.suggest import Plan, Reading, Refusal
+from ignite_lrfinder.suggest import Reading, Refusal
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,7 +36,6 @@ _METHODS = {
 }
 _MAX_GROUPS_IN_LEGEND = 6
 _MAX_MARKER_SIZE, _MIN_MARKER_SIZE = 6.0, 1.5
-_PLAN = Plan()
 
 
 def plot_sweep(
@@ -81,7 +80,7 @@ def plot_sweep(
     if num_points == 0:
         raise NoSuggestionError("A curve must have points to be drawn, got none. Raise num_iter.")
     shown = shown_points(num_points, skip_start, skip_end)
-    if display_suggestion and isinstance(refusal := reading.suggest("auto", _PLAN), Refusal):
+    if display_suggestion and isinstance(refusal := reading.suggest("auto", reading.plan), Refusal):
         warn(f"No suggestion is shown. {refusal.reason}")
     ax = new_axes(kwargs) if ax is None else ax
     draw_sweep(
@@ -153,7 +152,7 @@ def plot_derivative(
     lower.axhline(0.0, color=neutral_color(lower), alpha=0.5, linewidth=0.8)
     _scale_slope(lower, slope)
     set_lr_axis(lower, log_lr=log_lr, low=float(curve.lr[0]), high=float(curve.lr[-1]))
-    lr = reading.suggest("auto", _PLAN)
+    lr = reading.suggest("auto", reading.plan)
     if display_suggestion and not isinstance(lr, Refusal):
         lower.axvline(lr, color=SUGGESTION_COLOR, linestyle="--", linewidth=1)
     upper.set_xlabel("")
@@ -228,7 +227,7 @@ def _draw_cliff(ax: "Axes", reading: Reading) -> None:
 
 def _draw_suggestions(ax: "Axes", reading: Reading, *, methods: bool, is_log: bool) -> None:
     """Mark the suggestion with its interval, the bounds, and if asked the other methods."""
-    rates = reading.suggestions(_PLAN)
+    rates = reading.suggestions(reading.plan)
     if "auto" not in rates:
         ax.plot([], [], linestyle="none", label="no suggestion")
         return
@@ -295,7 +294,7 @@ def _draw_bounds(ax: "Axes", reading: Reading) -> None:
 
 def _suggestion_label(lrs: tuple[float, ...]) -> str:
     """Return the suggestion with three digits."""
-    if len(lrs) == 1:
+    if len({f"{lr:.2e}" for lr in lrs}) == 1:
         return f"suggested lr: {lrs[0]:.2e}"
     lines = [f"suggested lr, group {index}: {lr:.2e}" for index, lr in enumerate(lrs)]
     if len(lines) > _MAX_GROUPS_IN_LEGEND:

@@ -19,12 +19,10 @@ from ignite_lrfinder.plot.axes import (
 )
 from ignite_lrfinder.protocols import Array
 from ignite_lrfinder.record import Scores, Trial, parabola_around_best
-from ignite_lrfinder.suggest import Plan, Reading, Refusal, Verdict, num_planned_iters
+from ignite_lrfinder.suggest import Reading, Refusal, Verdict, num_planned_iters
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-_PLAN = Plan()
 
 
 def plot_trials(
@@ -127,10 +125,10 @@ def _draw_parabola(ax: "Axes", scores: Scores) -> None:
 
 def _draw_suggestion(ax: "Axes", reading: Reading) -> None:
     """Mark the suggestion, and the way to it from the best rate of runs as short as the trials."""
-    verdict, lr = reading.verdict, reading.suggest("auto", _PLAN)
+    verdict, lr = reading.verdict, reading.suggest("auto", reading.plan)
     if isinstance(lr, Refusal) or not isinstance(verdict, Verdict):
         return
-    length = num_planned_iters(verdict, _PLAN)
+    length = num_planned_iters(verdict, reading.plan)
     label = f"suggested for {length:.0f} iterations: {lr:.2e}"
     ax.axvline(lr, color=SUGGESTION_COLOR, linestyle="--", label=label)
     if lr != verdict.best_lr:

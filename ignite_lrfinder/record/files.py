@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 
 from ignite_lrfinder.errors import wrong_value
 from ignite_lrfinder.protocols import Array
+from ignite_lrfinder.record.plan import Plan
 from ignite_lrfinder.record.record import Record, SweepSettings
 from ignite_lrfinder.record.stop_reason import StopReason
 from ignite_lrfinder.record.trial import Trial
@@ -136,6 +137,8 @@ def _decode_settings(content: Mapping[str, Any]) -> SweepSettings:
         step_mode=str(content["step_mode"]),
         smooth_f=float(content["smooth_f"]),
         diverge_th=float(content["diverge_th"]),
+        # Files of version 1 that were written before there was a plan have none.
+        plan=Plan(**content.get("plan", {})),
     )
 
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from ignite_lrfinder.errors import wrong_value
 from ignite_lrfinder.protocols import Array
+from ignite_lrfinder.record.plan import Plan
 from ignite_lrfinder.record.stop_reason import StopReason
 from ignite_lrfinder.record.trial import Trial
 
@@ -21,6 +22,7 @@ class SweepSettings:
         step_mode: "exp" or "linear".
         smooth_f: the weight of the newest loss in the causal average, in [0, 1).
         diverge_th: the divergence threshold, in [1, inf].
+        plan: the training that the learning rate is for.
     """
 
     start_lr: tuple[float, ...]
@@ -29,6 +31,7 @@ class SweepSettings:
     step_mode: str
     smooth_f: float
     diverge_th: float
+    plan: Plan = dataclasses.field(default_factory=Plan)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)

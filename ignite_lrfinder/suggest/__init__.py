@@ -1,14 +1,13 @@
 """What a record means: curves, methods, trials to run, verdicts, readings."""
 
 from ignite_lrfinder.suggest.curve import Curve, Refusal
-from ignite_lrfinder.suggest.plan import Plan
 from ignite_lrfinder.suggest.reading import Reading, reading_of
+from ignite_lrfinder.suggest.rules import rules_for
 from ignite_lrfinder.suggest.trials import PlannedTrial, Trials, next_trial
 from ignite_lrfinder.suggest.verdict import Verdict, num_planned_iters
 
 __all__ = [
     "Curve",
-    "Plan",
     "PlannedTrial",
     "Reading",
     "Refusal",
@@ -17,4 +16,5 @@ __all__ = [
     "next_trial",
     "num_planned_iters",
     "reading_of",
+    "rules_for",
 ]

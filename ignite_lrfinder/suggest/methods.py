@@ -13,8 +13,9 @@ from types import MappingProxyType
 
 import numpy as np
 
+from ignite_lrfinder.record import Plan
 from ignite_lrfinder.suggest.curve import Curve, Refusal, running_median
-from ignite_lrfinder.suggest.plan import Plan
+from ignite_lrfinder.suggest.rules import rules_for
 
 # In standard deviations of the smoothed loss. The lowest point of pure noise often lies this far
 # below its level, but noise does not climb a cliff afterwards: a curve with a cliff has an edge to
@@ -121,7 +122,7 @@ def auto(descent: Descent, plan: Plan = _CONSTANT) -> float:
     that stop falling long before they rise, as in fine-tuning; factors up to 6 and 12 did nearly as
     well.
     """
-    rules = plan.rules
+    rules = rules_for(plan)
     lr = _divided(descent.curve, descent.before_edge, rules.edge_divisor)
     done = _mostly_done(descent)
     return lr if done is None else min(lr, rules.fall_factor * float(descent.curve.lr[done]))

@@ -7,6 +7,7 @@ import numpy as np
 
 from ignite_lrfinder.errors import wrong_type, wrong_value
 from ignite_lrfinder.record import (
+    Plan,
     Record,
     Scores,
     are_paired,
@@ -17,7 +18,6 @@ from ignite_lrfinder.record import (
 )
 from ignite_lrfinder.suggest.curve import Curve, Refusal, curve_of
 from ignite_lrfinder.suggest.methods import METHODS, Descent, auto, bounds, descent_of
-from ignite_lrfinder.suggest.plan import Plan
 from ignite_lrfinder.suggest.verdict import Verdict, suggested_lr, verdict_of
 
 
@@ -30,6 +30,7 @@ class Reading:
 
     Attributes:
         record: the record.
+        plan: the training that the learning rate is for, as given to `attach`.
         group: the reference parameter group.
         curve: the smoothed loss over the learning rate.
         descent: where the loss falls, and the edge.
@@ -45,6 +46,7 @@ class Reading:
     """
 
     record: Record
+    plan: Plan
     group: int
     curve: Curve | Refusal
     descent: Descent | Refusal
@@ -151,6 +153,7 @@ def reading_of(record: Record) -> Reading:
     has_trials = any(len(trial.losses) for trial in record.trials)
     return Reading(
         record=record,
+        plan=record.settings.plan,
         group=reference_group(record),
         curve=curve,
         descent=descent,

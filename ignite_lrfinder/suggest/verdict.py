@@ -5,9 +5,17 @@ import math
 
 import numpy as np
 
-from ignite_lrfinder.record import Record, Scores, cliff_of, level_range, parabola, usable_points
+from ignite_lrfinder.record import (
+    Plan,
+    Record,
+    Scores,
+    cliff_of,
+    level_range,
+    parabola,
+    usable_points,
+)
 from ignite_lrfinder.suggest.curve import Refusal
-from ignite_lrfinder.suggest.plan import Plan
+from ignite_lrfinder.suggest.rules import rules_for
 
 _SHOULDER = 0.1
 
@@ -118,7 +126,7 @@ def suggested_lr(verdict: Verdict, plan: Plan) -> float:
         >>> round(suggested_lr(verdict, Plan("decay", 1000)), 3)
         0.2
     """
-    rules = plan.rules
+    rules = rules_for(plan)
     lengths = num_planned_iters(verdict, plan) / verdict.num_iter
     exponent = _by_noise(verdict.noise, rules.calm_exponent, rules.noisy_exponent)
     corrected = verdict.best_lr * min(max(lengths, 1.0), _MAX_LENGTHS) ** exponent

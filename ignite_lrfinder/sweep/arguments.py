@@ -11,7 +11,7 @@ from ignite.engine import Engine
 
 from ignite_lrfinder.errors import wrong_type, wrong_value
 from ignite_lrfinder.protocols import Array, KeepHandlers, OptimizerLike, Saveable, SnapshotPlace
-from ignite_lrfinder.record import SweepSettings
+from ignite_lrfinder.record import Plan, SweepSettings
 from ignite_lrfinder.suggest import Trials
 from ignite_lrfinder.sweep.muting import handlers_of, is_named
 from ignite_lrfinder.sweep.rates import group_lrs, lr_table, number
@@ -41,6 +41,7 @@ class Arguments:
     keep_handlers: KeepHandlers
     val_loss: Callable[[], object] | None
     verify: bool | Trials
+    plan: Plan
     snapshot: SnapshotPlace
     progress: bool
     _group_lrs: tuple[tuple[float, ...], tuple[float, ...]] = dataclasses.field(init=False)
@@ -101,6 +102,7 @@ class Arguments:
             step_mode=self.step_mode,
             smooth_f=self.smooth_f,
             diverge_th=self.diverge_th,
+            plan=self.plan,
         )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 from ignite.engine import Engine
+from ignite.handlers import ParamGroupScheduler, PiecewiseLinear
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -105,6 +106,9 @@ def apply(lr_finder: FastaiLRFinder, optimizer: Optimizer, lr_scheduler: LRSched
     lr_finder.apply_suggested_lr(optimizer)
     lr_finder.apply_suggested_lr(optimizer, lr_scheduler)
     lr_finder.apply_suggested_lr(optimizer, lr_scheduler=lr_scheduler)
+    piecewise = PiecewiseLinear(optimizer, "lr", [(0, 0.1)])
+    lr_finder.apply_suggested_lr(optimizer, piecewise)
+    lr_finder.apply_suggested_lr(optimizer, ParamGroupScheduler([piecewise]))
 
 
 def plot(lr_finder: FastaiLRFinder) -> None:

@@ -1,11 +1,10 @@
-"""What a learning rate is for: a constant or a decaying rate, and how long the training is."""
+"""How a suggestion depends on the schedule of the planned training."""
 
 import dataclasses
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from ignite_lrfinder.errors import wrong_value
-from ignite_lrfinder.protocols import Schedule
+from ignite_lrfinder.record import Plan
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,31 +54,6 @@ _RULES: Mapping[str, Rules] = MappingProxyType(
 )
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Plan:
-    """The training that a learning rate is suggested for.
-
-    Attributes:
-        schedule: "constant", or "decay" for the peak of a schedule that decays towards zero.
-        total_iters: the optimizer steps of the training, at least 1; None if unknown.
-
-    Raises:
-        ValueError: if there is no such schedule, or `total_iters` is below 1.
-    """
-
-    schedule: Schedule = "constant"
-    total_iters: int | None = None
-
-    def __post_init__(self) -> None:
-        """Check the values."""
-        if self.schedule not in _RULES:
-            remedy = "Leave it out for a constant rate."
-            raise wrong_value("schedule", "'constant' or 'decay'", self.schedule, remedy)
-        if self.total_iters is not None and self.total_iters < 1:
-            remedy = "Leave it out if it is unknown."
-            raise wrong_value("total_iters", "at least 1", self.total_iters, remedy)
-
-    @property
-    def rules(self) -> Rules:
-        """How a suggestion is made for this schedule."""
-        return _RULES[self.schedule]
+def rules_for(plan: Plan) -> Rules:
+    """Return how a suggestion is made for a planned training."""
+    return _RULES[plan.schedule]

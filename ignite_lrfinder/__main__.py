@@ -1,0 +1,37 @@
+"""`python -m ignite_lrfinder sweep.json`: print a saved result and draw it."""
+
+import argparse
+from pathlib import Path
+
+from ignite_lrfinder.result import LRFinderResult
+
+
+def main() -> None:
+    """Print the result in a file, and write its plot or its HTML if asked."""
+    parser = argparse.ArgumentParser(
+        prog="python -m ignite_lrfinder", description="Print a saved result of the finder."
+    )
+    parser.add_argument("result", type=Path, help="a file that LRFinderResult.save wrote")
+    parser.add_argument("--schedule", choices=("constant", "decay"), help="what the rate is for")
+    parser.add_argument("--total-iters", type=int, help="steps of the planned training")
+    parser.add_argument("--plot", type=Path, metavar="PNG", help="write the plot to this file")
+    parser.add_argument("--html", type=Path, metavar="HTML", help="write a page to this file")
+    args = parser.parse_args()
+    try:
+        result = LRFinderResult.load(args.result)
+        print(result.summary(schedule=args.schedule, total_iters=args.total_iters))
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
+    if args.plot is not None:
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(6.4, 4.8), layout="constrained")
+        result.plot(ax=figure.subplots())
+        figure.savefig(args.plot, dpi=150)
+    if args.html is not None:
+        page = f'<!doctype html><meta charset="utf-8">{result._repr_html_()}'
+        args.html.write_text(page, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

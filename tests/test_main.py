@@ -1,0 +1,61 @@
+"""The command line prints a saved result and draws it."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from strategies import result_of, u_shape
+
+from ignite_lrfinder import LRFinderResult
+from ignite_lrfinder.__main__ import main
+
+LR = np.geomspace(1e-7, 10.0, 100)
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    """Return a file with a result."""
+    path = tmp_path / "sweep.json"
+    result_of(LR, u_shape(np.log10(LR), fall_at=-3.0, cliff_at=-0.5)).save(path)
+    return path
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> None:
+    """Run the command line."""
+    monkeypatch.setattr(sys, "argv", ["ignite_lrfinder", *map(str, arguments)])
+    main()
+
+
+def test_a_saved_result_is_printed(
+    saved: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The text is the summary, for the plan that is named."""
+    run(monkeypatch, saved)
+    assert capsys.readouterr().out == f"{LRFinderResult.load(saved).summary()}\n"
+    run(monkeypatch, saved, "--schedule", "decay", "--total-iters", 900)
+    assert "for the peak of a rate that decays" in capsys.readouterr().out
+
+
+def test_a_saved_result_is_drawn(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The plot is a PNG and the page holds it."""
+    plot, page = saved.with_suffix(".png"), saved.with_suffix(".html")
+    run(monkeypatch, saved, "--plot", plot, "--html", page)
+    assert plot.read_bytes().startswith(b"\x89PNG")
+    assert "data:image/png;base64," in page.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("text", [None, "{}"], ids=["missing", "not-a-result"])
+def test_a_file_without_a_result_is_a_clear_error(
+    text: str | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The command exits with an error that names the file."""
+    path = tmp_path / "other.json"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(SystemExit):
+        run(monkeypatch, path)
+    assert "other.json" in capsys.readouterr().err
