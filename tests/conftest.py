@@ -12,11 +12,14 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 from ignite.engine import Engine, Events
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 mpl.use("Agg")
+settings.register_profile("without a clock", deadline=None)
+settings.load_profile("without a clock")
 # The networks here are tiny: more threads would only wait for one another.
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"  # for the processes that tests start

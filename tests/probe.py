@@ -1,4 +1,4 @@
-"""Probes: a training that shows the rates it used, and faults at a chosen place of the package."""
+"""Probes: a training that shows the rates it used, calls counted, faults at a chosen place."""
 
 import collections
 import contextlib
@@ -171,6 +171,14 @@ def recording(places: list[Place], follows: Follows = in_package) -> Iterator[No
         yield
     for (file, line), count in counts.items():
         places += [(file, line, number) for number in sorted({1, count})]
+
+
+def num_calls(function: Callable[..., object], act: Callable[[], object]) -> int:
+    """Return how often a function is called, under whatever name, while something is done."""
+    calls: list[types.CodeType] = []
+    with tracing(lambda code: code is function.__code__, on_call=calls.append):
+        act()
+    return len(calls)
 
 
 def ctrl_c() -> None:

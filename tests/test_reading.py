@@ -1,15 +1,14 @@
 """A record is read once, and the result answers every question from that reading."""
 
 import dataclasses
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import FrameType
 
 import numpy as np
 import pytest
 from conftest import Training
 from matplotlib import pyplot as plt
+from probe import num_calls
 from strategies import result_of, u_shape
 
 from ignite_lrfinder import FastaiLRFinder, LRFinderResult, Trial, plot_results
@@ -43,19 +42,7 @@ def with_trials(result: LRFinderResult) -> LRFinderResult:
 
 def num_smoothed(act: Callable[[], object]) -> int:
     """Return how many curves are smoothed while something is done."""
-    count = 0
-
-    def profile(frame: FrameType, event: str, argument: object) -> None:
-        nonlocal count
-        count += event == "call" and frame.f_code is smooth.__code__
-
-    before = sys.getprofile()
-    sys.setprofile(profile)
-    try:
-        act()
-    finally:
-        sys.setprofile(before)
-    return count
+    return num_calls(smooth, act)
 
 
 ASKED: dict[str, Callable[[LRFinderResult], object]] = {

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ignite_lrfinder import LRFinderResult, StopReason, SweepSettings, Trial
@@ -206,7 +206,6 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=300)
 @given(data=st.data())
 def test_no_damage_does_more_than_a_clear_error(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
