@@ -204,8 +204,8 @@ class FastaiLRFinder:
                 arguments.saved,
                 snapshot,
                 evaluators=evaluators,
-                handlers=kept_handlers(kept),
-                others=(*kept_observers(kept), arguments.val_loss),
+                handlers=(*kept_handlers(kept), arguments.val_loss),
+                others=kept_observers(kept),
                 opaque=(*map(handler_table, kept), *map(event_list, kept)),
             )
             undo.callback(self._report_not_restored, before)

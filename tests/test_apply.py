@@ -110,6 +110,11 @@ IGNITE: dict[str, Make] = {
             param_group_index=i,
         )
     ),
+    "shrinking peaks": for_each_group(
+        lambda o, lr, i: ignite.LinearCyclicalScheduler(
+            o, "lr", lr / 10, lr, 4, end_value_mult=0.7, param_group_index=i
+        )
+    ),
     "cosine": for_each_group(
         lambda o, lr, i: ignite.CosineAnnealingScheduler(
             o, "lr", lr, lr / 100, 6, start_value_mult=0.8, param_group_index=i
@@ -342,6 +347,14 @@ def test_applying_twice_continues_with_the_second_rate(kind: str) -> None:
     np.testing.assert_allclose(program.future(20), expected.future(20), rtol=1e-12, atol=1e-14)
 
 
+def test_the_next_value_may_have_been_asked_for() -> None:
+    """A piecewise schedule whose next value was looked at stays at its place."""
+    program, expected = Program(IGNITE["piecewise"], OLD, 6), Program(IGNITE["piecewise"], NEW, 6)
+    program.scheduler.get_param()
+    apply_lr(program.optimizer, NEW, program.scheduler)
+    np.testing.assert_allclose(program.future(20), expected.future(20), rtol=1e-12, atol=1e-14)
+
+
 @pytest.mark.parametrize("kind", TORCH)
 def test_a_first_call_without_the_scheduler_changes_nothing(kind: str) -> None:
     """After a call for the optimizer alone, one with the scheduler sets the same rates."""
@@ -555,10 +568,28 @@ def test_a_custom_scheduler_continues() -> None:
         check_applied_midway(lambda o, lrs: Factor(o), num_steps)
 
 
+def with_another_group(optimizer: Optimizer) -> LRScheduler:
+    """Make a scheduler of the first parameter group, before there is a second."""
+    last = optimizer.param_groups.pop()
+    scheduler = schedulers.ExponentialLR(optimizer, 0.9)
+    optimizer.param_groups.append(last)
+    return scheduler
+
+
+def after_its_last_cycle(optimizer: Optimizer, lr: float) -> ignite.ParamScheduler:
+    """Make a scheduler whose second cycle has no learning rate above 0."""
+    scheduler = ignite.LinearCyclicalScheduler(
+        optimizer, "lr", 0.0, lr, 4, end_value_mult=0.0, param_group_index=0
+    )
+    for _ in range(5):
+        scheduler(None)
+    return scheduler
+
+
 REFUSED: dict[str, tuple[type[Exception], str, Make]] = {
     "an integer": (
         TypeError,
-        "lr_scheduler must be a scheduler of torch or Ignite, got 3. Recreate a",
+        "a scheduler of torch or Ignite, got 3. Recreate a",
         lambda o, lrs: 3,
     ),
     "an unknown class of Ignite's": (
@@ -581,6 +612,16 @@ REFUSED: dict[str, tuple[type[Exception], str, Make]] = {
         "a scheduler of a single parameter group, got <.*PiecewiseLinear.*ParamGroupScheduler",
         lambda o, lrs: ignite.PiecewiseLinear(o, "lr", [(0, 0.01)]),
     ),
+    "one made before the last group": (
+        ValueError,
+        "created for all 2 parameter groups, got <.*ExponentialLR",
+        lambda o, lrs: with_another_group(o),
+    ),
+    "a cycle that has come to nothing": (
+        ValueError,
+        "in a cycle whose learning rates are not all 0, got <.*LinearCyclicalScheduler",
+        lambda o, lrs: after_its_last_cycle(o, lrs[0]),
+    ),
     "a larger rate elsewhere": (
         ValueError,
         "whose base_lrs are its largest learning rates, got <.*PeakElsewhere",
@@ -601,7 +642,7 @@ def test_a_scheduler_that_cannot_follow_is_refused(case: str) -> None:
     optimizer = make_optimizer(*OLD)
     scheduler = make(optimizer, OLD)
     before = [group["lr"] for group in optimizer.param_groups]
-    with pytest.raises(error, match=f"lr_scheduler must be.*{match}" if match[0] == "a" else match):
+    with pytest.raises(error, match=f"^lr_scheduler must be .*{match}"):
         apply_lr(optimizer, NEW, scheduler)
     assert [group["lr"] for group in optimizer.param_groups] == before
 
@@ -619,15 +660,16 @@ def test_one_of_two_schedulers_that_act_together_is_refused() -> None:
     assert optimizer.param_groups[0]["lr"] == pytest.approx(0.009)
 
 
-def test_a_rate_that_was_set_by_hand_is_refused() -> None:
+@pytest.mark.parametrize("lr", [0.01, torch.tensor(0.01)], ids=["float", "tensor"])
+def test_a_rate_that_was_set_by_hand_is_refused(lr: float | torch.Tensor) -> None:
     """A rate from elsewhere than the schedule is not replaced by one of the schedule."""
-    optimizer = make_optimizer(0.01)
+    optimizer = make_optimizer(lr)
     scheduler = schedulers.StepLR(optimizer, 2)
-    optimizer.param_groups[0]["lr"] = 0.004
+    optimizer.param_groups[0]["lr"] *= 0.4
     with pytest.raises(ValueError, match=r"all that sets the learning rate 0\.004"):
         apply_lr(optimizer, [0.3], scheduler)
-    assert optimizer.param_groups[0]["lr"] == 0.004
-    assert scheduler.base_lrs == [0.01]
+    assert float(optimizer.param_groups[0]["lr"]) == pytest.approx(0.004)
+    assert float(scheduler.base_lrs[0]) == pytest.approx(0.01)
 
 
 def test_a_custom_scheduler_whose_steps_fail_is_refused() -> None:
