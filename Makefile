@@ -1,4 +1,7 @@
-# `make demo` and `make test` set up everything they need, by themselves, in $(VENV).
+# `make demo` and `make test` set up everything they need in $(VENV).
+
+# OpenMP threads that spin while they wait slow everything down if other jobs share the cores.
+export OMP_WAIT_POLICY ?= PASSIVE
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -6,6 +9,9 @@ ARGS ?=
 FAULT_CASES ?= 2000
 
 BIN = $(VENV)/bin
+PIP_INSTALL = $(BIN)/python -m pip install --constraint constraints.txt
+HAS_TORCH = $(VENV)/.torch
+DEMO_READY = $(VENV)/.demo
 READY = $(VENV)/.ready
 OLD_IGNITES = 0.5.0.post2 0.5.1 0.5.2 0.5.3 0.5.4
 IGNITE_TESTS = arguments at_epochs engine exact finder loggers muting no_trace progress recorder run scheduler snapshot steps validation verify
@@ -15,8 +21,8 @@ BENCHMARK_READY = $(BENCHMARK_VENV)/.ready
 help: ## Say what there is to make.
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## /  make \1	/'
 
-demo: $(READY) ## Train on the digits data set without and with the finder.
-	$(BIN)/python examples/digits.py
+demo: $(DEMO_READY) ## Train on the digits data set without and with the finder.
+	@$(BIN)/python examples/digits.py
 
 notebooks: $(READY) ## Execute the notebooks; ARGS="--output FOLDER" keeps the executed copies.
 	$(BIN)/python notebooks/execute.py $(ARGS)
@@ -36,6 +42,7 @@ faults: $(READY) ## Try 2,000 random courses with faults, and a fault at each li
 
 benchmark: $(BENCHMARK_READY) ## Measure the suggestions of this finder and others, and what they cost.
 	$(BENCHMARK_VENV)/bin/python -m benchmarks.trust $(ARGS)
+	$(BENCHMARK_VENV)/bin/python -m benchmarks.claims
 	$(BENCHMARK_VENV)/bin/python -m benchmarks.cost
 	$(BENCHMARK_VENV)/bin/python -m benchmarks.ways
 
@@ -60,13 +67,24 @@ clean: ## Remove the virtual environment and everything made here.
 	rm -rf $(VENV) $(BENCHMARK_VENV) build dist docs/_build .coverage .hypothesis .pytest_cache .ruff_cache lr_finder_*.png
 	find benchmarks docs examples ignite_lrfinder notebooks tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# torch comes first and pinned, so that nothing after it can choose another build.
-$(READY): pyproject.toml constraints.txt
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed")'
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --constraint constraints.txt torch
-	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[dev]'
-	touch $(READY)
+# torch is installed first and pinned, so that no other package can select another build.
+$(HAS_TORCH): constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed")'
+	@echo "==> Creating the virtual environment $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@echo "==> Installing torch, the largest of the packages"
+	@$(PIP_INSTALL) --no-compile torch
+	@touch $@
+
+$(DEMO_READY): pyproject.toml $(HAS_TORCH)
+	@echo "==> Installing ignite-lrfinder and what the demo needs"
+	@$(PIP_INSTALL) --no-compile --editable '.[demo]'
+	@touch $@
+
+$(READY): pyproject.toml $(HAS_TORCH)
+	@echo "==> Installing ignite-lrfinder and the development tools"
+	@$(PIP_INSTALL) --editable '.[dev]'
+	@touch $(DEMO_READY) $@
 
 # fastai brings a torchvision that is built for another torch, and needs it for images only.
 $(BENCHMARK_READY): pyproject.toml constraints.txt benchmarks/requirements.txt

@@ -2,6 +2,7 @@
 
 import os
 import re
+from pathlib import Path
 
 from docutils import nodes
 from sphinx.application import Sphinx
@@ -81,8 +82,24 @@ def name_attributes(app: Sphinx, doctree: nodes.document) -> None:
             name.children = [nodes.Text("Attributes")]
 
 
+def add_dark_images(app: Sphinx, doctree: nodes.document) -> None:
+    """Show `NAME-dark.png` instead of `NAME.png` on dark pages where there is one."""
+    folder = Path(doctree["source"]).parent
+    for image in list(doctree.findall(nodes.image)):
+        path = Path(image["uri"])
+        dark = path.with_stem(f"{path.stem}-dark")
+        if (folder / dark).is_file():
+            copy = image.deepcopy()
+            copy["uri"] = dark.as_posix()
+            copy["classes"].append("only-dark")
+            image["classes"].append("only-light")
+            image.parent.insert(image.parent.index(image) + 1, copy)
+
+
 def setup(app: Sphinx) -> None:
-    """Connect the two transformations above."""
+    """Connect the transformations above."""
     # After autodoc, which inserts the types at the same event.
     app.connect("object-description-transform", shorten_types, priority=900)
     app.connect("doctree-read", name_attributes)
+    # Before Sphinx collects the images of a page.
+    app.connect("doctree-read", add_dark_images, priority=400)

@@ -1,25 +1,47 @@
-"""Draw the curves of the page "Reading the curve", each from a small real training.
+"""Draw the pictures of README.md and of the documentation, each for light and for dark pages.
 
-Run it with `python docs/figures.py`; it requires scikit-learn. It writes `curve_*.png` to
-`docs/images` in a few seconds.
+    python docs/figures.py
+    python docs/figures.py curve_good regret
+
+It requires scikit-learn and writes `NAME.png` and `NAME-dark.png` to `docs/images` in about a
+minute. Curves come from small real trainings, the pictures of the gallery from the code on its
+page, and the bars from the table on the page "Benchmarks", which `make benchmark` prints.
 """
 
 import argparse
+import functools
+import re
+import runpy
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import matplotlib.pyplot as plt
+import numpy as np
 import torch
 from ignite.engine import create_supervised_trainer
+from matplotlib.figure import Figure
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from ignite_lrfinder import FastaiLRFinder
+from ignite_lrfinder import LRFinderResult, find_lr
 
+DOCS = Path(__file__).parent
 SEED = 0
+# The backgrounds of the theme of the documentation, close to those of the usual forges.
+STYLES: Mapping[str, Any] = MappingProxyType(
+    {
+        "": "default",
+        "-dark": [
+            "dark_background",
+            {f"{part}.facecolor": "#131416" for part in ("axes", "figure", "savefig", "legend")},
+        ],
+    }
+)
+"""The matplotlib styles by the suffixes of their files."""
 
 
 def sweep(
@@ -30,7 +52,7 @@ def sweep(
     start_lr: float = 1e-6,
     end_lr: float = 100.0,
     verify: bool = False,
-) -> FastaiLRFinder:
+) -> LRFinderResult:
     """Sweep a small network on scikit-learn's digits data set."""
     torch.manual_seed(SEED)
     pixels, labels = load_digits(return_X_y=True)
@@ -39,22 +61,18 @@ def sweep(
     model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
     trainer = create_supervised_trainer(model, optimizer, loss_fn)
-    lr_finder = FastaiLRFinder()
-    with (
-        warnings.catch_warnings(),
-        lr_finder.attach(
+    with warnings.catch_warnings():
+        # Some of these figures show a loss that does not diverge.
+        warnings.filterwarnings("ignore", "Run completed without loss diverging")
+        return find_lr(
             trainer,
-            {"model": model, "optimizer": optimizer},
+            optimizer,
+            loader,
             num_iter=num_iter,
             start_lr=start_lr,
             end_lr=end_lr,
             verify=verify,
-        ) as swept,
-    ):
-        # Some of these figures show a loss that does not diverge.
-        warnings.filterwarnings("ignore", "Run completed without loss diverging")
-        swept.run(loader)
-    return lr_finder
+        )
 
 
 def hand_written_cross_entropy(scores: Tensor, labels: Tensor) -> Tensor:
@@ -63,7 +81,7 @@ def hand_written_cross_entropy(scores: Tensor, labels: Tensor) -> Tensor:
     return -(one_hot * scores.softmax(1).log()).sum(1).mean()
 
 
-SWEEPS: Mapping[str, Callable[[], FastaiLRFinder]] = MappingProxyType(
+SWEEPS: Mapping[str, Callable[[], LRFinderResult]] = MappingProxyType(
     {
         "good": sweep,
         "noisy": lambda: sweep(batch_size=4),
@@ -75,33 +93,123 @@ SWEEPS: Mapping[str, Callable[[], FastaiLRFinder]] = MappingProxyType(
         "verified": lambda: sweep(batch_size=4, verify=True),
     }
 )
-"""The sweeps by figure name."""
+"""The sweeps of the page "Reading the curve"."""
 
 
-def draw(name: str, folder: Path) -> FastaiLRFinder:
-    """Run a sweep and save its plot."""
-    lr_finder = SWEEPS[name]()
+def draw_curve(name: str, folder: Path) -> LRFinderResult:
+    """Run and draw a sweep of the page "Reading the curve", and return its result."""
+    result = SWEEPS[name]()
+
+    def plot() -> None:
+        if result.trials:
+            result.plot_trials(figsize=(9.0, 4.6))
+        else:
+            result.plot(figsize=(7.0, 4.6))
+
     with warnings.catch_warnings():
         # Some of these figures show a curve without a suggestion.
         warnings.filterwarnings("ignore", "No suggestion is shown")
-        if lr_finder.result.trials:
-            figure = lr_finder.plot_trials()[0].figure
-        else:
-            figure, ax = plt.subplots(figsize=(7.0, 4.2), layout="constrained")
-            lr_finder.plot(skip_start=0, skip_end=0, ax=ax)
-    figure.savefig(folder / f"curve_{name}.png", dpi=110)
-    plt.close(figure)
-    return lr_finder
+        save(plot, f"curve_{name}", folder)
+    return result
+
+
+def draw_digits(folder: Path) -> LRFinderResult:
+    """Run and draw the sweep of the demo, and return its result."""
+    demo = runpy.run_path(str(DOCS.parent / "examples" / "digits.py"))
+    torch.manual_seed(demo["SEED"])
+    loader, _ = demo["create_loaders"]()
+    model = demo["create_model"]()
+    optimizer = torch.optim.SGD(model.parameters(), lr=demo["GUESSED_LR"], momentum=0.9)
+    trainer = create_supervised_trainer(model, optimizer, nn.CrossEntropyLoss())
+    result = find_lr(trainer, optimizer, loader, start_lr=1e-6)
+    save(lambda: result.plot(figsize=(8.0, 5.0)), "digits", folder)
+    return result
+
+
+def draw_gallery(folder: Path) -> None:
+    """Run the code of the gallery in both styles, and save the figure of each block."""
+    text = (DOCS / "gallery.md").read_text(encoding="utf-8")
+    # A block of code, and the picture below it if there is one.
+    pattern = r"```python\n(.*?)```\n(?:\n!\[[^\]]*\]\(images/(\w+)\.png\))?"
+    blocks = re.findall(pattern, text, re.DOTALL)
+    for suffix, style in STYLES.items():
+        with plt.style.context(style):
+            names: dict[str, Any] = {}
+            for code, name in blocks:
+                exec(code, names)
+                if name:
+                    plt.savefig(folder / f"{name}{suffix}.png", dpi=110)
+                plt.close("all")
+
+
+def draw_regret(folder: Path) -> None:
+    """Draw the table of the page "Benchmarks" as bars."""
+    save(lambda: regret_bars(list(regret_rows())), "regret", folder)
+
+
+def regret_rows() -> Iterator[tuple[str, list[tuple[float, float]]]]:
+    """Return each finder, and its mean and worst regret at a constant rate and with decay."""
+    text = (DOCS / "benchmarks.md").read_text(encoding="utf-8")
+    for name, *cells in re.findall(r"^\| (.*?) \| ([\d. /]+) \| ([\d. /]+) \| \d+ of", text, re.M):
+        values = [tuple(float(number) for number in cell.split("/")) for cell in cells]
+        name = name.replace("`", "").replace("this one", "ignite-lrfinder")
+        yield name, [(mean, worst) for mean, worst in values]
+
+
+def regret_bars(rows: list[tuple[str, list[tuple[float, float]]]]) -> Figure:
+    """Draw one panel per schedule, with a bar for the mean and a tick for the worst training."""
+    figure, panels = plt.subplots(1, 2, figsize=(9.0, 3.6), sharey=True, layout="constrained")
+    y = np.arange(len(rows))
+    colors = ["C0" if name.startswith("ignite-lrfinder") else "0.6" for name, _ in rows]
+    for k, (ax, title) in enumerate(zip(panels, ("constant rate", "cosine decay"), strict=True)):
+        mean, worst = np.array([regrets[k] for _, regrets in rows]).T
+        ax.barh(y, mean, color=colors, height=0.6)
+        ax.plot(worst, y, "|", color=plt.rcParams["text.color"], markersize=12, markeredgewidth=1.5)
+        for at, value, far in zip(y, mean, worst, strict=True):
+            # Beside the bar, and beyond the tick where the two would collide.
+            x = far if value < far < value + 0.12 else value
+            ax.text(x + 0.015, at, f"{value:.3f}", va="center", fontsize="small")
+        ax.set_title(title)
+        ax.set_xlim(0, 1.05)
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.set_xlabel("regret: bar = mean, tick = worst")
+    panels[0].set_yticks(y, [name for name, _ in rows])
+    panels[0].invert_yaxis()
+    figure.suptitle("Share of the achievable gain lost at the suggestion (lower is better)")
+    return figure
+
+
+def save(plot: Callable[[], object], name: str, folder: Path) -> None:
+    """Draw a figure in both styles."""
+    for suffix, style in STYLES.items():
+        with plt.style.context(style):
+            plot()
+            plt.savefig(folder / f"{name}{suffix}.png", dpi=110)
+            plt.close()
+
+
+PICTURES: Mapping[str, Callable[[Path], object]] = MappingProxyType(
+    {
+        **{f"curve_{name}": functools.partial(draw_curve, name) for name in SWEEPS},
+        "digits": draw_digits,
+        "gallery": draw_gallery,
+        "regret": draw_regret,
+    }
+)
+"""What can be drawn, by name."""
 
 
 def main() -> None:
-    """Draw all figures, and print the results that the page quotes."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    images = Path(__file__).parent / "images"
-    parser.add_argument("--folder", type=Path, default=images, help="the output folder")
-    folder = parser.parse_args().folder
-    for name in SWEEPS:
-        print(f"{name}\n{draw(name, folder).result}\n")
+    """Draw the given pictures, or all of them, and print the results of the curves."""
+    parser = argparse.ArgumentParser(description="Draw the pictures of the documentation.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(PICTURES)}")
+    parser.add_argument("--folder", type=Path, default=DOCS / "images", help="the output folder")
+    arguments = parser.parse_args()
+    unknown = set(arguments.names) - set(PICTURES)
+    if unknown:
+        parser.error(f"NAME must be one of {sorted(PICTURES)}, got {sorted(unknown)}")
+    for name in arguments.names or PICTURES:
+        print(f"{name}\n{PICTURES[name](arguments.folder) or 'drawn'}\n", flush=True)
 
 
 if __name__ == "__main__":

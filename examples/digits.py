@@ -5,7 +5,7 @@ Run it with `make demo`, or with `python examples/digits.py`; it requires scikit
 
 import matplotlib.pyplot as plt
 import torch
-from ignite.engine import Engine, create_supervised_evaluator, create_supervised_trainer
+from ignite.engine import Engine, Events, create_supervised_evaluator, create_supervised_trainer
 from ignite.metrics import Accuracy
 from sklearn.datasets import load_digits
 from torch import nn
@@ -47,10 +47,9 @@ def create_model() -> nn.Module:
     )
 
 
-def find_lr(
-    trainer: Engine, model: nn.Module, optimizer: Optimizer, loader: DataLoader
-) -> FastaiLRFinder:
-    """Run the range test, save its plot, and apply the suggested learning rate."""
+def find_lr(trainer: Engine, model: nn.Module, optimizer: Optimizer, loader: DataLoader) -> None:
+    """Run the range test, print its result, save its plot, and apply its suggestion."""
+    print("\nSweeping 100 learning rates", flush=True)
     lr_finder = FastaiLRFinder()
     to_save = {"model": model, "optimizer": optimizer}
     with lr_finder.attach(
@@ -58,11 +57,17 @@ def find_lr(
     ) as trainer_with_lr_finder:
         trainer_with_lr_finder.run(loader)
 
-    figure, ax = plt.subplots(figsize=(8, 5), layout="constrained")
-    lr_finder.plot(ax=ax)
-    figure.savefig(PLOT_PATH)
+    print(lr_finder)
+    lr_finder.plot(figsize=(8, 5))
+    plt.savefig(PLOT_PATH)
+    print(f"Saved the plot to {PLOT_PATH}")
     lr_finder.apply_suggested_lr(optimizer)
-    return lr_finder
+
+
+def print_loss(trainer: Engine) -> None:
+    """Print the training loss at the end of an epoch."""
+    state = trainer.state
+    print(f"  epoch {state.epoch}/{state.max_epochs}: loss {state.output:.3f}", flush=True)
 
 
 def train(*, with_lr_finder: bool) -> tuple[float, float]:
@@ -75,13 +80,13 @@ def train(*, with_lr_finder: bool) -> tuple[float, float]:
     evaluator = create_supervised_evaluator(model, metrics={"accuracy": Accuracy()})
 
     if with_lr_finder:
-        lr_finder = find_lr(trainer, model, optimizer, train_loader)
-        print(lr_finder)
-        print(f"Saved the plot to {PLOT_PATH}.")
+        find_lr(trainer, model, optimizer, train_loader)
 
+    lr = optimizer.param_groups[0]["lr"]
+    print(f"\nTraining for {NUM_EPOCHS} epochs at {lr:.1e}", flush=True)
+    trainer.add_event_handler(Events.EPOCH_COMPLETED, print_loss)
     trainer.run(train_loader, max_epochs=NUM_EPOCHS)
-    accuracy = evaluator.run(test_loader).metrics["accuracy"]
-    return optimizer.param_groups[0]["lr"], accuracy
+    return lr, evaluator.run(test_loader).metrics["accuracy"]
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import ways
+from benchmarks import claims, ways
 from benchmarks.figure import draw
 from benchmarks.measurement import Outcome, measure
 from benchmarks.oracle import SCHEDULES, Record, load, save
@@ -172,3 +172,13 @@ def test_a_way_of_training_is_measured(way):
     assert len(others) == 4
     our_waits, their_waits = int(others[1]), int(others[3])
     assert our_waits - int(bare_waits) <= 50 / 10 + 5 < their_waits - int(bare_waits)
+
+
+@pytest.mark.filterwarnings("ignore:Run completed without loss diverging")  # says Ignite
+@pytest.mark.parametrize(
+    ("finder", "num_exact", "leaves_no_trace"), [("ours", 100, True), ("Ignite", 1, False)]
+)
+def test_the_claims_of_the_readme_hold(finder, num_exact, leaves_no_trace):
+    """Of 100 recorded rates so many were used, and a training afterwards is unchanged or not."""
+    assert claims.num_exact(finder) == (num_exact, 100)
+    assert claims.leaves_no_trace(finder) is leaves_no_trace

@@ -48,7 +48,13 @@ def assert_suggested_is_better(output: str, pattern: str, *, is_more_better: boo
 
 def test_every_example_has_a_test() -> None:
     """Each file of the folder is run by a test below."""
-    others = {"accumulation_amp.py", "digits.py", "distributed.py", "monai_trainer.py"}
+    others = {
+        "accelerate_trainer.py",
+        "accumulation_amp.py",
+        "digits.py",
+        "distributed.py",
+        "monai_trainer.py",
+    }
     assert {path.name for path in EXAMPLES.glob("*.py")} == OUTPUTS.keys() | others
 
 
@@ -78,11 +84,12 @@ def test_the_demo_draws_its_plot(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["lr_finder_digits.png"]
 
 
-def test_a_monai_trainer_trains_better_at_the_suggested_rate(tmp_path: Path) -> None:
-    """MONAI's trainer ends with a better accuracy, where MONAI is installed."""
-    if importlib.util.find_spec("monai") is None:
-        pytest.skip("MONAI is optional")
-    output = output_of(run_python(EXAMPLES / "monai_trainer.py", folder=tmp_path))
+@pytest.mark.parametrize("module", ["accelerate", "monai"])
+def test_a_foreign_trainer_trains_better_at_the_suggested_rate(module: str, tmp_path: Path) -> None:
+    """The trainer of another package ends with a better accuracy, where it is installed."""
+    if importlib.util.find_spec(module) is None:
+        pytest.skip(f"{module} is optional")
+    output = output_of(run_python(EXAMPLES / f"{module}_trainer.py", folder=tmp_path))
     assert_suggested_is_better(output, ACCURACY[0])
 
 

@@ -155,6 +155,6 @@ def limit_losses(ax: "Axes", *curves: np.ndarray) -> None:
     # If nothing falls, the picture shows the rise.
     usual = max(float(np.percentile(losses, _MOSTLY)) for losses in finite)
     ceiling = max(start + (start - lowest), usual)
-    if max(losses.max() for losses in finite) > ceiling > lowest:
+    if ax.dataLim.y1 > ceiling > lowest:
         margin = 0.05 * (ceiling - lowest)
         ax.set_ylim(lowest - margin, ceiling + margin)
