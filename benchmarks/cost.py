@@ -238,6 +238,35 @@ def measure_iterations(
         )
 
 
+def measure_training_after(width: int, rounds: int, device: torch.device) -> None:
+    """Print what a step takes after a block, over a step of a training that never had one.
+
+    Each round makes a new pair of trainings, and lets both train in turn, ten steps at a time.
+    """
+
+    def train(setup: Setup, trainer: Engine) -> float:
+        trainer.state.epoch_length = 10
+        epochs = trainer.state.epoch + 1
+        return seconds(lambda: trainer.run(setup.loader, max_epochs=epochs), device) / 10
+
+    arguments: Any = {"start_lr": START_LR, "end_lr": END_LR, "diverge_th": NEVER}
+    steps: list[float] = []
+    ratios: list[float] = []
+    for _ in range(rounds):
+        never, after = (Setup(width, 50, device, is_reading=True) for _ in range(2))
+        trainers = [setup.trainer() for setup in (never, after)]
+        with quiet(), FastaiLRFinder().attach(trainers[1], after.to_save, **arguments) as trainer:
+            trainer.run(after.loader)
+        times = [(train(never, trainers[0]), train(after, trainers[1])) for _ in range(50)]
+        steps.append(statistics.median(base for base, _ in times))
+        ratios.append(statistics.median(taken / base for base, taken in times))
+    low, _, high = statistics.quantiles(ratios, n=4)
+    print(
+        f"\na step of {1e6 * statistics.median(steps):.0f} us takes after a block"
+        f" {statistics.median(ratios):.4f} (quartiles {low:.4f}, {high:.4f}) of what it takes"
+    )
+
+
 def measure_snapshot(num_parameters: int, rounds: int, device: torch.device) -> None:
     """Print what keeping and restoring a model with Adam's state costs, over plain copying."""
     parameters = [nn.Parameter(torch.randn(num_parameters // 25).to(device)) for _ in range(25)]
@@ -359,6 +388,7 @@ def main() -> None:
     # About half a millisecond for each step on a CPU, and some twenty.
     for is_reading in (True, False):
         measure_iterations(300, args.num_iter, args.rounds, device, is_reading=is_reading)
+    measure_training_after(300, max(2, args.rounds), device)
     slow = max(1, args.rounds // 5)
     measure_iterations(2500, 250, slow, device, is_reading=True)
     measure_snapshot(args.parameters, slow, device)

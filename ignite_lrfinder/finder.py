@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from ignite.engine import Engine
+from torch import nn
+from torch.optim import Optimizer
 
 from ignite_lrfinder.errors import LRFinderError
 from ignite_lrfinder.protocols import KeepHandlers, Saveable, SnapshotPlace
 from ignite_lrfinder.record import Record
 from ignite_lrfinder.result import LRFinderResult
-from ignite_lrfinder.snapshot import Interrupts, Snapshot, attributes_of, objects_of, trained_among
+from ignite_lrfinder.snapshot import Interrupts, Snapshot, attributes_of, reachable_from
 from ignite_lrfinder.suggest import Trials
 from ignite_lrfinder.sweep import (
     Arguments,
@@ -184,14 +186,14 @@ class FastaiLRFinder:
             progress=progress,
         )
         self._refuse_second_attach(trainer)
-        references = list(objects_of(train_step_of(trainer)))
+        references = reachable_from(train_step_of(trainer))
         scalers = scalers_among(
             *to_save.values(),
             *attributes_of(trainer).values(),
             *attributes_of(trainer.state).values(),
             *references,
         )
-        trained = trained_among(arguments.optimizer, references)
+        trained = [obj for obj in references if isinstance(obj, (nn.Module, Optimizer))]
         validation = Validation(arguments.val_loss, trainer, (*to_save.values(), *trained))
         kept: dict[Engine, KeepHandlers] = {trainer: keep_handlers}
         kept |= {engine: kept_of(engine, keep_handlers) for engine in validation.evaluators}

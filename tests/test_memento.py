@@ -4,7 +4,6 @@ import collections
 import copy
 import dataclasses
 import random
-import sys
 import threading
 import types
 import weakref
@@ -367,18 +366,6 @@ def test_only_what_is_named_is_restored() -> None:
     b.append(2)
     memento.restore(["b"])
     assert (a, b) == ([1, 2], [1])
-
-
-def test_many_small_objects_stay_small() -> None:
-    """Objects that are as many as data are not made to hold a table of names each."""
-    objects = [Plain() for _ in range(3000)]
-    size = sys.getsizeof(vars(Plain()))
-    memento = Memento()
-    memento.remember("x", objects)
-    assert sum(sys.getsizeof(vars(obj)) > 2 * size for obj in objects) <= 1000
-    objects[-1].count = 7
-    memento.restore()
-    assert objects[-1].count == 1
 
 
 def test_forgetting_lets_go_of_objects_and_copies() -> None:

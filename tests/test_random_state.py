@@ -1,6 +1,5 @@
 """Random generators, global ones and those that objects hold, go on where they were."""
 
-import functools
 import random
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +9,6 @@ import pytest
 import torch
 
 from ignite_lrfinder.snapshot.random_state import generator_restorer, global_states
-from ignite_lrfinder.snapshot.reachable import generators_behind
 
 DRAWS: dict[str, Callable[[], float]] = {
     "Python": lambda: random.gauss(0, 1),  # keeps a second number back, which is state as well
@@ -87,39 +85,3 @@ def test_a_generator_goes_on_where_it_was(kind: str) -> None:
 def test_what_is_no_generator_has_no_random_state(obj: object) -> None:
     """Other objects, functions that draw among them, are told apart."""
     assert generator_restorer(obj) is None
-
-
-class Owner:
-    """An object with a method."""
-
-    def method(self) -> None:
-        """Do nothing."""
-
-
-def take(rng: object, *, owner: object) -> None:
-    """Take a generator and something else."""
-
-
-def test_what_functions_draw_from_is_found() -> None:
-    """The owner of a method, what a partial was given, and generators in a closure are found."""
-    rng, owner, items = random.Random(1), Owner(), [1]
-
-    def closure() -> float:
-        return rng.random() + len(items)
-
-    given = functools.partial(take, rng, owner=owner)
-    assert list(generators_behind(owner.method)) == [owner]
-    assert list(generators_behind(given)) == [take, rng, owner]
-    assert list(generators_behind(closure)) == [rng]
-    assert list(generators_behind(random.Random)) == []
-
-
-def test_a_variable_that_has_no_value_yet_is_passed_over() -> None:
-    """A closure over something that is only assigned later is no error."""
-
-    def closure() -> float:
-        return rng.random()
-
-    assert list(generators_behind(closure)) == []
-    rng = random.Random(1)
-    assert list(generators_behind(closure)) == [rng]

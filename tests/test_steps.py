@@ -1,7 +1,6 @@
 """The watch over the optimizer's steps: the rate is forced, steps and skipped ones are noticed."""
 
 import contextlib
-import functools
 from collections.abc import Iterator
 
 import numpy as np
@@ -10,7 +9,6 @@ import torch
 from torch import nn
 
 from ignite_lrfinder.protocols import OptimizerLike
-from ignite_lrfinder.snapshot.reachable import objects_of
 from ignite_lrfinder.sweep.graphs import graphs_among
 from ignite_lrfinder.sweep.scheduler import LRSweep
 from ignite_lrfinder.sweep.steps import StepWatch, scalers_among
@@ -238,46 +236,6 @@ def test_an_lr_written_through_data_is_overruled() -> None:
         lr.data.fill_(9.0)
         optimizer.step()
     assert optimizer.param_groups[0]["params"][0].item() == -0.25
-
-
-def test_objects_of_finds_closure_variables_and_globals() -> None:
-    """Closure variables and globals of a function are found, through a partial too."""
-    enclosed = object()
-
-    def step(first: object, second: object) -> object:
-        return enclosed, first, np
-
-    for function in (step, functools.partial(step, 1)):
-        found = list(objects_of(function))
-        assert any(obj is enclosed for obj in found)
-        assert any(obj is np for obj in found)
-    assert list(objects_of(print)) == []
-
-
-def test_objects_of_skips_an_unbound_closure_variable() -> None:
-    """A closure variable without a value is skipped."""
-
-    def step(engine: object, batch: object) -> object:
-        return early, late
-
-    early = object()
-    assert early in list(objects_of(step))
-    late = object()
-    assert late in list(objects_of(step))
-
-
-def test_objects_of_a_method_finds_attributes_of_its_object() -> None:
-    """A train step that is a method refers to the attributes of its object."""
-
-    class MyTraining:
-        def __init__(self) -> None:
-            self.scaler = torch.amp.GradScaler("cpu")
-
-        def step(self, engine: object, batch: object) -> None:
-            pass
-
-    training = MyTraining()
-    assert scalers_among(*objects_of(training.step)) == [training.scaler]
 
 
 def test_scalers_are_found_by_their_methods() -> None:

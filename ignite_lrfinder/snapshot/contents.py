@@ -1,41 +1,64 @@
-"""Lists, dicts, sets and their like: what they hold, and putting it back into the same object.
+"""What an object holds: the elements of a container, attributes and slots, restored in place.
 
-A subclass may give its own meaning to iteration and item access, so the methods of the built-in
-types are used throughout.
+A subclass may redefine iteration, item access and attribute access, so the methods of the built-in
+types and the descriptors of the slots are used throughout.
 """
 
 import collections
-import itertools
-import sys
-from collections.abc import Iterator, Mapping
+import enum
+import logging
+import types
+import weakref
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-KINDS = (list, dict, set, collections.deque, bytearray, tuple)
-# An ordered dict, which is a dict too, keeps its order with methods of its own, so it comes first.
-_ALL_KINDS = (collections.OrderedDict, *KINDS)
+import numpy as np
+import torch
+
+ATOMS = (
+    type(None), bool, int, float, complex, str, bytes, range, slice, enum.Enum, np.generic,
+    np.dtype, torch.dtype, torch.device, torch.Size, types.ModuleType, types.CodeType,
+    logging.Logger, weakref.ref, weakref.ProxyType, weakref.CallableProxyType,
+)  # fmt: skip
+"""The types of objects that hold no state, or none that belongs to a training."""
+
+CONTAINERS = (list, dict, set, frozenset, collections.deque, bytearray, tuple)
+"""The types of objects that have elements."""
+
+# An ordered dict is a dict too, but keeps its order with methods of its own, so it comes first.
+_KINDS = (collections.OrderedDict, *CONTAINERS)
+_IMMUTABLE = (tuple, frozenset)
+
+UNSET = object()
+"""The value of a slot that has none."""
 
 
-def content(obj: Any) -> list[Any]:
-    """Return what a container holds, in its order: its elements, or the items of a dict."""
-    if _is_empty(obj) and type(obj) is not bytearray:
-        return []
-    if isinstance(obj, dict):
-        return list(_kind_of(obj).items(obj))
-    return list(_kind_of(obj).__iter__(obj)) if not isinstance(obj, bytearray) else [bytes(obj)]
+def elements_of(obj: Any) -> list[Any]:
+    """Return the elements of a container in their order: for a dict, its items."""
+    if isinstance(obj, bytearray):
+        return [bytes(obj)]
+    kind = _kind_of(obj)
+    return list(kind.items(obj) if isinstance(obj, dict) else kind.__iter__(obj))
 
 
-def restore(obj: Any, held: list[Any]) -> None:
-    """Put back what a container held, unless it holds the same objects still."""
-    if isinstance(obj, tuple) or (not held and _is_empty(obj)) or _is_same(content(obj), held):
+def members_of(obj: Any) -> list[Any]:
+    """Return the objects in a container: for a dict, its keys and values."""
+    elements = elements_of(obj)
+    return [part for item in elements for part in item] if isinstance(obj, dict) else elements
+
+
+def restore_elements(obj: Any, elements: list[Any]) -> None:
+    """Give a container its former elements back, unless it still holds the same objects."""
+    if isinstance(obj, _IMMUTABLE) or _is_same(elements_of(obj), elements):
         return
     kind = _kind_of(obj)
     if isinstance(obj, bytearray):
-        kind.__setitem__(obj, slice(None), held[0])
+        kind.__setitem__(obj, slice(None), elements[0])
     elif isinstance(obj, list):
-        kind.__setitem__(obj, slice(None), held)
+        kind.__setitem__(obj, slice(None), elements)
     else:
         kind.clear(obj)
-        for element in held:
+        for element in elements:
             if isinstance(obj, dict):
                 kind.__setitem__(obj, *element)
             elif isinstance(obj, set):
@@ -44,80 +67,59 @@ def restore(obj: Any, held: list[Any]) -> None:
                 kind.append(obj, element)
 
 
-def _is_empty(obj: object) -> bool:
-    """Tell quickly that a container of the built-in type itself holds nothing, as most do."""
-    return type(obj) in _ALL_KINDS and not obj
+def _is_same(now: Sequence[Any], then: Sequence[Any]) -> bool:
+    """Return whether two contents are the same objects in the same order."""
+    return len(now) == len(then) and all(map(_is_same_element, now, then))
 
 
-def _is_same(now: list[Any], held: list[Any]) -> bool:
-    """Tell whether two contents are the same objects in the same order."""
-    return len(now) == len(held) and all(map(_is_same_element, now, held))
-
-
-def _is_same_element(now: Any, held: Any) -> bool:
-    """Tell whether two elements are the same object.
-
-    The items of a dict are made anew each time, and so is the one string of bytes.
-    """
-    if now is held:
+def _is_same_element(now: Any, then: Any) -> bool:
+    """Return whether two elements are the same object; the items of a dict are new each time."""
+    if now is then:
         return True
-    if type(now) is tuple and type(held) is tuple and len(now) == len(held) == 2:
-        return now[0] is held[0] and now[1] is held[1]
-    return type(now) is type(held) is bytes and now == held
+    if type(now) is tuple and type(then) is tuple and len(now) == len(then) == 2:
+        return now[0] is then[0] and now[1] is then[1]
+    return type(now) is type(then) is bytes and now == then
 
 
 def _kind_of(obj: object) -> Any:
     """Return the built-in type that a container is of."""
     kind = type(obj)
-    return kind if kind in _ALL_KINDS else next(k for k in _ALL_KINDS if isinstance(obj, k))
+    return kind if kind in _KINDS else next(k for k in _KINDS if issubclass(kind, k))
 
 
-# What a slot holds that was never set.
-UNSET = object()
-
-
-_IS_SLOWER_AFTER = (3, 11) <= sys.version_info < (3, 13)
-
-
-def attributes_of(obj: object, *, stays_quick: bool = True) -> Mapping[str, Any]:
-    """Return the attributes that an object keeps in its `__dict__`: that itself, not a copy.
-
-    In CPython 3.11 and 3.12 whoever asks for a `__dict__` makes the object slower: reading or
-    writing one of its attributes then takes several times as long, also in the training that
-    follows. That is so while the dict shares its table of names with the other objects of the
-    class. Taking an item out gives it a table of its own; here that is done, and the item put back,
-    in one call, in which no other code runs. Where a class has `__getattr__`, as a network has, it
-    would not help.
-
-    Args:
-        obj: any object; one without a `__dict__` has no attributes here.
-        stays_quick: give its dict a table of its own, of up to a kilobyte.
-    """
+def attributes_of(obj: object) -> Mapping[str, Any]:
+    """Return the `__dict__` of an object: the mapping itself, empty for an object without one."""
     attributes = getattr(obj, "__dict__", None)
-    if not isinstance(attributes, Mapping):
-        return {}
-    if stays_quick and _IS_SLOWER_AFTER and type(attributes) is dict and attributes:
-        is_plain = type(next(reversed(attributes))) is str  # another's hash is other code
-        if is_plain and not hasattr(type(obj), "__getattr__"):
-            attributes.update(itertools.islice(iter(attributes.popitem, None), 1))
-    return attributes
+    return attributes if isinstance(attributes, Mapping) else {}
 
 
-def slots_of(cls: type) -> Iterator[str]:
-    """Iterate over the names of the slots that classes written in Python give their instances."""
+def slots_of(cls: type) -> list[types.MemberDescriptorType]:
+    """Return the descriptors of the slots that classes written in Python give their instances."""
+    slots = []
     for base in cls.__mro__:
-        slots = base.__dict__.get("__slots__", ())
-        for name in (slots,) if isinstance(slots, str) else slots:
-            if name not in ("__dict__", "__weakref__"):
-                is_mangled = name.startswith("__") and not name.endswith("__")
-                yield f"_{base.__name__.lstrip('_')}{name}" if is_mangled else name
+        names = base.__dict__.get("__slots__", ())
+        for name in (names,) if isinstance(names, str) else names:
+            is_mangled = name.startswith("__") and not name.endswith("__")
+            stored = f"_{base.__name__.lstrip('_')}{name}" if is_mangled else name
+            descriptor = base.__dict__.get(stored)
+            if isinstance(descriptor, types.MemberDescriptorType):
+                slots.append(descriptor)
+    return slots
 
 
-def restore_slot(obj: object, name: str, value: object) -> None:
-    """Put back what a slot held, or `UNSET` for nothing, in a frozen dataclass too."""
-    if getattr(obj, name, UNSET) is value:
+def slot_value(slot: types.MemberDescriptorType, obj: object) -> object:
+    """Return the value of a slot, or `UNSET`."""
+    try:
+        return slot.__get__(obj)
+    except AttributeError:
+        return UNSET
+
+
+def restore_slot(slot: types.MemberDescriptorType, obj: object, value: object) -> None:
+    """Give a slot its former value back, also in a frozen dataclass."""
+    if slot_value(slot, obj) is value:
         return
     if value is UNSET:
-        object.__delattr__(obj, name)
+        slot.__delete__(obj)
     else:
-        object.__setattr__(obj, name, value)
+        slot.__set__(obj, value)

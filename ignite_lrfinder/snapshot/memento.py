@@ -8,14 +8,11 @@ objects. What it cannot put back (a file, a lock, a process) it leaves alone.
 """
 
 import collections
-import enum
 import functools
 import inspect
-import logging
 import math
 import sys
 import types
-import weakref
 from collections.abc import Callable, Collection, Iterable
 
 import numpy as np
@@ -23,19 +20,23 @@ import torch
 from torch.nn.parameter import is_lazy
 
 from ignite_lrfinder.errors import LRFinderError
-from ignite_lrfinder.snapshot import contents as containers
 from ignite_lrfinder.snapshot import tensors
-from ignite_lrfinder.snapshot.contents import UNSET, attributes_of, restore_slot, slots_of
+from ignite_lrfinder.snapshot.contents import (
+    ATOMS,
+    CONTAINERS,
+    UNSET,
+    attributes_of,
+    elements_of,
+    restore_elements,
+    restore_slot,
+    slot_value,
+    slots_of,
+)
 from ignite_lrfinder.snapshot.random_state import Restorer, generator_restorer
-from ignite_lrfinder.snapshot.reachable import generators_behind
+from ignite_lrfinder.snapshot.reachable import closure_variables
 from ignite_lrfinder.snapshot.storage import Kept, on_device
 
-_ATOMS = (
-    type(None), bool, int, float, complex, str, bytes, range, slice, frozenset, enum.Enum,
-    np.generic, torch.dtype, torch.device, torch.Size, type, types.ModuleType,
-    types.BuiltinFunctionType, logging.Logger,
-    weakref.ref, weakref.ProxyType, weakref.CallableProxyType,
-)  # fmt: skip
+_ATOMS = (*ATOMS, frozenset, type, types.BuiltinFunctionType)
 _WITHOUT_ATTRIBUTES = {list, dict, set, tuple, bytearray, collections.deque}
 _CALLABLES = (types.FunctionType, types.MethodType, functools.partial)
 # Files, locks, threads, queues, processes: of the standard library, only plain holders of data.
@@ -43,8 +44,6 @@ _FOREIGN_PACKAGES = sys.stdlib_module_names - {"argparse", "collections", "types
 
 # A list of transforms or of loaders is shorter, a list of samples is longer.
 _MAX_ITEMS = 1000
-# Of more objects than this the others are data, which nobody reads at every step.
-_MAX_QUICK = 1000
 # The order of more samples than this is not kept in memory as one array.
 _MAX_ORDER = 10_000_000
 
@@ -71,7 +70,7 @@ class Memento:
         self._is_data = is_data
         self._restorers: list[tuple[str, Restorer]] = []
         self._name = ""
-        self._slots: dict[type, tuple[str, ...]] = {}
+        self._slots: dict[type, list[types.MemberDescriptorType]] = {}
         self._kept: dict[object, Kept] = {}
         # Beside its id each object is held itself: an id is unique only while its object lives.
         self._seen: dict[int, object] = {}
@@ -126,7 +125,7 @@ class Memento:
         """Note one object and return what hangs on it."""
         if isinstance(obj, torch.Tensor):
             return self._note_tensor(obj)
-        if isinstance(obj, containers.KINDS):
+        if isinstance(obj, CONTAINERS):
             return [*self._note_container(obj), *self._note_attributes(obj)]
         if isinstance(obj, np.ndarray):
             return self._note_array(obj)
@@ -134,7 +133,7 @@ class Memento:
             self._add(restorer)
             return ()
         if isinstance(obj, _CALLABLES):
-            return generators_behind(obj) if self._is_data else ()
+            return _generators_behind(obj) if self._is_data else ()
         if isinstance(obj, types.GeneratorType):
             return inspect.getgeneratorlocals(obj).values() if self._is_data else ()
         return () if _is_foreign(obj) else self._note_attributes(obj)
@@ -172,8 +171,8 @@ class Memento:
 
     def _note_container(self, obj: object) -> Iterable[object]:
         """Note what a container holds, in its order."""
-        held = containers.content(obj)
-        self._add(containers.restore, obj, held)
+        held = elements_of(obj)
+        self._add(restore_elements, obj, held)
         if isinstance(obj, collections.defaultdict):
             self._add(setattr, obj, "default_factory", obj.default_factory)
         if self._is_data and len(held) > _MAX_ITEMS:
@@ -185,18 +184,30 @@ class Memento:
         if type(obj) in _WITHOUT_ATTRIBUTES:
             return ()
         held: list[object] = []
-        attributes = attributes_of(obj, stays_quick=len(self._seen) <= _MAX_QUICK)
+        attributes = attributes_of(obj)
         if isinstance(attributes, dict):
-            self._add(containers.restore, attributes, containers.content(attributes))
+            self._add(restore_elements, attributes, elements_of(attributes))
             held += attributes.values()
         cls = type(obj)
         if cls not in self._slots:
-            self._slots[cls] = tuple(slots_of(cls))
-        for name in self._slots[cls]:
-            value = getattr(obj, name, UNSET)
-            self._add(restore_slot, obj, name, value)
+            self._slots[cls] = slots_of(cls)
+        for slot in self._slots[cls]:
+            value = slot_value(slot, obj)
+            self._add(restore_slot, slot, obj, value)
             held.append(value)
         return held
+
+
+def _generators_behind(function: object) -> Iterable[object]:
+    """Return the objects behind a function that may be random generators."""
+    if isinstance(function, functools.partial):
+        return (function.func, *function.args, *function.keywords.values())
+    if isinstance(function, types.MethodType):
+        return (function.__self__,)
+    if isinstance(function, types.FunctionType):
+        enclosed = closure_variables(function).values()
+        return [obj for obj in enclosed if generator_restorer(obj) is not None]
+    return ()
 
 
 def _is_foreign(obj: object) -> bool:

@@ -6,7 +6,7 @@ from ignite.engine import Engine
 from torch import nn
 from torch.utils.data import DataLoader
 
-from ignite_lrfinder.snapshot import objects_of, reachable_from
+from ignite_lrfinder.snapshot import reachable_from
 from ignite_lrfinder.sweep.engine import train_step_of
 
 
@@ -27,12 +27,11 @@ class Validation:
         self, val_loss: Callable[[], object] | None, trainer: Engine, models: Iterable[object]
     ) -> None:
         self._val_loss = val_loss
+        used = reachable_from(val_loss)
         self.evaluators = evaluators_of(val_loss, trainer)
-        found = [*models, *reachable_from(val_loss)]
-        self.loaders = [obj for obj in found if isinstance(obj, DataLoader)]
-        for engine in self.evaluators:
-            found += objects_of(train_step_of(engine))
-        self._models = [obj for obj in found if isinstance(obj, nn.Module)]
+        self.loaders = [obj for obj in used if isinstance(obj, DataLoader)]
+        used += reachable_from(*models, *map(train_step_of, self.evaluators))
+        self._models = _outermost(obj for obj in used if isinstance(obj, nn.Module))
 
     def __call__(self) -> object:
         """Return what `val_loss` returns."""
@@ -49,6 +48,13 @@ def evaluators_of(val_loss: object, trainer: Engine) -> list[Engine]:
     """Return the engines that a function refers to, except the trainer."""
     found = (obj for obj in reachable_from(val_loss) if isinstance(obj, Engine))
     return [engine for engine in found if engine is not trainer]
+
+
+def _outermost(modules: Iterable[nn.Module]) -> list[nn.Module]:
+    """Return the modules that are not part of another, each once."""
+    distinct = {id(module): module for module in modules}
+    inner = {id(part) for m in distinct.values() for part in m.modules() if part is not m}
+    return [module for key, module in distinct.items() if key not in inner]
 
 
 def _set_modes(parts: list[tuple[nn.Module, bool]]) -> None:
