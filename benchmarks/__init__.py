@@ -1,1 +1,1 @@
-"""How far a suggested learning rate can be trusted, measured on trainings whose best is known."""
+"""Measure how far suggestions can be trusted, on trainings whose best learning rates are known."""

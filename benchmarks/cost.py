@@ -1,7 +1,7 @@
-"""What finders cost: for each iteration, for keeping and restoring the state, and for importing.
+"""Measure what finders cost: per iteration, per capture and restore of the state, and on import.
 
-All are measured in one run, one after the other and round after round, so that whatever else the
-machine does meets them alike; medians of the ratios within a round are printed.
+All finders take turns in every round of one run, so that other load on the machine affects them
+equally. The tables show medians of the ratios within a round.
 """
 
 import argparse
@@ -30,21 +30,21 @@ from ignite_lrfinder import FastaiLRFinder
 
 Batch = tuple[Tensor, Tensor]
 
-# Rates that leave the loss where it is, so that nothing stops early.
+# Rates that do not change the loss, so that no sweep stops early.
 START_LR, END_LR = 1e-9, 1e-8
-# What decides on stopping is out of reach, but finite: some finders calculate with it.
+# A divergence threshold that is never reached, but finite: some finders compute with it.
 NEVER = 1e9
 
 
 class Setup:
-    """A training that takes about as long for each step as its network is wide.
+    """A training whose time per step depends on the width of its network.
 
     Args:
         width: the number of hidden units.
-        num_iter: the number of steps to be taken.
-        device: where it trains.
-        is_reading: whether the train step returns a number, as those of Ignite's
-            `create_supervised_trainer` do, which waits for the device; else a tensor.
+        num_iter: the number of steps to take.
+        device: the device to train on.
+        is_reading: whether the train step returns a number, which waits for the device, like the
+            step of Ignite's `create_supervised_trainer`; otherwise it returns a tensor.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Setup:
         self.optimizer = torch.optim.SGD(self.model.parameters(), lr=START_LR, momentum=0.9)
         self.loss = nn.CrossEntropyLoss()
         batch = (torch.randn(32, 64).to(device), torch.randint(10, (32,)).to(device))
-        # Batches come ready-made, for finders that insist on a loader too.
+        # A loader of ready-made batches, because some finders require a loader.
         self.loader: Any = DataLoader([batch] * 50, batch_size=None)  # type: ignore[arg-type]  # a list will do
         self.num_iter = num_iter
         self._is_reading = is_reading
@@ -75,7 +75,7 @@ class Setup:
 
     @property
     def to_save(self) -> dict[str, Any]:
-        """What a finder restores."""
+        """The objects that a finder restores."""
         return {"model": self.model, "optimizer": self.optimizer}
 
 
@@ -194,7 +194,7 @@ _MODULES |= {"Lightning": "lightning.pytorch.tuner"}
 
 
 def seconds(run: Callable[[], object], device: torch.device) -> float:
-    """Return how long something takes, until the device is done with it."""
+    """Return the run time, including pending work on the device."""
     begin = time.perf_counter()
     run()
     if device.type == "cuda":
@@ -205,9 +205,10 @@ def seconds(run: Callable[[], object], device: torch.device) -> float:
 def measure_iterations(
     width: int, num_iter: int, rounds: int, device: torch.device, *, is_reading: bool
 ) -> None:
-    """Print what a sweep costs for each step and once, over Ignite's bare run.
+    """Print the cost of a sweep per step and once, compared to Ignite without a finder.
 
-    Each is run over so many steps and over a fifth of them; what the two differ by is for steps.
+    Each finder runs for `num_iter` steps and for a fifth of that; the difference gives the cost
+    per step.
     """
     runs = {name: run for name, run in RUNS.items() if _is_installed(name)}
     lengths = (num_iter // 5, num_iter)
@@ -268,7 +269,7 @@ def measure_training_after(width: int, rounds: int, device: torch.device) -> Non
 
 
 def measure_snapshot(num_parameters: int, rounds: int, device: torch.device) -> None:
-    """Print what keeping and restoring a model with Adam's state costs, over plain copying."""
+    """Print the cost of capturing and restoring a model with Adam's state, over plain copying."""
     parameters = [nn.Parameter(torch.randn(num_parameters // 25).to(device)) for _ in range(25)]
     optimizer = torch.optim.Adam(parameters, lr=1e-3)
     for parameter in parameters:
@@ -278,7 +279,7 @@ def measure_snapshot(num_parameters: int, rounds: int, device: torch.device) -> 
     model = nn.ParameterList(parameters)
 
     def state() -> list[Tensor]:
-        # Asked for each time, since Ignite's way of loading puts new tensors in the place of these.
+        # Collected on each call, because Ignite's loading replaces these tensors.
         return [*parameters, *(value for s in optimizer.state.values() for value in s.values())]
 
     def spoil() -> None:
@@ -301,7 +302,7 @@ def measure_snapshot(num_parameters: int, rounds: int, device: torch.device) -> 
             spoil()
 
     def through_ignite(folder: str) -> None:
-        # What Ignite's finder does: a checkpoint written with pickle, and loaded.
+        # Like Ignite's finder: write a checkpoint with pickle, then load it.
         to_save: Any = {"model": model, "optimizer": optimizer}
         checkpoint = Checkpoint(to_save, DiskSaver(folder, require_empty=False), n_saved=1)
         checkpoint(Engine(lambda engine, batch: 0.0))
@@ -319,7 +320,7 @@ def measure_snapshot(num_parameters: int, rounds: int, device: torch.device) -> 
         }
         for _ in range(rounds + 1):
             for name, way in ways.items():
-                _give_memory_back()
+                _release_memory()
                 with quiet():
                     times.setdefault(name, []).append(seconds(way, device))
     print(f"\n{f'{num_parameters / 1e6:.0f} million parameters, Adam':<34}seconds  over copying")
@@ -328,8 +329,8 @@ def measure_snapshot(num_parameters: int, rounds: int, device: torch.device) -> 
         print(f"{name:<34}{statistics.median(taken[1:]):>7.2f}  {ratio:>11.2f}x")
 
 
-def _give_memory_back() -> None:
-    """Let nobody find the memory ready that another has just let go."""
+def _release_memory() -> None:
+    """Return freed memory to the system, so that no finder profits from the previous one."""
     gc.collect()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
     if trim is not None:
@@ -337,7 +338,7 @@ def _give_memory_back() -> None:
 
 
 def measure_import(rounds: int) -> None:
-    """Print what importing the package takes beyond torch and Ignite."""
+    """Print the import time of the package on top of torch and Ignite."""
     code = (
         "import time, sys, torch, numpy, ignite.engine, ignite.handlers, ignite.distributed\n"
         "begin = time.perf_counter()\n"
@@ -354,17 +355,17 @@ def measure_import(rounds: int) -> None:
 
 
 def _ratio(taken: Iterable[float], base: Iterable[float]) -> float:
-    """Return the median over the rounds of how much longer one takes than another."""
+    """Return the median over the rounds of the relative difference."""
     return statistics.median(a / b for a, b in zip(taken, base, strict=True)) - 1
 
 
 def _difference(taken: Iterable[float], base: Iterable[float]) -> float:
-    """Return the median over the rounds of how much more one takes than another."""
+    """Return the median over the rounds of the absolute difference."""
     return statistics.median(a - b for a, b in zip(taken, base, strict=True))
 
 
 def _is_installed(name: str) -> bool:
-    """Tell whether a finder can be measured, and say why not."""
+    """Return whether a finder can be measured, and print why not."""
     try:
         importlib.import_module(_MODULES.get(name, "ignite"))
     except (ImportError, RuntimeError) as error:
@@ -385,7 +386,7 @@ def main() -> None:
     torch.set_num_threads(1)
     name = torch.cuda.get_device_name() if device.type == "cuda" else "one thread of the CPU"
     print(f"torch {torch.__version__}, {name}; medians of {args.rounds} rounds, a fifth where slow")
-    # About half a millisecond for each step on a CPU, and some twenty.
+    # About half a millisecond and about twenty milliseconds per step on a CPU.
     for is_reading in (True, False):
         measure_iterations(300, args.num_iter, args.rounds, device, is_reading=is_reading)
     measure_training_after(300, max(2, args.rounds), device)

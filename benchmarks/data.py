@@ -1,7 +1,7 @@
-"""The data of the tasks: endless and generated, or real and augmented; none can be memorised.
+"""Data for the tasks: generated endlessly, or real and augmented, so that it can't be memorized.
 
-A `Draw` makes a batch of `n` samples from a generator. Nothing is downloaded: the digits come with
-scikit-learn, the text is the source of the standard library.
+A `Draw` creates a batch of `n` samples from a generator. Nothing is downloaded: the digits ship
+with scikit-learn, and the text is the source code of the standard library.
 """
 
 import dataclasses
@@ -24,7 +24,7 @@ _NUM_TRAIN_DIGITS = 1300
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Data:
-    """Where training and validation batches come from."""
+    """The sources of training and validation batches."""
 
     train: Draw
     val: Draw
@@ -32,11 +32,11 @@ class Data:
 
 @functools.cache
 def digits(noisy_labels: float = 0.0, *, transposed: bool = False) -> Data:
-    """Return handwritten digits, rolled by up to a pixel under fresh noise, as 64 flat pixels.
+    """Return handwritten digits, shifted by up to a pixel with fresh noise, as 64 flat pixels.
 
     Args:
         noisy_labels: the share of labels replaced by random ones, in training and validation.
-        transposed: whether rows and columns change places.
+        transposed: whether to swap rows and columns.
     """
     pixels, labels = load_digits(return_X_y=True)
     images = torch.tensor(pixels, dtype=torch.float32).reshape(-1, 8, 8)
@@ -61,7 +61,7 @@ def digits(noisy_labels: float = 0.0, *, transposed: bool = False) -> Data:
 
 
 def images_only(data: Data) -> Data:
-    """Return data whose target is its input, for an autoencoder."""
+    """Return data whose targets are its inputs, for an autoencoder."""
 
     def without_labels(draw: Draw) -> Draw:
         def draw_images(generator: Generator, n: int) -> Batch:
@@ -84,11 +84,11 @@ def regression(
     """Return endless samples of a random smooth function.
 
     Args:
-        num_inputs: the inputs, each normal with standard deviation `input_scale`.
-        noise: the standard deviation of the noise, as a share of the function's own.
-        input_scale: the unit of the inputs.
+        num_inputs: the number of inputs, each normal with standard deviation `input_scale`.
+        noise: the standard deviation of the noise, relative to that of the function.
+        input_scale: the scale of the inputs.
         target_scale: the standard deviation of the function.
-        seed: which function.
+        seed: selects the function.
     """
     function = _random_function(num_inputs, 1, seed)
 
@@ -107,7 +107,7 @@ def classification(
     noisy_labels: float,
     seed: int = 0,
 ) -> Data:
-    """Return endless samples labelled by the largest of several random smooth functions."""
+    """Return endless samples, labeled by the largest of several random smooth functions."""
     function = _random_function(num_inputs, num_classes, seed)
 
     def draw(generator: Generator, n: int) -> Batch:
@@ -119,20 +119,20 @@ def classification(
 
 @functools.cache
 def source_code() -> Data:
-    """Return crops of the standard library's source, each with the same text one character on."""
+    """Return crops of the standard library's source; targets are the inputs shifted by one."""
     train = _encoded("difflib.py", "pickle.py", "zipfile/__init__.py", "zipfile.py", "datetime.py")
     return Data(_cropper(train), _cropper(_encoded("smtplib.py", "calendar.py")))
 
 
 def _encoded(*names: str) -> Tensor:
-    """Return the characters of those of the files that this Python has; 0 is the line feed."""
+    """Return the characters of the files that this Python version has; 0 is the line feed."""
     library = Path(sysconfig.get_paths()["stdlib"])
     text = b"".join((library / name).read_bytes() for name in names if (library / name).exists())
     return torch.tensor([max(c - 31, 0) for c in text if c == ord("\n") or 32 <= c < 127])
 
 
 def _cropper(text: Tensor) -> Draw:
-    """Return a drawer of crops of a text."""
+    """Return a function that draws crops of a text."""
 
     def draw(generator: Generator, n: int) -> Batch:
         start = torch.randint(len(text) - TEXT_LENGTH, (n, 1), generator=generator)
@@ -143,7 +143,7 @@ def _cropper(text: Tensor) -> Draw:
 
 
 def _random_function(num_inputs: int, num_outputs: int, seed: int) -> Callable[[Tensor], Tensor]:
-    """Return a random sum of waves, each output of mean 0 and standard deviation about 1."""
+    """Return a random sum of waves, whose outputs have mean 0 and standard deviation about 1."""
     generator = Generator().manual_seed(seed)
     directions = torch.randn(num_inputs, 24, generator=generator) / num_inputs**0.5
     phases = 6.283 * torch.rand(24, generator=generator)
@@ -152,7 +152,7 @@ def _random_function(num_inputs: int, num_outputs: int, seed: int) -> Callable[[
 
 
 def _with_noisy_labels(labels: Tensor, share: float, num: int, generator: Generator) -> Tensor:
-    """Replace a share of the labels by random ones."""
+    """Replace a share of the labels with random ones."""
     is_noisy = torch.rand(labels.shape, generator=generator) < share
     random = torch.randint(num, labels.shape, generator=generator)
     return torch.where(is_noisy, random, labels)

@@ -1,4 +1,4 @@
-"""The figure of the table: the regret of each tool, task by task."""
+"""Draw the regret of each tool, task by task."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,16 +14,16 @@ _TITLES: dict[Schedule, str] = {"constant": "constant rate", "cosine": "cosine d
 _MARKERS = "oDsv^<>Pd"
 _TICKS = (0.0, 0.01, 0.03, 0.1, 0.3, 1.0)
 _LINEAR_BELOW = 0.01
-_REFUSED = 2.2  # where on the axis a refusal stands, beyond every regret
+_REFUSED = 2.2  # the position of refusals on the axis, beyond every regret
 
 
 def draw(outcomes: Sequence[Outcome], path: Path) -> None:
-    """Draw a panel for each schedule, with a row for each task and a point for each tool.
+    """Draw one panel per schedule, with one row per task and one point per tool.
 
-    A point is the mean over the seeds; where a tool refused every time it stands apart.
+    A point is the mean over the seeds. Tools that refused for every seed are drawn separately.
 
     Args:
-        outcomes: those of every tool that is shown.
+        outcomes: the outcomes of all tools in the figure.
         path: the image to write.
     """
     schedules: list[Schedule] = [
@@ -52,7 +52,7 @@ def _draw_panel(ax: Axes, outcomes: Sequence[Outcome]) -> None:
     tasks = list(dict.fromkeys(outcome.task for outcome in outcomes))
     tools = list(dict.fromkeys(outcome.tool for outcome in outcomes))
     for i, tool in enumerate(tools):
-        # Side by side within the row, so that none hides another.
+        # Offset within the row, so that points do not overlap.
         offset = 0.6 * (i / max(len(tools) - 1, 1) - 0.5)
         ax.plot(
             [_position(outcomes, tool, task) for task in tasks],
@@ -78,7 +78,7 @@ def _draw_panel(ax: Axes, outcomes: Sequence[Outcome]) -> None:
 
 
 def _position(outcomes: Sequence[Outcome], tool: str, task: str) -> float:
-    """Return the mean over the seeds, or the place for refusals where there were no others."""
+    """Return the mean over the seeds, or the position of refusals if there are no regrets."""
     regrets = [
         outcome.regret
         for outcome in outcomes

@@ -1,4 +1,4 @@
-"""Run a tool on a task, and score what it suggests."""
+"""Run a tool on a task, and score its suggestion."""
 
 import contextlib
 import dataclasses
@@ -15,14 +15,14 @@ from benchmarks.tools import TOOLS, training
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of one suggestion.
+    """The outcome of one suggestion.
 
     Attributes:
         tool: the name of the tool.
         task: the name of the task.
-        schedule: what the rate was for.
-        num_iter: training steps that finding it took.
-        lr: what was suggested; None for a refusal.
+        schedule: the schedule that the rate is for.
+        num_iter: the number of training steps the tool took.
+        lr: the suggestion; None for a refusal.
         regret: see `benchmarks.regret`; None for a refusal.
     """
 
@@ -37,7 +37,7 @@ class Outcome:
 def measure(
     tool: str, task: Task, seed: int, *, record: Record, schedules: Sequence[Schedule] = SCHEDULES
 ) -> list[Outcome]:
-    """Let a tool suggest a learning rate for a task, and score it under each schedule."""
+    """Get a tool's suggestion for a task, and score it under each schedule."""
     setup = training(task, seed)
     with quiet():
         try:
@@ -54,7 +54,7 @@ def measure(
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keep what the tools print, log and warn about out of the table."""
+    """Suppress the tools' output, logging and warnings."""
     logging.disable(logging.CRITICAL)
     try:
         with (

@@ -1,4 +1,4 @@
-"""The networks of the tasks: small, and of many kinds."""
+"""Networks for the tasks: small, and of many kinds."""
 
 import itertools
 
@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 def mlp(*sizes: int, activation: type[nn.Module] = nn.ReLU) -> nn.Sequential:
-    """Return a perceptron with layers of these sizes, the first and the last included."""
+    """Return a perceptron with the given layer sizes, including input and output."""
     layers: list[nn.Module] = []
     for num_in, num_out in itertools.pairwise(sizes):
         layers += [nn.Linear(num_in, num_out), activation()]
@@ -31,7 +31,7 @@ def cnn(num_channels: int = 16, num_classes: int = 10) -> nn.Sequential:
 
 
 class CharGRU(nn.Module):
-    """A recurrent network that predicts the next character, at every place."""
+    """A recurrent network that predicts the next character at every position."""
 
     def __init__(self, num_chars: int, width: int = 40) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class CharGRU(nn.Module):
 
 
 class CharTransformer(nn.Module):
-    """A causal transformer that predicts the next character, at every place."""
+    """A causal transformer that predicts the next character at every position."""
 
     mask: Tensor
 

@@ -1,10 +1,10 @@
-"""Train every task to its end at every learning rate of a grid; keep the losses in oracle.json.
+"""Train every task at every learning rate of a grid, and store the final losses in oracle.json.
 
-    python -m benchmarks.oracle                # the tasks that are not in the file
-    python -m benchmarks.oracle "digits, SGD"  # these again
+    python -m benchmarks.oracle                # tasks that are not in the file yet
+    python -m benchmarks.oracle "digits, SGD"  # this task again
 
-It takes some minutes. Other machines and other versions of Python (whose source is the text of two
-tasks) give slightly other losses, and hardly other regrets.
+It takes a few minutes. Other machines and Python versions (two tasks train on the source code of
+Python's library) give slightly different losses and almost identical regrets.
 """
 
 import argparse
@@ -32,15 +32,15 @@ _DIGITS = 5
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Record:
-    """What is known of a task.
+    """The final losses of one task.
 
     Attributes:
-        grid: learning rates.
-        num_iter: iterations of each training.
-        start: validation loss before training, mean over the seeds.
-        constant: validation loss at the end, for each rate of the grid and each seed; None where
-            the training broke down.
-        cosine: the same where the rate decays to zero along half a cosine.
+        grid: the learning rates.
+        num_iter: the number of iterations of each training.
+        start: the validation loss before training, averaged over the seeds.
+        constant: the final validation loss for each rate of the grid and each seed; None if the
+            training diverged.
+        cosine: the same for a rate that decays to zero along half a cosine.
     """
 
     grid: list[float]
@@ -51,7 +51,7 @@ class Record:
 
 
 def final_loss(task: Task, seed: int, lr: float, schedule: Schedule) -> float | None:
-    """Train to the end; return the validation loss, or None where the loss became infinite."""
+    """Train to the end; return the validation loss, or None if the loss became non-finite."""
     model = task.initial_model(seed)
     optimizer = task.optimizer(model.parameters(), lr=lr)
     for i, batch in enumerate(task.batches(1000 + seed, task.num_iter)):
@@ -82,12 +82,12 @@ def record(task: Task) -> Record:
 
 
 def load(path: Path = PATH) -> dict[str, Record]:
-    """Read the records, by the names of the tasks."""
+    """Read the records by task name."""
     return {name: Record(**content) for name, content in json.loads(path.read_text()).items()}
 
 
 def save(records: Mapping[str, Record], path: Path = PATH) -> None:
-    """Write the records in the order of the tasks, one line for each list of the grid."""
+    """Write the records in the order of the tasks, one line per field."""
     blocks = []
     for task in TASKS:
         if task.name in records:
@@ -98,12 +98,12 @@ def save(records: Mapping[str, Record], path: Path = PATH) -> None:
 
 
 def _rounded(loss: float) -> float:
-    """Drop the digits that another machine would not reproduce."""
+    """Round away digits that other machines would not reproduce."""
     return float(f"{loss:.{_DIGITS}g}")
 
 
 def main() -> None:
-    """Train what is missing, or what is named; the file grows with every task."""
+    """Train the missing or the given tasks, and save after each of them."""
     by_name = {task.name: task for task in TASKS}
     parser = argparse.ArgumentParser(description="Train the tasks over the grid of learning rates.")
     parser.add_argument("tasks", nargs="*", metavar="TASK", help="default: those not in the file")
@@ -124,7 +124,7 @@ def main() -> None:
 
 
 def _record_named(name: str) -> Record:
-    """Record the task of this name; tasks hold functions, which no pipe carries."""
+    """Record the task with this name; tasks hold functions, which can't be pickled."""
     return record(next(task for task in TASKS if task.name == name))
 
 

@@ -1,4 +1,4 @@
-"""The measure: which share of what a training could gain a learning rate gives away."""
+"""Regret: the share of the achievable gain that a training loses at a learning rate."""
 
 import math
 
@@ -13,16 +13,16 @@ def regret(record: Record, schedule: Schedule, lr: float) -> float:
 
         (loss at the rate - lowest loss on the grid) / (loss before training - lowest on the grid)
 
-    The loss is the validation loss at the end of the whole training, mean over the seeds, read
-    between the rates of the grid on straight lines over log(lr). A training that breaks down, or
-    ends above the loss before it, counts as none at all; so does a rate beyond the grid. The lowest
-    of several noisy losses is too low by luck: even the best rate, trained anew, would lose a
-    little.
+    The loss is the final validation loss of the whole training, averaged over the seeds and
+    interpolated linearly over log(lr) between the rates of the grid. A training that diverges, or
+    ends above its initial loss, counts as no training; so does a rate outside the grid. The lowest
+    of several noisy losses is biased: even the best rate would have a small regret if it were
+    trained again.
 
     Args:
-        record: the task's losses.
-        schedule: how the rate goes on in the training.
-        lr: the rate, positive.
+        record: the losses of the task.
+        schedule: the schedule of the training.
+        lr: the learning rate, positive.
 
     Returns:
         The regret, in [0, 1].
@@ -34,12 +34,12 @@ def regret(record: Record, schedule: Schedule, lr: float) -> float:
 
 
 def best_lr(record: Record, schedule: Schedule) -> float:
-    """Return the learning rate of the grid with the lowest loss at the end."""
+    """Return the learning rate of the grid with the lowest final loss."""
     return record.grid[int(np.argmin(final_losses(record, schedule)))]
 
 
 def final_losses(record: Record, schedule: Schedule) -> NDArray[np.float64]:
-    """Return the loss at the end for each rate of the grid, at most that before training."""
+    """Return the final loss for each rate of the grid, clipped at the loss before training."""
     seeds = record.constant if schedule == "constant" else record.cosine
     losses = np.array(
         [[record.start if loss is None else loss for loss in row] for row in seeds], dtype=float

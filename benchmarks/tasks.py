@@ -1,8 +1,8 @@
-"""Training tasks that a CPU finishes in a second or two, so that the best learning rate is known.
+"""Trainings of a second or two on a CPU, short enough for a grid search of the best learning rate.
 
-They differ in what moves the best rate and in what misleads a range test: the scale of the inputs
-and of the target, the optimizer, the size and the noise of batches, and weights that are trained
-already. Their best rates lie more than three decades apart.
+They vary what moves the best rate and what misleads a range test: the scale of inputs and targets,
+the optimizer, batch size and noise, and pretrained weights. Their best rates span more than three
+decades.
 """
 
 import copy
@@ -38,16 +38,16 @@ MakeOptimizer = Callable[..., Optimizer]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Task:
-    """A training: what to learn from, what learns, how, and for how long.
+    """A training: data, network, loss, optimizer, and length.
 
     Attributes:
-        name: how the tables call it.
-        data: makes the data.
-        model: makes the network, from torch's global random state.
-        loss: from the network's output and the target to a scalar.
+        name: the name in the tables.
+        data: returns the data.
+        model: returns the network, initialized from torch's global random state.
+        loss: maps the network's output and the target to a scalar.
         optimizer: called with the parameters and `lr`.
-        batch_size: samples of each training batch.
-        num_iter: iterations of the whole training.
+        batch_size: the number of samples per training batch.
+        num_iter: the number of iterations of the whole training.
     """
 
     name: str
@@ -59,22 +59,22 @@ class Task:
     num_iter: int
 
     def initial_model(self, seed: int) -> nn.Module:
-        """Return the network before training; the same for the same seed."""
+        """Return the untrained network, determined by the seed."""
         torch.manual_seed(seed)
         return self.model()
 
     def batches(self, seed: int, num: int) -> Iterator[Batch]:
-        """Return training batches; the same for the same seed."""
+        """Return training batches, determined by the seed."""
         generator = torch.Generator().manual_seed(seed)
         draw = self.data().train
         return (draw(generator, self.batch_size) for _ in range(num))
 
     def loader(self) -> DataLoader[Batch]:
-        """Return a loader of `BATCHES_PER_EPOCH` batches, other ones in every epoch."""
+        """Return a loader of `BATCHES_PER_EPOCH` batches, different in every epoch."""
         return DataLoader(_Epoch(self), batch_size=None)
 
     def validation_loss(self, model: nn.Module) -> float:
-        """Return the loss on fixed data that training does not see."""
+        """Return the loss on a fixed held-out batch."""
         inputs, target = self.data().val(torch.Generator().manual_seed(77), _NUM_VAL)
         was_training = model.training
         model.eval()
@@ -85,7 +85,7 @@ class Task:
 
 
 class _Epoch(IterableDataset[Batch]):
-    """Batches that torch's global random state decides, as it decides a shuffled loader's."""
+    """Batches drawn from torch's global random state, like those of a shuffling loader."""
 
     def __init__(self, task: Task) -> None:
         self.task = task
@@ -98,7 +98,7 @@ class _Epoch(IterableDataset[Batch]):
 
 
 def train_step(model: nn.Module, optimizer: Optimizer, loss_fn: Loss, batch: Batch) -> float:
-    """Take one optimizer step; return the loss before it."""
+    """Take one optimizer step and return the loss before it."""
     model.train()
     optimizer.zero_grad()
     loss = loss_fn(model(batch[0]), batch[1])
@@ -108,7 +108,7 @@ def train_step(model: nn.Module, optimizer: Optimizer, loss_fn: Loss, batch: Bat
 
 
 def gaussian_nll(prediction: Tensor, target: Tensor) -> Tensor:
-    """Return the mean negative log likelihood, less its constant; sharp predictions make it < 0.
+    """Return the mean negative log likelihood without its constant; it can be negative.
 
     Args:
         prediction: means and logarithms of standard deviations; shape (N, 2).
@@ -120,7 +120,7 @@ def gaussian_nll(prediction: Tensor, target: Tensor) -> Tensor:
 
 
 def pretrained_cnn() -> nn.Module:
-    """Return a network that reads transposed digits already."""
+    """Return a network pretrained on transposed digits."""
     seed = torch.initial_seed()
     return copy.deepcopy(_pretrained_cnn(seed))
 

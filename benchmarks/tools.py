@@ -1,8 +1,8 @@
-"""What is measured: this finder, parts of it left out, and the other finders as they are installed.
+"""The tools under test: this finder, ablations of it, and other finders.
 
-Each is a function from a training that has not begun to the learning rates that it suggests. Every
-finder runs with the settings its authors chose; only `num_iter` is given where there is no default.
-The others are imported when they are asked for, and need not be there.
+Each is a function from an untrained setup to suggested learning rates. Every finder runs with its
+default settings; only `num_iter` is passed if there is no default. The other finders are optional
+and imported on demand.
 """
 
 import copy
@@ -28,13 +28,13 @@ from benchmarks.tasks import Loss, Task, train_step
 from ignite_lrfinder import FastaiLRFinder
 from ignite_lrfinder.suggest import Verdict
 
-# Most finders begin at the optimizer's own learning rate, which is set too low to do anything.
+# Most finders start at the optimizer's own learning rate, which is set too low to have any effect.
 START_LR = 1e-7
 NUM_ITER = 100
 
 _FASTAI = "fastai.callback.schedule"
 
-# As many iterations as the sweep and its trials together take at most.
+# The maximum number of iterations of a sweep with trials.
 _GRID_BUDGET = 800
 _GRID = np.geomspace(START_LR, 10.0, 17)
 
@@ -42,7 +42,7 @@ Suggestion = Mapping[Schedule, float | None]
 
 
 class CountedLoss:
-    """A loss function that counts how often it is taken: once in each training step."""
+    """A loss function that counts its calls, one per training step."""
 
     def __init__(self, loss: Loss) -> None:
         self.loss = loss
@@ -56,7 +56,7 @@ class CountedLoss:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Training:
-    """A training that has not begun."""
+    """A training that has not started."""
 
     task: Task
     model: nn.Module
@@ -66,7 +66,7 @@ class Training:
 
 
 def training(task: Task, seed: int) -> Training:
-    """Set up a training; its batches are others than those of the oracle."""
+    """Set up a training, with different batches than the oracle's."""
     model = task.initial_model(seed)
     optimizer = task.optimizer(model.parameters(), lr=START_LR)
     torch.manual_seed(500 + seed)
@@ -78,9 +78,9 @@ class Tool:
     """A way to find a learning rate.
 
     Attributes:
-        suggest: runs it; raises RuntimeError to refuse, or suggests None.
-        module: what must be importable.
-        is_ablation: whether it is this finder with a part left out.
+        suggest: runs the tool; to refuse, it raises RuntimeError or suggests None.
+        module: the module that must be importable.
+        is_ablation: whether the tool is this finder with a part removed.
     """
 
     suggest: Callable[[Training], Suggestion]
@@ -88,7 +88,7 @@ class Tool:
     is_ablation: bool = False
 
     def why_missing(self) -> str | None:
-        """Say why it cannot be measured here; None if it can."""
+        """Return why the tool can't be measured; None if it can."""
         try:
             importlib.import_module(self.module)
         except (ImportError, RuntimeError) as error:  # torchvision raises the latter
@@ -97,7 +97,7 @@ class Tool:
 
 
 def for_any_plan(lr: float | None) -> Suggestion:
-    """Suggest the same for both schedules, as a tool does that knows of none."""
+    """Suggest the same rate for both schedules, for a tool that does not distinguish them."""
     return {"constant": lr, "cosine": lr}
 
 
@@ -122,7 +122,7 @@ def attached(t: Training, *, num_iter: int = NUM_ITER, verify: bool = False) -> 
 def ours(
     t: Training, *, num_iter: int = NUM_ITER, verify: bool = False, tell_length: bool = True
 ) -> Suggestion:
-    """Run this finder, and tell it what is planned."""
+    """Run this finder, and ask for a suggestion for each schedule."""
     lr_finder = attached(t, num_iter=num_iter, verify=verify)
     total_iters = t.task.num_iter if tell_length else None
     suggest = functools.partial(lr_finder.lr_suggestion, total_iters=total_iters)
@@ -130,7 +130,7 @@ def ours(
 
 
 def ours_not_corrected(t: Training) -> Suggestion:
-    """Take the rate that is best for runs as short as the trials."""
+    """Suggest the rate that is best for runs as short as the trials."""
     result = attached(t, verify=True).result
     verdict = result.reading.verdict
     assert isinstance(verdict, Verdict)  # all tasks have stable trials
@@ -138,14 +138,14 @@ def ours_not_corrected(t: Training) -> Suggestion:
 
 
 def grid_of_trials(t: Training) -> Suggestion:
-    """Spend the same iterations on short trials at rates evenly spaced over the whole range."""
+    """Spend the same number of iterations on short trials at rates spread over the whole range."""
     num_iter = _GRID_BUDGET // len(_GRID)
     scores = [_trial_score(t, lr, num_iter) for lr in _GRID]
     return for_any_plan(float(_GRID[np.argmin(scores)]))
 
 
 def ignite(t: Training) -> Suggestion:
-    """Run the finder that comes with Ignite."""
+    """Run Ignite's own finder."""
     lr_finder = IgniteLRFinder()
     to_save = {"model": t.model, "optimizer": t.optimizer}
     with lr_finder.attach(trainer_of(t), to_save, num_iter=NUM_ITER) as trainer:
@@ -154,7 +154,7 @@ def ignite(t: Training) -> Suggestion:
 
 
 def torch_lr_finder(t: Training) -> Suggestion:
-    """Run torch-lr-finder; its suggestion comes with its plot."""
+    """Run torch-lr-finder, which returns its suggestion from `plot`."""
     plt = importlib.import_module("matplotlib.pyplot")
     lr_finder = importlib.import_module("torch_lr_finder").LRFinder(t.model, t.optimizer, t.loss)
     lr_finder.range_test(t.loader)
@@ -167,7 +167,7 @@ def torch_lr_finder(t: Training) -> Suggestion:
 
 
 def fastai(t: Training, *, method: str) -> Suggestion:
-    """Run fastai's `lr_find`; the optimizer is torch's, in fastai's wrapper."""
+    """Run fastai's `lr_find`, with torch's optimizer in fastai's wrapper."""
     schedule = importlib.import_module(_FASTAI)
     learner = importlib.import_module("fastai.learner")
     wrapper = importlib.import_module("fastai.optimizer").OptimWrapper
@@ -214,7 +214,7 @@ def lightning(t: Training) -> Suggestion:
 
 
 def _trial_score(t: Training, lr: float, num_iter: int) -> float:
-    """Train from the start; return the mean loss over the second half, inf if not finite."""
+    """Train from scratch; return the mean loss of the second half, inf if any is not finite."""
     model = copy.deepcopy(t.model)
     optimizer = t.task.optimizer(model.parameters(), lr=lr)
     batches = t.task.batches(500, num_iter)
@@ -224,7 +224,7 @@ def _trial_score(t: Training, lr: float, num_iter: int) -> float:
 
 
 def _one(lr: float | list[float]) -> float:
-    """Return the learning rate of the only parameter group."""
+    """Return the learning rate of the first parameter group."""
     return lr[0] if isinstance(lr, list) else lr
 
 
@@ -246,4 +246,4 @@ TOOLS: Mapping[str, Tool] = MappingProxyType(
         "trials without a sweep": Tool(grid_of_trials, is_ablation=True),
     }
 )
-"""By their names in the table, in its order."""
+"""The tools by their names in the table, in its order."""

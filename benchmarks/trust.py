@@ -1,15 +1,15 @@
-"""Measure how far the suggestions of several finders can be trusted: one table, one figure.
+"""Measure the regret of several finders: one table, one figure.
 
     python -m benchmarks.trust
     python -m benchmarks.trust --tools ours Ignite --seeds 1 --schedule constant
 
-For each task, each tool suggests a learning rate from 100 iterations (with trials, up to 800), and
-`benchmarks/oracle.json` knows how the whole training would have ended at it. Refusals are counted
-and take no part in the regret, which flatters a tool that refuses what is hard. `make benchmark`
-sets up an environment with all tools for this.
+For each task, each tool suggests a learning rate from 100 iterations (up to 800 with trials), and
+`benchmarks/oracle.json` has the final loss of the whole training at that rate. Refusals are counted
+separately and excluded from the regret, which flatters a tool that refuses hard cases. `make
+benchmark` sets up an environment with all tools.
 
-The trainings are short, so that they can be tried at every rate: some are shorter than the trials.
-What is measured is the rate that is found, not the time that it saves.
+The trainings are short, so that every rate can be tried; some are shorter than the trials. The
+benchmark measures the quality of the rate, not the time saved.
 """
 
 import argparse
@@ -32,7 +32,7 @@ FIGURE = Path(__file__).parents[1] / "docs" / "images" / "trust.png"
 
 
 def row(tool: str, outcomes: Sequence[Outcome], schedules: Sequence[Schedule]) -> str:
-    """Return the line of a tool in the table."""
+    """Return the row of a tool."""
     cells = [f"{tool:<25}"]
     for schedule in schedules:
         regrets = [o.regret for o in outcomes if o.schedule == schedule and o.regret is not None]
@@ -46,7 +46,7 @@ def row(tool: str, outcomes: Sequence[Outcome], schedules: Sequence[Schedule]) -
 
 
 def details(outcomes: Sequence[Outcome], records: Mapping[str, Record]) -> str:
-    """Return a line for each outcome."""
+    """Return one line per outcome."""
     lines = []
     for o in outcomes:
         best = f"best {best_lr(records[o.task], o.schedule):.1e}"
@@ -71,7 +71,7 @@ def main() -> None:
     parser.add_argument("--tools", nargs="+", metavar="TOOL", default=list(TOOLS), choices=TOOLS)
     parser.add_argument("--seeds", type=int, default=2, help="trainings of each task; default 2")
     parser.add_argument("--schedule", choices=SCHEDULES, help="default: both")
-    parser.add_argument("--figure", type=Path, default=FIGURE, help="where to draw it")
+    parser.add_argument("--figure", type=Path, default=FIGURE, help="the image to write")
     parser.add_argument("--verbose", action="store_true", help="print every suggestion")
     args = parser.parse_args()
     schedules: Sequence[Schedule] = (args.schedule,) if args.schedule else SCHEDULES

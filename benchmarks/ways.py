@@ -1,8 +1,8 @@
-"""What a sweep costs for each way of training on a GPU, and how often the host waits for it.
+"""Measure the cost of a sweep for several ways of training, and how often the host waits.
 
-On a GPU: batches from pinned memory, mixed precision with a gradient scaler, a step on a stream of
-its own, an optimizer that keeps its rate on the device, a step that is one CUDA graph. A CPU is
-measured in the ways that it knows.
+On a GPU: batches from pinned memory, mixed precision with a gradient scaler, a step on a separate
+stream, an optimizer that keeps its rate on the device, and a step that is one CUDA graph. On a CPU:
+the subset of these that it supports.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from benchmarks.measurement import quiet
 RUNS: Mapping[str, Callable[[Setup], None]] = MappingProxyType(
     {"bare Ignite": bare_ignite, "ours": ours, "Ignite": ignite}
 )
-# What makes the host wait, by the names that torch's profiler gives it.
+# The events of torch's profiler in which the host waits.
 WAITS = ("aten::_local_scalar_dense", "cudaStreamSynchronize", "cudaDeviceSynchronize")
 
 
@@ -64,19 +64,19 @@ class Mixed(Setup):
 
     @property
     def to_save(self) -> dict[str, Any]:
-        """What a finder restores."""
+        """The objects that a finder restores."""
         return {**super().to_save, "scaler": self._scaler}
 
 
 class OnStream(Setup):
-    """Train on a stream of its own."""
+    """Train on a separate stream."""
 
     def __init__(self, width: int, num_iter: int, device: torch.device) -> None:
         super().__init__(width, num_iter, device)
         self._stream = torch.cuda.Stream()
 
     def step(self, batch: Batch) -> Tensor | float:
-        """Train on one batch, between what came before and what comes after."""
+        """Train on one batch, synchronized with the current stream."""
         self._stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self._stream):
             loss = super().step(batch)
@@ -85,7 +85,7 @@ class OnStream(Setup):
 
 
 class Capturable(Setup):
-    """Train with an optimizer that keeps its step and its rate on the device."""
+    """Train with an optimizer that keeps its step count and its rate on the device."""
 
     def __init__(self, width: int, num_iter: int, device: torch.device) -> None:
         super().__init__(width, num_iter, device)
@@ -119,7 +119,7 @@ class Graphed(Capturable):
 
     def trainer(self) -> Engine:
         """Return an Ignite trainer."""
-        # Of a method the finder sees the object, and the graph on it.
+        # A bound method, so that the finder can reach the graph through its object.
         return Engine(self._train_step)
 
     def _train_step(self, engine: Engine, batch: Batch) -> Tensor | float:
@@ -136,7 +136,7 @@ GPU_WAYS: Mapping[str, type[Setup]] = MappingProxyType(
 
 
 def waits_of(run: Callable[[], object], device: torch.device) -> int:
-    """Return how often the host waits for the device, or reads a number on the host."""
+    """Return how often the host waits for the device, or reads a scalar from a tensor."""
     activities = [torch.profiler.ProfilerActivity.CPU]
     if device.type == "cuda":
         activities.append(torch.profiler.ProfilerActivity.CUDA)
@@ -149,7 +149,7 @@ def waits_of(run: Callable[[], object], device: torch.device) -> int:
 
 
 def measure(way: type[Setup], num_iter: int, rounds: int, device: torch.device) -> list[str]:
-    """Return the cells of a row: how much longer a sweep takes than the bare run, and its waits."""
+    """Return the cells of a row: the cost of a sweep over the bare run, and its waits."""
     times: dict[str, list[float]] = {name: [] for name in RUNS}
     waits: dict[str, int] = {}
     for _ in range(rounds + 1):

@@ -1,4 +1,4 @@
-"""How Sphinx builds the documentation."""
+"""Configuration of Sphinx."""
 
 import os
 import re
@@ -26,7 +26,7 @@ nb_execution_mode = "off"  # the tests run the code of the pages
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
 
-# A single backtick is code, and a link where it is the name of something of ours.
+# Single backticks mark code, and link to the object if it is documented here.
 default_role = "py:obj"
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
@@ -38,8 +38,8 @@ napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 
-# Links into other projects need their inventories from the network. A build must not fail without
-# one, so they are looked up only where documentation is published, or where this is asked for.
+# Links into other projects need inventories from the network. A build must work offline, so the
+# inventories are loaded only on Read the Docs, or on request.
 if os.environ.get("READTHEDOCS") or os.environ.get("DOCS_INTERSPHINX"):
     intersphinx_mapping = {
         "ignite": ("https://docs.pytorch.org/ignite/", None),
@@ -58,7 +58,7 @@ copybutton_prompt_is_regexp = True
 
 
 def shorten_types(app: Sphinx, domain: str, objtype: str, content: nodes.Element) -> None:
-    """Write the types of parameters and attributes without the modules that they are in."""
+    """Write the types of parameters and attributes without their modules."""
     for field in content.findall(nodes.field):
         name, body = field.children
         if name.astext().partition(" ")[0] in ("rtype", "type", "vartype"):
@@ -67,22 +67,22 @@ def shorten_types(app: Sphinx, domain: str, objtype: str, content: nodes.Element
 
 
 def short(annotation: str) -> str:
-    """Write NumPy's arrays as in the code, and mark other names to be shown without a module."""
+    """Shorten NumPy's array types, and mark other names to be shown without a module."""
     annotation = re.sub(r"[~.\w]*ndarray\[.*?dtype\[[~.\w]*?(\w+)\]\]", r"NDArray[\1]", annotation)
-    # Sphinx leaves what follows a `Literal` as it is, with the mark.
+    # Sphinx does not process the mark after a `Literal`.
     mark = "" if "Literal" in annotation else "~"
     return re.sub(r"~?((?:\w+\.)+)(\w+)", rf"{mark}\1\2" if mark else r"\2", annotation)
 
 
 def name_attributes(app: Sphinx, doctree: nodes.document) -> None:
-    """Call attributes what the docstrings call them."""
+    """Label attributes "Attributes", as in the docstrings."""
     for name in doctree.findall(nodes.field_name):
         if name.astext() == "Variables":
             name.children = [nodes.Text("Attributes")]
 
 
 def setup(app: Sphinx) -> None:
-    """Connect what is ours."""
-    # After autodoc, which puts the types in at the same event.
+    """Connect the two transformations above."""
+    # After autodoc, which inserts the types at the same event.
     app.connect("object-description-transform", shorten_types, priority=900)
     app.connect("doctree-read", name_attributes)

@@ -1,7 +1,7 @@
-"""Draw the curves of the page "Reading the curve", each one that of a real small training.
+"""Draw the curves of the page "Reading the curve", each from a small real training.
 
-Run it with `python docs/figures.py` where scikit-learn is installed. It writes `curve_*.png` into
-`docs/images` in some seconds.
+Run it with `python docs/figures.py`; it requires scikit-learn. It writes `curve_*.png` to
+`docs/images` in a few seconds.
 """
 
 import argparse
@@ -31,7 +31,7 @@ def sweep(
     end_lr: float = 100.0,
     verify: bool = False,
 ) -> FastaiLRFinder:
-    """Sweep the training of a small network on the digits data set of scikit-learn."""
+    """Sweep a small network on scikit-learn's digits data set."""
     torch.manual_seed(SEED)
     pixels, labels = load_digits(return_X_y=True)
     dataset = TensorDataset(torch.tensor(pixels).float() / 16, torch.tensor(labels))
@@ -51,14 +51,14 @@ def sweep(
             verify=verify,
         ) as swept,
     ):
-        # That the loss did not diverge is what some of these are to show.
+        # Some of these figures show a loss that does not diverge.
         warnings.filterwarnings("ignore", "Run completed without loss diverging")
         swept.run(loader)
     return lr_finder
 
 
 def hand_written_cross_entropy(scores: Tensor, labels: Tensor) -> Tensor:
-    """Return the cross entropy, or NaN as soon as a probability is rounded to 0."""
+    """Return the cross entropy, or NaN as soon as a probability underflows to 0."""
     one_hot = nn.functional.one_hot(labels, scores.shape[1])
     return -(one_hot * scores.softmax(1).log()).sum(1).mean()
 
@@ -75,14 +75,14 @@ SWEEPS: Mapping[str, Callable[[], FastaiLRFinder]] = MappingProxyType(
         "verified": lambda: sweep(batch_size=4, verify=True),
     }
 )
-"""The sweeps by the names of their figures."""
+"""The sweeps by figure name."""
 
 
 def draw(name: str, folder: Path) -> FastaiLRFinder:
-    """Run a sweep, and write the plot of it."""
+    """Run a sweep and save its plot."""
     lr_finder = SWEEPS[name]()
     with warnings.catch_warnings():
-        # That there is no suggestion is what some of these are to show.
+        # Some of these figures show a curve without a suggestion.
         warnings.filterwarnings("ignore", "No suggestion is shown")
         if lr_finder.result.trials:
             figure = lr_finder.plot_trials()[0].figure
@@ -95,10 +95,10 @@ def draw(name: str, folder: Path) -> FastaiLRFinder:
 
 
 def main() -> None:
-    """Draw all of them, and print what the page quotes."""
+    """Draw all figures, and print the results that the page quotes."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     images = Path(__file__).parent / "images"
-    parser.add_argument("--folder", type=Path, default=images, help="where the images go")
+    parser.add_argument("--folder", type=Path, default=images, help="the output folder")
     folder = parser.parse_args().folder
     for name in SWEEPS:
         print(f"{name}\n{draw(name, folder).result}\n")

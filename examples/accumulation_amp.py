@@ -1,7 +1,7 @@
 """Find a learning rate with gradient accumulation and automatic mixed precision.
 
-On a GPU it trains in float16 with a gradient scaler, on a CPU in bfloat16, which needs none.
-Run it with `python examples/accumulation_amp.py` where scikit-learn is installed.
+On a GPU it trains in float16 with a gradient scaler, on a CPU in bfloat16, which does not need one.
+Run it with `python examples/accumulation_amp.py`; it requires scikit-learn.
 """
 
 import torch
@@ -19,7 +19,7 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def create_loaders() -> tuple[DataLoader, DataLoader]:
-    """Return the loader of micro-batches to train on, and that of the digits to test on."""
+    """Return a loader of training micro-batches and a loader of test digits."""
     pixels, labels = load_digits(return_X_y=True)
     dataset = TensorDataset(torch.tensor(pixels, dtype=torch.float32) / 16, torch.tensor(labels))
     train_set, test_set = random_split(dataset, [0.8, 0.2])
@@ -27,7 +27,7 @@ def create_loaders() -> tuple[DataLoader, DataLoader]:
 
 
 def forward_in_bfloat16(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
-    """Return the model's scores, computed in bfloat16 where that is safe."""
+    """Return the model's logits, computed in bfloat16 where autocast allows it."""
     with torch.autocast("cpu", dtype=torch.bfloat16):
         return model(x)
 
@@ -68,7 +68,7 @@ def train(*, with_lr_finder: bool) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Print what the finder changes."""
+    """Print the accuracy at the guessed and at the suggested learning rate."""
     for name, with_lr_finder in {"guessed": False, "suggested": True}.items():
         lr, accuracy = train(with_lr_finder=with_lr_finder)
         print(f"{name:>9} learning rate {lr:.1e}: test accuracy {accuracy:.1%}")

@@ -1,6 +1,6 @@
-"""Train a small CNN on the digits data set at a guessed learning rate, and at the one found.
+"""Train a small CNN on the digits data set, at a guessed learning rate and at the suggested one.
 
-Run it with `make demo`, or with `python examples/digits.py` where scikit-learn is installed.
+Run it with `make demo`, or with `python examples/digits.py`; it requires scikit-learn.
 """
 
 import matplotlib.pyplot as plt
@@ -16,14 +16,14 @@ from ignite_lrfinder import FastaiLRFinder
 
 SEED = 0
 NUM_EPOCHS = 5
-# A plausible guess, carried over from fine-tuning a big pretrained network. The loss falls, so
-# nothing looks broken; from random weights it is only thousands of times too slow.
+# A plausible guess, copied from the fine-tuning of a large pretrained network. The loss falls, so
+# nothing looks broken; for training from scratch it is just a thousand times too low.
 GUESSED_LR = 1e-5
 PLOT_PATH = "lr_finder_digits.png"
 
 
 def create_loaders() -> tuple[DataLoader, DataLoader]:
-    """Return the loaders of four fifths of the digits for training, and of the rest for testing."""
+    """Return a training loader with four fifths of the digits and a test loader with the rest."""
     pixels, labels = load_digits(return_X_y=True)
     images = torch.tensor(pixels, dtype=torch.float32).reshape(-1, 1, 8, 8) / 16
     dataset = TensorDataset(images, torch.tensor(labels))
@@ -32,7 +32,7 @@ def create_loaders() -> tuple[DataLoader, DataLoader]:
 
 
 def create_model() -> nn.Module:
-    """Return a network whose batch norm and dropout a careless range test would leave changed."""
+    """Return a CNN with batch norm and dropout, whose state a careless range test would change."""
     return nn.Sequential(
         nn.Conv2d(1, 32, kernel_size=3, padding=1),
         nn.BatchNorm2d(32),
@@ -50,7 +50,7 @@ def create_model() -> nn.Module:
 def find_lr(
     trainer: Engine, model: nn.Module, optimizer: Optimizer, loader: DataLoader
 ) -> FastaiLRFinder:
-    """Run the range test, save its plot, and give the optimizer the learning rate it suggests."""
+    """Run the range test, save its plot, and apply the suggested learning rate."""
     lr_finder = FastaiLRFinder()
     to_save = {"model": model, "optimizer": optimizer}
     with lr_finder.attach(
@@ -76,8 +76,8 @@ def train(*, with_lr_finder: bool) -> tuple[float, float]:
 
     if with_lr_finder:
         lr_finder = find_lr(trainer, model, optimizer, train_loader)
-        print(lr_finder.result)
-        print(f"The plot is in {PLOT_PATH}.")
+        print(lr_finder)
+        print(f"Saved the plot to {PLOT_PATH}.")
 
     trainer.run(train_loader, max_epochs=NUM_EPOCHS)
     accuracy = evaluator.run(test_loader).metrics["accuracy"]
@@ -85,7 +85,7 @@ def train(*, with_lr_finder: bool) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Print what the finder changes."""
+    """Print the accuracy at the guessed and at the suggested learning rate."""
     without = train(with_lr_finder=False)
     found = train(with_lr_finder=True)
     print(f"\nAfter {NUM_EPOCHS} epochs from the same initial weights:")

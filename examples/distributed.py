@@ -1,11 +1,11 @@
 """Find one learning rate with two processes of DistributedDataParallel, over gloo on the CPU.
 
-It starts its two processes itself, or is started in as many as wanted by torchrun:
+The script starts its two processes itself, or runs in the processes that torchrun starts:
 
     python examples/distributed.py
     torchrun --standalone --nproc-per-node 2 examples/distributed.py
 
-scikit-learn must be installed.
+It requires scikit-learn.
 """
 
 import gc
@@ -30,7 +30,7 @@ def train(*, with_lr_finder: bool) -> tuple[float, float]:
     pixels, labels = load_digits(return_X_y=True)
     dataset = TensorDataset(torch.tensor(pixels, dtype=torch.float32) / 16, torch.tensor(labels))
     train_set, test_set = random_split(dataset, [0.8, 0.2])
-    # The batch size is that of all processes together; each gets its share.
+    # `batch_size` is the total over all processes.
     train_loader = idist.auto_dataloader(train_set, batch_size=64, shuffle=True)
     test_loader = idist.auto_dataloader(test_set, batch_size=64)
     model = idist.auto_model(nn.Sequential(nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 10)))
@@ -42,7 +42,7 @@ def train(*, with_lr_finder: bool) -> tuple[float, float]:
         to_save = {"model": model, "optimizer": optimizer}
         with lr_finder.attach(trainer, to_save, num_iter=100, end_lr=100) as t:
             t.run(train_loader)
-        # With its line break in one piece, as the processes write to one terminal.
+        # One write including the line break, because the processes share a terminal.
         print(
             f"rank {idist.get_rank()} suggests {lr_finder.lr_suggestion()!r}\n", end="", flush=True
         )
@@ -55,16 +55,16 @@ def train(*, with_lr_finder: bool) -> tuple[float, float]:
 
 
 def compare(local_rank: int) -> None:
-    """Train at both learning rates in one of the processes; the first prints what came of it."""
+    """Train at both learning rates; rank 0 prints the accuracies."""
     for name, with_lr_finder in {"guessed": False, "suggested": True}.items():
         lr, accuracy = train(with_lr_finder=with_lr_finder)
         if idist.get_rank() == 0:
             print(f"{name:>9} learning rate {lr:.1e}: test accuracy {accuracy:.1%}", flush=True)
-    gc.collect()  # a model of DDP must be gone before its process group is
+    gc.collect()  # a DDP model must be freed before its process group is destroyed
 
 
 def main() -> None:
-    """Start the processes, or take part in those that torchrun started."""
+    """Start two processes, or join the ones that torchrun started."""
     is_started = "WORLD_SIZE" in os.environ
     parallel = idist.Parallel(  # pyright: ignore[reportPrivateImportUsage]  # it is documented
         backend="gloo", nproc_per_node=None if is_started else 2

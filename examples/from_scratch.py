@@ -1,4 +1,7 @@
-"""A network, its gradients and its optimizer by hand: `python examples/from_scratch.py`."""
+"""Sweep a network with hand-written gradients and a hand-written optimizer.
+
+Run it with `python examples/from_scratch.py`; it requires scikit-learn.
+"""
 
 import torch
 from ignite.engine import Engine
@@ -8,7 +11,7 @@ from ignite_lrfinder import FastaiLRFinder
 
 
 class HandWrittenSGD:
-    """Gradient descent in a plain object, with the four names that the finder asks for."""
+    """Gradient descent in a plain object, with the four attributes that the finder requires."""
 
     def __init__(self, params: list[torch.Tensor], lr: float) -> None:
         self.param_groups: list[dict] = [{"params": params, "lr": lr}]
@@ -19,16 +22,16 @@ class HandWrittenSGD:
             param -= self.param_groups[0]["lr"] * grad
 
     def state_dict(self) -> dict:
-        """Return the learning rate: there is no momentum."""
+        """Return the learning rate, which is the whole state."""
         return {"lr": self.param_groups[0]["lr"]}
 
     def load_state_dict(self, state: dict) -> None:
-        """Take the learning rate back."""
+        """Load the learning rate."""
         self.param_groups[0]["lr"] = state["lr"]
 
 
 def train(*, with_lr_finder: bool) -> None:
-    """Train from the same weights and print how many unseen digits are then told right."""
+    """Train from the same initial weights and print the accuracy on unseen digits."""
     torch.manual_seed(0)
     x, y = (torch.tensor(array) for array in load_digits(return_X_y=True))
     x = x.float() / 16

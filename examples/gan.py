@@ -1,4 +1,4 @@
-"""Find the discriminator's learning rate in a small GAN, whose one step drives two optimizers.
+"""Find the discriminator's learning rate in a small GAN, whose train step uses two optimizers.
 
 Run it with `python examples/gan.py`.
 """
@@ -18,26 +18,26 @@ NUM_EPOCHS = 5
 
 
 def sample_ring(num_points: int) -> Tensor:
-    """Return points around the unit circle, which the generator is to imitate."""
+    """Return noisy points on the unit circle, which the generator learns to imitate."""
     angles = 2 * math.pi * torch.rand(num_points)
     return torch.stack([angles.cos(), angles.sin()], 1) + 0.05 * torch.randn(num_points, 2)
 
 
 def energy_distance(a: Tensor, b: Tensor) -> float:
-    """Return how far apart two samples are; about 0 for samples of one distribution."""
+    """Return the distance between two samples; about 0 if they have the same distribution."""
     return (
         2 * torch.cdist(a, b).mean() - torch.cdist(a, a).mean() - torch.cdist(b, b).mean()
     ).item()
 
 
 def create_network(num_outputs: int) -> nn.Module:
-    """Return a network from the plane to the plane, or to a score."""
+    """Return a network with 2 inputs: a generator with 2 outputs, a discriminator with 1."""
     hidden = [nn.Linear(2, 64), nn.LeakyReLU(0.2), nn.Linear(64, 64), nn.LeakyReLU(0.2)]
     return nn.Sequential(*hidden, nn.Linear(64, num_outputs))
 
 
 def train(*, with_lr_finder: bool) -> tuple[float, float]:
-    """Train from the same weights; return the discriminator's rate, and how far off the ring."""
+    """Train from the same weights; return the discriminator's rate and the energy distance."""
     torch.manual_seed(0)
     generator, discriminator = create_network(2), create_network(1)
     g_optimizer = torch.optim.Adam(generator.parameters(), GENERATOR_LR, betas=(0.5, 0.999))
@@ -83,7 +83,7 @@ def train(*, with_lr_finder: bool) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Print what the finder changes."""
+    """Print the distance at the guessed and at the suggested learning rate."""
     for name, with_lr_finder in {"guessed": False, "suggested": True}.items():
         lr, distance = train(with_lr_finder=with_lr_finder)
         print(f"{name:>9} learning rate {lr:.1e}: energy distance {distance:.4f}")

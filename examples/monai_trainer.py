@@ -1,8 +1,8 @@
 """Find a learning rate for MONAI's SupervisedTrainer.
 
-Run it with `python examples/monai_trainer.py` where MONAI and scikit-learn are installed.
+Run it with `python examples/monai_trainer.py`; it requires MONAI and scikit-learn.
 """
-# MONAI need not be there where types are checked, and marks less as public than it documents.
+# MONAI may be missing when types are checked, and it exports less than it documents.
 # pyright: reportMissingImports=false, reportPrivateImportUsage=false
 
 import torch
@@ -19,7 +19,7 @@ GUESSED_LR = 1e-5
 
 
 def create_loaders() -> tuple[DataLoader, DataLoader]:
-    """Return the loaders of the first digits for training, and of the last for testing."""
+    """Return a training loader with the first digits and a test loader with the last ones."""
     pixels, labels = load_digits(return_X_y=True)
     images, targets = torch.tensor(pixels, dtype=torch.float32) / 16, torch.tensor(labels)
     items = [{"image": x, "label": y} for x, y in zip(images, targets, strict=True)]
@@ -65,7 +65,7 @@ def train(*, with_lr_finder: bool) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Print what the finder changes."""
+    """Print the accuracy at the guessed and at the suggested learning rate."""
     for name, with_lr_finder in {"guessed": False, "suggested": True}.items():
         lr, accuracy = train(with_lr_finder=with_lr_finder)
         print(f"{name:>9} learning rate {lr:.1e}: test accuracy {accuracy:.1%}")

@@ -1,6 +1,6 @@
-"""Find a learning rate by the loss on held-out digits instead of the training batch's.
+"""Find a learning rate by the loss on held-out digits instead of the loss on training batches.
 
-Run it with `python examples/validation_loss.py` where scikit-learn is installed.
+Run it with `python examples/validation_loss.py`; it requires scikit-learn.
 """
 
 import torch
@@ -16,7 +16,7 @@ GUESSED_LR = 1e-5
 
 
 def create_loaders() -> tuple[DataLoader, DataLoader, DataLoader]:
-    """Return the loaders of the digits for training, for validation and for testing."""
+    """Return loaders of digits for training, for validation and for testing."""
     pixels, labels = load_digits(return_X_y=True)
     dataset = TensorDataset(torch.tensor(pixels, dtype=torch.float32) / 16, torch.tensor(labels))
     train_set, val_set, test_set = random_split(dataset, [0.7, 0.1, 0.2])
@@ -44,7 +44,7 @@ def train(*, with_lr_finder: bool) -> tuple[float, float]:
             val_loss=lambda: evaluator.run(val_loader).metrics["loss"],
         ) as trainer_with_lr_finder:
             trainer_with_lr_finder.run(train_loader)
-        print(lr_finder.result)
+        print(lr_finder)
         lr_finder.apply_suggested_lr(optimizer)
 
     trainer.run(train_loader, max_epochs=5)
@@ -53,7 +53,7 @@ def train(*, with_lr_finder: bool) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Print what the finder changes."""
+    """Print the accuracy at the guessed and at the suggested learning rate."""
     for name, with_lr_finder in {"guessed": False, "suggested": True}.items():
         lr, accuracy = train(with_lr_finder=with_lr_finder)
         print(f"{name:>9} learning rate {lr:.1e}: test accuracy {accuracy:.1%}")

@@ -4,6 +4,7 @@ from ignite_lrfinder.at_epochs import LRFinderAtEpochs
 from ignite_lrfinder.errors import LRFinderError, NoSuggestionError
 from ignite_lrfinder.finder import FastaiLRFinder
 from ignite_lrfinder.loggers import log_result
+from ignite_lrfinder.one_call import find_lr
 from ignite_lrfinder.plot import plot_results
 from ignite_lrfinder.record import StopReason, SweepSettings, Trial
 from ignite_lrfinder.result import LRFinderResult
@@ -21,6 +22,7 @@ __all__ = [
     "SweepSettings",
     "Trial",
     "Trials",
+    "find_lr",
     "log_result",
     "plot_results",
 ]

@@ -2,14 +2,14 @@
 
 import inspect
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, cast
 
 from ignite.engine import Engine, Events
 from torch.optim.lr_scheduler import LRScheduler
 
 from ignite_lrfinder.errors import warn, wrong_type, wrong_value
 from ignite_lrfinder.finder import FastaiLRFinder
-from ignite_lrfinder.protocols import Saveable, Schedule
+from ignite_lrfinder.protocols import OptimizerLike, Saveable, Schedule
 from ignite_lrfinder.result import LRFinderResult
 from ignite_lrfinder.suggest import Plan, Refusal
 
@@ -55,7 +55,7 @@ class LRFinderAtEpochs:
     def __init__(
         self,
         epochs: Collection[int],
-        to_save: Mapping[str, Saveable],
+        to_save: Mapping[str, Saveable] | OptimizerLike,
         *,
         lr_scheduler: LRScheduler | None = None,
         schedule: Schedule = "constant",
@@ -98,12 +98,14 @@ class LRFinderAtEpochs:
 
     def _apply(self, result: LRFinderResult, epoch: int) -> None:
         """Set the suggested learning rate, or warn that the present one stays."""
+        to_save = self._to_save
+        optimizer = to_save["optimizer"] if isinstance(to_save, Mapping) else to_save
         refusal = result.reading.suggest("auto", self._plan)
         if isinstance(refusal, Refusal):
             warn(f"The learning rate stays as it is in epoch {epoch}. {refusal.reason}")
             return
         result.apply_suggested_lr(
-            self._to_save["optimizer"],  # type: ignore[arg-type]  # `attach` has checked it
+            cast(OptimizerLike, optimizer),
             self._lr_scheduler,
             schedule=self._plan.schedule,
             total_iters=self._plan.total_iters,

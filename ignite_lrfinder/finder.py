@@ -12,7 +12,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from ignite_lrfinder.errors import LRFinderError
-from ignite_lrfinder.protocols import KeepHandlers, Saveable, SnapshotPlace
+from ignite_lrfinder.protocols import KeepHandlers, OptimizerLike, Saveable, SnapshotPlace
 from ignite_lrfinder.record import Record
 from ignite_lrfinder.result import LRFinderResult
 from ignite_lrfinder.snapshot import Interrupts, Snapshot, attributes_of, reachable_from
@@ -100,7 +100,7 @@ class FastaiLRFinder:
     def attach(
         self,
         trainer: Engine,
-        to_save: Mapping[str, Saveable],
+        to_save: Mapping[str, Saveable] | OptimizerLike,
         output_transform: Callable[..., object] = unchanged,
         num_iter: int | None = None,
         start_lr: float | Sequence[float] | None = None,
@@ -125,7 +125,7 @@ class FastaiLRFinder:
         Args:
             trainer: the engine that trains.
             to_save: the objects that training changes, by name, each with `state_dict` and
-                `load_state_dict`; the optimizer has the name "optimizer".
+                `load_state_dict`; the optimizer has the name "optimizer". Or the optimizer alone.
             output_transform: a function from the trainer's output to the loss. A loss is a number,
                 a tensor of one element, or a mapping with one of these under the key "loss".
             num_iter: the number of points, at least 1; default, the number of iterations of the
@@ -188,20 +188,20 @@ class FastaiLRFinder:
         self._refuse_second_attach(trainer)
         references = reachable_from(train_step_of(trainer))
         scalers = scalers_among(
-            *to_save.values(),
+            *arguments.saved.values(),
             *attributes_of(trainer).values(),
             *attributes_of(trainer.state).values(),
             *references,
         )
         trained = [obj for obj in references if isinstance(obj, (nn.Module, Optimizer))]
-        validation = Validation(arguments.val_loss, trainer, (*to_save.values(), *trained))
+        validation = Validation(arguments.val_loss, trainer, (*arguments.saved.values(), *trained))
         kept: dict[Engine, KeepHandlers] = {trainer: keep_handlers}
         kept |= {engine: kept_of(engine, keep_handlers) for engine in validation.evaluators}
         # Undo backwards; a step that fails does not prevent the others.
         with Interrupts() as interrupts, contextlib.ExitStack() as undo:
             before = Snapshot(
                 trainer,
-                to_save,
+                arguments.saved,
                 snapshot,
                 evaluators=validation.evaluators,
                 others=(*kept_observers(kept), *scalers, *trained, *validation.loaders),

@@ -5,7 +5,7 @@ import html as markup
 import io
 from collections.abc import Iterator, Mapping, Sequence
 
-from ignite_lrfinder.plot import draw_sweep
+from ignite_lrfinder.plot import draw_sweep, legend_below
 from ignite_lrfinder.suggest import Plan, Reading, Refusal
 
 # From this factor on, what is called a suggestion is little more than a range.
@@ -156,12 +156,10 @@ def _picture(reading: Reading) -> str:
         from matplotlib.figure import Figure
     except ImportError:
         return ""
-    figure, content = Figure(figsize=(5.2, 3.4), layout="constrained"), io.BytesIO()
-    ax = draw_sweep(reading, slice(None), ax=figure.subplots())
-    # The table beside it has the numbers.
-    handles, labels = ax.get_legend_handles_labels()
-    pairs = [pair for pair in zip(handles, labels, strict=True) if "suggest" in pair[1]]
-    ax.legend(*zip(*pairs, strict=True), fontsize="small")
+    figure, content = Figure(figsize=(5.2, 3.8), layout="constrained"), io.BytesIO()
+    ax = figure.subplots()
+    draw_sweep(reading, slice(None), ax)
+    legend_below(ax)
     figure.savefig(content, format="png", dpi=110)
     data = base64.b64encode(content.getvalue()).decode("ascii")
     return f'<img alt="loss over learning rate" width="520" src="data:image/png;base64,{data}">'

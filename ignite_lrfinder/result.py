@@ -204,6 +204,8 @@ class LRFinderResult(Record):
         ax: "Axes | None" = None,
         *,
         derivative: Literal[False] = False,
+        methods: bool = False,
+        legend: bool = True,
         **kwargs: object,
     ) -> "Axes": ...
 
@@ -217,6 +219,8 @@ class LRFinderResult(Record):
         ax: "Sequence[Axes] | None" = None,
         *,
         derivative: Literal[True],
+        methods: bool = False,
+        legend: bool = True,
         **kwargs: object,
     ) -> "NDArray[Any]": ...
 
@@ -229,19 +233,22 @@ class LRFinderResult(Record):
         ax: Any = None,
         *,
         derivative: bool = False,
+        methods: bool = False,
+        legend: bool = True,
         **kwargs: object,
     ) -> "Axes | NDArray[Any]":
         """Plot the loss over the learning rate; no window is opened.
 
         Args:
-            skip_start: points to leave out at the start, at least 0.
-            skip_end: points to leave out at the end, at least 0.
+            skip_start: points at the start that are drawn faintly, at least 0.
+            skip_end: points at the end that are drawn faintly, at least 0.
             log_lr: whether the learning rate has a logarithmic axis.
             display_suggestion: whether to mark the suggestion of "auto", with the interval of the
-                trials as a band, the other methods, and the bounds; and to shade where the loss no
-                longer recovers.
+                trials as a band, and the bounds; and to shade where the loss no longer recovers.
             ax: the Axes to draw on; default, a new figure. Two with `derivative`.
             derivative: whether to plot the change in loss for each decade below the loss.
+            methods: whether to mark the suggestions of the other methods as well.
+            legend: whether to draw a legend, below the Axes.
             kwargs: passed to `matplotlib.pyplot.subplots` if `ax` is not given.
 
         Returns:
@@ -270,6 +277,8 @@ class LRFinderResult(Record):
             log_lr=log_lr,
             display_suggestion=display_suggestion,
             ax=ax,
+            methods=methods,
+            legend=legend,
             **kwargs,
         )
 

@@ -1,9 +1,10 @@
-"""Execute notebooks from nothing, each cell as it stands, and fail on the first error.
+"""Execute notebooks from scratch, cell by cell, and fail on the first error.
 
 Run it with `make notebooks`, or with `python notebooks/execute.py [NOTEBOOK ...]`; with
-`--output FOLDER` it keeps the executed copies. A notebook runs in an empty folder of its own and
-without the network: what a reader would download is put there first. Scikit-learn's digits stand in
-for MNIST, in MNIST's file format and under the names that torchvision looks for.
+`--output FOLDER` it stores the executed copies. Each notebook runs in a separate empty folder,
+without network access: the data that a reader would download is written there first.
+Scikit-learn's digits replace MNIST, in MNIST's file format and with the file names that torchvision
+expects.
 """
 
 import argparse
@@ -31,9 +32,9 @@ NOTEBOOKS = Path(__file__).parent
 MNIST_FOLDER = Path("data", "MNIST", "raw")
 MAX_SECONDS_A_CELL = 600
 
-# Torchvision's wheels are compiled for one build of torch. With another its operators are missing,
-# and `import torchvision` fails where it describes two of them, which no notebook here needs. The
-# kernel runs this before the first cell; it leaves no name behind that a cell could lean on.
+# Torchvision's wheels are compiled for one build of torch. With another build its operators are
+# missing, and `import torchvision` fails when it declares two of them, which no notebook here uses.
+# The kernel runs this before the first cell; it defines no names that a cell could depend on.
 STARTUP = """
 def declare_operators():
     import sys
@@ -60,9 +61,9 @@ del declare_operators
 
 
 def main() -> int:
-    """Execute the notebooks named on the command line, or all; return the number that failed."""
+    """Execute the given notebooks, or all of them; return the number of failures."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("notebooks", nargs="*", type=Path, help="default: all of this folder")
+    parser.add_argument("notebooks", nargs="*", type=Path, help="default: all in this folder")
     parser.add_argument("--output", type=Path, help="a folder for the executed notebooks")
     arguments = parser.parse_args()
     paths = arguments.notebooks or sorted(NOTEBOOKS.glob("*.ipynb"))
@@ -70,7 +71,7 @@ def main() -> int:
 
 
 def succeeds(path: Path, output: Path | None) -> bool:
-    """Execute one notebook, print how it went, and write the executed copy if asked for."""
+    """Execute one notebook, print the outcome, and write the executed copy if requested."""
     notebook = nbformat.read(path, as_version=4)
     problem = stored_output(notebook)
     seconds = 0.0
@@ -86,7 +87,7 @@ def succeeds(path: Path, output: Path | None) -> bool:
 
 
 def stored_output(notebook: NotebookNode) -> str | None:
-    """Say which cell is stored with its output or execution count, if one is."""
+    """Return which cell is stored with outputs or an execution count, if any."""
     for index, cell in enumerate(notebook.cells):
         if cell.cell_type == "code" and (cell.outputs or cell.execution_count is not None):
             return f"cell {index} is stored with outputs; clear them before you commit"
@@ -94,7 +95,7 @@ def stored_output(notebook: NotebookNode) -> str | None:
 
 
 def execute(notebook: NotebookNode) -> str | None:
-    """Execute every cell in place, in an empty folder; return the error if there is one."""
+    """Execute every cell in place, in an empty folder; return the error, if any."""
     with tempfile.TemporaryDirectory() as home:
         folder = Path(home, "work")
         write_digits_as_mnist(folder / MNIST_FOLDER)
@@ -118,14 +119,14 @@ def execute(notebook: NotebookNode) -> str | None:
 
 
 def environment(ipython_folder: Path) -> dict[str, str]:
-    """Return the environment of the kernel: figures go into the notebook."""
+    """Return the environment of the kernel, with inline figures."""
     inherited = {key: value for key, value in os.environ.items() if key != "MPLBACKEND"}
-    # Threads that wait without spinning: where other jobs share the cores that is ten times faster.
+    # Threads that wait without spinning: ten times faster if other jobs share the cores.
     return {"OMP_WAIT_POLICY": "PASSIVE", **inherited, "IPYTHONDIR": str(ipython_folder)}
 
 
 def write_digits_as_mnist(folder: Path) -> None:
-    """Write four fifths of the digits as MNIST's training set and the rest as its test set."""
+    """Write four fifths of the digits as MNIST's training set, the rest as its test set."""
     folder.mkdir(parents=True)
     pixels, labels = load_digits(return_X_y=True)
     small = from_numpy(pixels.reshape(-1, 1, 8, 8)) / 16
@@ -152,7 +153,7 @@ def write_digits_as_mnist(folder: Path) -> None:
 
 
 def write_idx(path: Path, array: NDArray[np.uint8]) -> None:
-    """Write an array of bytes in the idx format: two zeros, the type, the shape, the values."""
+    """Write an array in the IDX format: two zero bytes, type, rank, shape, values."""
     header = struct.pack(f">BBBB{array.ndim}I", 0, 0, 0x08, array.ndim, *array.shape)
     path.write_bytes(header + array.tobytes())
 

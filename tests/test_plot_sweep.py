@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -11,8 +12,11 @@ import numpy as np
 import pytest
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
+from strategies import result_of, u_shape
 
 from ignite_lrfinder import (
     LRFinderError,
@@ -24,6 +28,7 @@ from ignite_lrfinder import (
 )
 from ignite_lrfinder.suggest.curve import Curve
 from ignite_lrfinder.suggest.methods import Descent
+from ignite_lrfinder.suggest.verdict import Verdict
 
 
 @pytest.fixture(autouse=True)
@@ -76,22 +81,93 @@ def legend_of(ax: Axes) -> str:
     return "\n".join(text.get_text() for text in legend.get_texts())
 
 
-def test_the_curve_shows_raw_points_a_smooth_line_and_the_suggestion() -> None:
-    """Raw losses are points, the zero-phase curve a line, the suggestion a marked point on it."""
+def lines_of(ax: Axes) -> dict[str, Line2D]:
+    """Return the lines by their labels, up to the first colon."""
+    return {str(line.get_label()).split(":")[0]: line for line in ax.get_lines()}
+
+
+def test_a_plot_shows_points_a_smoothed_line_and_the_suggestion() -> None:
+    """Losses are points, the zero-phase curve a line, the suggestion a mark on the line."""
     result = u_shaped()
     ax = result.plot()
-    raw, smooth, _, mark, *_ = ax.get_lines()
+    lines, curve, lr = lines_of(ax), curve_of(result), result.lr_suggestion()
+    raw, smooth, mark = (
+        lines[name] for name in ("loss of each point", "smoothed loss", "suggested lr")
+    )
     np.testing.assert_array_equal(raw.get_xydata(), np.c_[result.lr[:, 0], result.losses][10:-5])
     assert raw.get_linestyle() == "None"
-    curve = curve_of(result)
     np.testing.assert_array_equal(smooth.get_ydata(), curve.smoothed[10:-5])
-    lr = result.lr_suggestion()
     [[x, y]] = np.asarray(mark.get_xydata())
     assert x == lr
     nearest = np.argmin(np.abs(np.log(curve.lr / lr)))
     assert abs(y - curve.smoothed[nearest]) < 0.2
     assert f"suggested lr: {lr:.2e}" in legend_of(ax)
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("Learning rate", "Loss")
+
+
+def test_skipped_points_are_drawn_faintly() -> None:
+    """The points at both ends are there, but do not stretch the plot upwards."""
+    result = u_shaped()
+    ax = result.plot(display_suggestion=False)
+    faint = [line for line in ax.get_lines() if (line.get_alpha() or 1.0) < 0.2]
+    drawn = np.concatenate([np.asarray(line.get_xdata()) for line in faint[:1]])
+    np.testing.assert_array_equal(drawn, np.delete(result.lr[:, 0], slice(10, -5)))
+    assert ax.get_ylim()[1] < result.losses[-1]
+
+
+@pytest.mark.parametrize("log_lr", [True, False], ids=["log", "linear"])
+@pytest.mark.parametrize("scale", ["log", "linear"])
+def test_marks_lie_on_the_line_as_it_is_drawn(log_lr: bool, scale: str) -> None:
+    """On either axis, a mark between two points lies on the segment between them."""
+    lr = np.geomspace(1e-3, 2, 40) if scale == "log" else np.linspace(0.05, 2, 40)
+    result = result_of(lr, 2 - lr + 9 * np.maximum(lr - 1, 0) ** 2)
+    curve = curve_of(result)
+    lines = lines_of(result.plot(skip_start=0, skip_end=0, log_lr=log_lr, methods=True))
+    axis = np.log if log_lr else np.asarray
+    for name in ("suggested lr", "minimum / 10", "slide"):
+        [[x, y]] = np.asarray(lines[name].get_xydata())
+        assert y == pytest.approx(np.interp(axis(x), axis(curve.lr), curve.smoothed))
+
+
+def test_the_legend_lies_below_the_axes() -> None:
+    """The legend covers nothing, fits into the figure, and can be left out."""
+    result = u_shaped()
+    for ax in (result.plot(), result.plot(methods=True), result.plot(figsize=(3, 2.6))):
+        figure, legend = ax.figure, ax.get_legend()
+        assert isinstance(figure, Figure)
+        assert legend is not None
+        figure.canvas.draw()
+        box = legend.get_window_extent()
+        assert box.y1 < ax.xaxis.label.get_window_extent().y0
+        assert box.y0 >= 0
+        assert ax.get_window_extent().height > figure.bbox.height / 3
+    assert result.plot(legend=False).get_legend() is None
+
+
+@pytest.mark.parametrize("high", [2.0, 9.0, 50.0, 99.0, 1e6])
+def test_tick_labels_do_not_collide(high: float) -> None:
+    """From a part of a decade to six of them there are at least two labels, none over another."""
+    lr = np.geomspace(1e-3, 1e-3 * high, 60)
+    ax = result_of(lr, u_shape(np.log10(lr), fall_at=-2.9, cliff_at=0)).plot(
+        display_suggestion=False
+    )
+    assert isinstance(ax.figure, Figure)
+    ax.figure.canvas.draw()
+    low, up = ax.get_xlim()
+    ticks = [*ax.xaxis.get_major_ticks(), *ax.xaxis.get_minor_ticks()]
+    labels = [t.label1 for t in ticks if low <= t.get_loc() <= up and t.label1.get_text()]
+    boxes = sorted((t.get_window_extent() for t in labels), key=lambda box: box.x0)
+    assert len(boxes) >= 2
+    assert all(left.x1 < right.x0 for left, right in itertools.pairwise(boxes))
+
+
+def test_colours_follow_the_style() -> None:
+    """In a dark style nothing is drawn in the colour of its background."""
+    with plt.style.context("dark_background"):
+        ax = u_shaped().plot(methods=True)
+        background = to_rgb(ax.get_facecolor())
+        for line in ax.get_lines():
+            assert np.abs(np.subtract(to_rgb(line.get_color()), background)).max() > 0.4
 
 
 def test_the_interval_of_the_trials_is_a_band() -> None:
@@ -108,36 +184,45 @@ def test_the_interval_of_the_trials_is_a_band() -> None:
     assert len(u_shaped().plot().patches) == 1
 
 
-def test_every_method_and_the_bounds_are_marked() -> None:
-    """Each has a shape of its own on the curve and three digits in the legend."""
+def test_the_other_methods_are_marked_on_request() -> None:
+    """Each has its own shape on the curve and three digits in the legend."""
+    result = u_shaped()
+    assert "valley" not in lines_of(result.plot())
+    ax = result.plot(methods=True)
+    names = {"minimum": "minimum / 10"}
+    marks = [lines_of(ax)[names.get(m, m)] for m in result.suggestions() if m != "auto"]
+    for mark, (name, lr) in zip(marks, list(result.suggestions().items())[1:], strict=True):
+        assert np.asarray(mark.get_xdata()).tolist() == [lr]
+        assert f"{names.get(name, name)}: {lr:.2e}" in legend_of(ax)
+    assert len({str(mark.get_marker()) for mark in marks}) == 4
+
+
+def test_the_bounds_are_a_bar() -> None:
+    """The bar spans both bounds, and the legend gives them."""
     result = u_shaped()
     ax = result.plot()
-    marks = {line.get_label().split(":")[0]: line for line in ax.get_lines()}  # type: ignore[union-attr]  # all have one
-    for name, lr in result.suggestions().items():
-        if name != "auto":
-            assert np.asarray(marks[name].get_xdata()).tolist() == [lr]
-            assert f"{name}: {lr:.2e}" in legend_of(ax)
-    shapes = [marks[name].get_marker() for name in result.suggestions() if name != "auto"]
-    assert len(set(shapes)) == 4
-    assert np.asarray(marks["bounds"].get_xdata()).tolist() == list(result.lr_bounds())
+    low, high = result.lr_bounds()
+    assert np.asarray(lines_of(ax)["bounds"].get_xdata()).tolist() == [low, high]
+    assert f"bounds: {low:.2e} to {high:.2e}" in legend_of(ax)
 
 
-def test_what_diverges_is_shaded_up_to_the_last_point_shown() -> None:
-    """From the edge on; a sweep that ended before it has nothing to shade."""
+def test_diverging_rates_are_shaded() -> None:
+    """The shade begins at the edge; a sweep that ended before it has nothing to shade."""
     result = u_shaped()
-    [shade] = result.plot(skip_end=0).patches
+    [shade] = result.plot().patches
     assert isinstance(shade, Rectangle)
     curve = curve_of(result)
     assert shade.get_x() == pytest.approx(curve.lr[edge_of(result)])
     assert shade.get_x() + shade.get_width() == pytest.approx(curve.lr[-1])
     assert "diverging" in legend_of(result.plot())
-    assert not result.plot(skip_end=40).patches
+    short = result_of(result.lr[:55], result.losses[:55])
+    assert not short.plot(skip_end=0).patches
 
 
 def test_marks_can_be_left_out() -> None:
-    """Without `display_suggestion` there are the points and the line."""
+    """Without `display_suggestion` there are only the points and the line."""
     ax = u_shaped().plot(display_suggestion=False)
-    assert len(ax.get_lines()) == 2
+    assert legend_of(ax).splitlines() == ["loss of each point", "smoothed loss"]
     assert not ax.patches
 
 
@@ -146,12 +231,14 @@ def test_the_change_in_loss_is_drawn_below_the_loss() -> None:
     result = u_shaped()
     upper, lower = result.plot(derivative=True)
     curve = curve_of(result)
-    line = lower.get_lines()[0]
+    line = lower.get_lines()[1]
     np.testing.assert_array_equal(line.get_xdata(), curve.lr[10:-5])
     slope = np.gradient(curve.smoothed, np.log10(curve.lr))
     np.testing.assert_allclose(line.get_ydata(), slope[10:-5])
     assert (upper.get_ylabel(), lower.get_yscale()) == ("Loss", "symlog")
     assert upper.get_xlim() == lower.get_xlim()
+    assert upper.get_legend() is None
+    assert "suggested lr" in legend_of(lower)
 
 
 def test_several_results_share_one_axis() -> None:
@@ -197,7 +284,7 @@ def test_the_final_losses_are_drawn_with_their_parabola() -> None:
     """The long trials are points, the parabola passes through the best and its neighbours."""
     result = with_trials()
     _, right = result.plot_trials()
-    points, curve, cliff, suggestion = right.get_lines()
+    points, curve, cliff, suggestion, best = right.get_lines()
     np.testing.assert_allclose(points.get_xdata(), [0.01, 0.02, 0.04])
     np.testing.assert_allclose(points.get_ydata(), [1.5, 1.0, 1.2])
     at = np.interp(np.log([0.01, 0.04]), np.log(curve.get_xdata()), curve.get_ydata())
@@ -205,6 +292,10 @@ def test_the_final_losses_are_drawn_with_their_parabola() -> None:
     assert min(curve.get_ydata()) < 1.0
     assert cliff.get_xdata()[0] == pytest.approx(0.08)
     assert suggestion.get_xdata()[0] == result.lr_suggestion()
+    assert "suggested for 400 iterations" in legend_of(right)
+    verdict = result.reading.verdict
+    assert isinstance(verdict, Verdict)
+    assert best.get_xdata()[0] == verdict.best_lr
     [band] = right.patches
     assert isinstance(band, Rectangle)
     assert result.interval == pytest.approx((band.get_x(), band.get_x() + band.get_width()))

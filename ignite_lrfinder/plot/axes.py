@@ -13,12 +13,16 @@ from ignite_lrfinder.errors import warn, wrong_type, wrong_value
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Okabe and Ito's blue and vermilion, which colour-blind readers can tell apart, also in greyscale.
-CURVE_COLOR = "#0072B2"
-SUGGESTION_COLOR = "#D55E00"
-GREY = "0.5"
+# The first two colours of the user's style.
+CURVE_COLOR, SUGGESTION_COLOR = "C0", "C1"
+SKIPPED_ALPHA = 0.15
 # The percentile of the losses that is always visible.
 _MOSTLY = 60
+# Room for the tick labels and the axis label between an Axes and the legend below it, in points.
+_LEGEND_OFFSET = 38
+# About the width of a legend's handle and of a letter, in inches.
+_HANDLE_WIDTH, _LETTER_WIDTH = 0.5, 0.06
+_SMALL_HEIGHT = 3.5
 
 
 def require_matplotlib() -> None:
@@ -68,10 +72,71 @@ def two_axes(axes: object) -> "tuple[Axes, Axes]":
     return axes[0], axes[1]
 
 
+def neutral_color(ax: "Axes") -> Any:
+    """Return the colour of the axis labels, which is visible on the background of any style."""
+    return ax.xaxis.label.get_color()
+
+
+def set_lr_axis(ax: "Axes", *, log_lr: bool, low: float, high: float) -> None:
+    """Give the learning rate its axis; a logarithmic one has ticks that do not collide."""
+    ax.set_xlabel("Learning rate")
+    if not log_lr:
+        return
+    from matplotlib.ticker import LogFormatterSciNotation, LogLocator, NullFormatter
+
+    ax.set_xscale("log")
+    ax.xaxis.set_minor_formatter(NullFormatter())
+    if 0 < high < 100 * low:
+        # Powers of ten alone would leave one label or two.
+        ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=12))
+        ax.xaxis.set_major_formatter(
+            LogFormatterSciNotation(labelOnlyBase=False, minor_thresholds=(np.inf, np.inf))
+        )
+
+
+def legend_below(ax: "Axes", *sources: "Axes", title: str | None = None) -> None:
+    """Place the legend below an Axes, where it hides nothing.
+
+    Args:
+        ax: the Axes to place it below.
+        sources: the Axes whose lines it names; default, the same.
+        title: the title of the legend.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.transforms import ScaledTranslation
+
+    figure = ax.get_figure(root=True)
+    assert isinstance(figure, Figure)  # an Axes that is drawn on belongs to one
+    handles, labels = [], []
+    for source in sources or (ax,):
+        more_handles, more_labels = source.get_legend_handles_labels()
+        handles, labels = handles + more_handles, labels + more_labels
+    if figure.get_figheight() < _SMALL_HEIGHT and any(":" in label for label in labels):
+        # Only what has a number is worth the room.
+        pairs = [pair for pair in zip(handles, labels, strict=True) if ":" in pair[1]]
+        handles, labels = map(list, zip(*pairs, strict=True))
+    longest = max((len(line) for label in labels for line in label.split("\n")), default=0)
+    width = figure.get_figwidth() * ax.get_position().width
+    num_columns = int(width / (_HANDLE_WIDTH + _LETTER_WIDTH * longest))
+    down = ScaledTranslation(0, -_LEGEND_OFFSET / 72, figure.dpi_scale_trans)
+    ax.legend(
+        handles,
+        labels,
+        loc="upper center",
+        bbox_to_anchor=(0.5, 0.0),
+        bbox_transform=ax.transAxes + down,
+        borderaxespad=0.0,
+        ncols=min(len(labels), max(1, num_columns)),
+        frameon=False,
+        fontsize="small",
+        title=title,
+    )
+
+
 def shown_points(num_points: int, skip_start: int, skip_end: int) -> slice:
     """Return the points to draw; all of them if trimming would leave no curve."""
     if num_points - skip_start - skip_end >= 2:
-        return slice(skip_start, num_points - skip_end)
+        return slice(int(skip_start), int(num_points - skip_end))
     warn(
         f"skip_start={skip_start} and skip_end={skip_end} leave no curve of {num_points} points, "
         "so all are shown. Lower them."

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Protocol
 from ignite_lrfinder.errors import wrong_type, wrong_value
 from ignite_lrfinder.plot.axes import (
     check_skip,
+    legend_below,
     limit_losses,
     new_axes,
     require_matplotlib,
+    set_lr_axis,
     shown_points,
 )
 from ignite_lrfinder.suggest import Curve, Plan, Reading, Refusal
@@ -16,8 +18,7 @@ from ignite_lrfinder.suggest import Curve, Plan, Reading, Refusal
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Okabe and Ito's colours; the line styles tell the curves apart in greyscale.
-_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+# With the colours of the user's style; the line styles tell the curves apart in greyscale.
 _STYLES = ("-", "--", "-.", ":")
 
 
@@ -84,11 +85,12 @@ def plot_results(
     curves = {name: _curve_of(reading) for name, reading in readings.items()}
     ax = new_axes(kwargs) if ax is None else ax
     is_new = not ax.has_data()
-    if log_lr:
-        ax.set_xscale("log")
+    low = min(float(curve.lr[0]) for curve in curves.values())
+    high = max(float(curve.lr[-1]) for curve in curves.values())
+    set_lr_axis(ax, log_lr=log_lr, low=low, high=high)
     for index, (name, curve) in enumerate(curves.items()):
         shown = shown_points(len(curve.lr), skip_start, skip_end)
-        color = _COLORS[index % len(_COLORS)]
+        color = f"C{index % 10}"
         style = _STYLES[index % len(_STYLES)]
         lr = readings[name].suggestions(Plan()).get("auto") if display_suggestion else None
         label = name if lr is None else f"{name}: {lr:.2e}"
@@ -96,12 +98,11 @@ def plot_results(
             curve.lr[shown], curve.smoothed[shown], style, color=color, linewidth=2, label=label
         )
         if lr is not None:
-            ax.plot([lr], [curve.loss_at(lr)], "o", markersize=8, color=color)
+            ax.plot([lr], [curve.loss_at(lr, is_log=log_lr)], "o", markersize=8, color=color)
     if is_new:
         limit_losses(ax, *(curve.smoothed for curve in curves.values()))
-    ax.set_xlabel("Learning rate")
     ax.set_ylabel("Smoothed loss")
-    ax.legend(fontsize="small", title="suggested lr" if display_suggestion else None)
+    legend_below(ax, title="suggested lr" if display_suggestion else None)
     return ax
 
 

@@ -9,24 +9,33 @@ from numpy.typing import NDArray
 from ignite_lrfinder.errors import NoSuggestionError, warn, wrong_type
 from ignite_lrfinder.plot.axes import (
     CURVE_COLOR,
-    GREY,
+    SKIPPED_ALPHA,
     SUGGESTION_COLOR,
     check_skip,
+    legend_below,
     limit_losses,
+    neutral_color,
     new_axes,
     new_pair,
+    set_lr_axis,
     shown_points,
     two_axes,
 )
+from ignite_lrfinder.protocols import Array
 from ignite_lrfinder.suggest import Plan, Reading, Refusal
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# The shapes tell the other methods apart.
-_MARKERS = {"steepest": "^", "valley": "v", "minimum": "s", "slide": "D"}
-_MARK_COLOR = "0.25"
+# What the other methods are called in the legend, and the shapes that tell them apart.
+_METHODS = {
+    "steepest": ("steepest", "^"),
+    "valley": ("valley", "v"),
+    "minimum": ("minimum / 10", "s"),
+    "slide": ("slide", "D"),
+}
 _MAX_GROUPS_IN_LEGEND = 6
+_MAX_MARKER_SIZE, _MIN_MARKER_SIZE = 6.0, 1.5
 _PLAN = Plan()
 
 
@@ -38,18 +47,22 @@ def plot_sweep(
     log_lr: bool = True,
     display_suggestion: bool = True,
     ax: "Axes | None" = None,
+    methods: bool = False,
+    legend: bool = True,
     **kwargs: object,
 ) -> "Axes":
     """Draw the loss of a sweep over the learning rate of its reference parameter group.
 
     Args:
         reading: the reading of a sweep.
-        skip_start: points to leave out at the start, at least 0.
-        skip_end: points to leave out at the end, at least 0.
+        skip_start: points at the start that are drawn faintly, at least 0.
+        skip_end: points at the end that are drawn faintly, at least 0.
         log_lr: whether the learning rate has a logarithmic axis.
-        display_suggestion: whether to mark the suggestion, and with trials the band of rates that
-            they cannot tell apart; it is shown even among points left out.
+        display_suggestion: whether to mark the suggestion, the bounds, the rates from which the
+            loss diverges, and with trials the band of rates that they cannot tell apart.
         ax: the Axes to draw on; default, a new figure.
+        methods: whether to mark the suggestions of the other methods as well.
+        legend: whether to draw a legend, below the Axes.
         kwargs: passed to `matplotlib.pyplot.subplots` if `ax` is not given.
 
     Returns:
@@ -70,13 +83,18 @@ def plot_sweep(
     shown = shown_points(num_points, skip_start, skip_end)
     if display_suggestion and isinstance(refusal := reading.suggest("auto", _PLAN), Refusal):
         warn(f"No suggestion is shown. {refusal.reason}")
-    return draw_sweep(
+    ax = new_axes(kwargs) if ax is None else ax
+    draw_sweep(
         reading,
         shown,
-        new_axes(kwargs) if ax is None else ax,
+        ax,
         log_lr=log_lr,
         display_suggestion=display_suggestion,
+        methods=methods,
     )
+    if legend:
+        legend_below(ax)
+    return ax
 
 
 def plot_derivative(
@@ -87,6 +105,8 @@ def plot_derivative(
     skip_end: int = 5,
     log_lr: bool = True,
     display_suggestion: bool = True,
+    methods: bool = False,
+    legend: bool = True,
     **kwargs: object,
 ) -> "NDArray[Any]":
     """Draw the loss of a sweep, and below it how fast the loss changes.
@@ -98,6 +118,8 @@ def plot_derivative(
         skip_end: as for `plot_sweep`.
         log_lr: as for `plot_sweep`.
         display_suggestion: as for `plot_sweep`.
+        methods: as for `plot_sweep`.
+        legend: as for `plot_sweep`.
         kwargs: passed to `matplotlib.pyplot.subplots` if `ax` is not given.
 
     Returns:
@@ -121,23 +143,36 @@ def plot_derivative(
         skip_end=skip_end,
         log_lr=log_lr,
         display_suggestion=display_suggestion,
+        methods=methods,
+        legend=False,
     )
     shown = shown_points(len(curve.lr), skip_start, skip_end)
     slope = np.gradient(curve.smoothed, np.log10(curve.lr))
+    lower.plot(curve.lr, slope, color=CURVE_COLOR, linewidth=2, alpha=SKIPPED_ALPHA)
     lower.plot(curve.lr[shown], slope[shown], color=CURVE_COLOR, linewidth=2)
-    lower.axhline(0.0, color=GREY, linewidth=0.8)
-    # What falls is drawn in proportion, the cliff by its orders of magnitude.
-    linear = float(np.abs(slope[slope < 0]).max(initial=0.0)) or float(np.abs(slope).max()) or 1.0
-    lower.set_yscale("symlog", linthresh=linear, linscale=1.5)
-    if log_lr:
-        lower.set_xscale("log")
+    lower.axhline(0.0, color=neutral_color(lower), alpha=0.5, linewidth=0.8)
+    _scale_slope(lower, slope)
+    set_lr_axis(lower, log_lr=log_lr, low=float(curve.lr[0]), high=float(curve.lr[-1]))
     lr = reading.suggest("auto", _PLAN)
     if display_suggestion and not isinstance(lr, Refusal):
         lower.axvline(lr, color=SUGGESTION_COLOR, linestyle="--", linewidth=1)
     upper.set_xlabel("")
-    lower.set_xlabel("Learning rate")
     lower.set_ylabel("Change in loss\nper decade")
+    if legend:
+        legend_below(lower, upper)
     return np.array([upper, lower], dtype=object)
+
+
+def _scale_slope(ax: "Axes", slope: Array) -> None:
+    """Scale the axis of a slope: the fall in proportion, the cliff by its orders of magnitude."""
+    steepest = float(np.abs(slope[slope < 0]).max(initial=0.0)) or float(np.abs(slope).max()) or 1.0
+    ax.set_yscale("symlog", linthresh=steepest, linscale=1.5)
+    power = np.floor(np.log10(steepest))
+    lowest = steepest // 10**power * 10**power
+    powers = np.arange(power + 1, np.log10(max(float(slope.max()), steepest)) + 1)
+    ticks = [-lowest, 0.0, *10.0**powers]
+    ax.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+    ax.set_yticks([], minor=True)
 
 
 def draw_sweep(
@@ -147,59 +182,52 @@ def draw_sweep(
     *,
     log_lr: bool = True,
     display_suggestion: bool = True,
-) -> "Axes":
-    """Draw some points of a sweep and all that is read off it, without warnings."""
+    methods: bool = False,
+) -> None:
+    """Draw a sweep and what is read off it; the points outside of `shown` faintly."""
     is_new = not ax.has_data()
-    if log_lr:
-        ax.set_xscale("log")
+    lr = reading.record.lr[:, reading.group]
+    lr = lr[lr > 0] if log_lr else lr
+    if len(lr):
+        set_lr_axis(ax, log_lr=log_lr, low=float(lr[0]), high=float(lr[-1]))
     _draw_losses(ax, reading, shown)
     if is_new:
-        limit_losses(ax, reading.record.losses)
+        limit_losses(ax, reading.record.losses[: shown.stop])
     if display_suggestion:
-        _draw_cliff(ax, reading, shown)
-        _draw_suggestions(ax, reading)
-    ax.set_xlabel("Learning rate")
+        _draw_cliff(ax, reading)
+        _draw_suggestions(ax, reading, methods=methods, is_log=log_lr)
     ax.set_ylabel("Loss")
-    ax.legend(fontsize="small")
-    return ax
 
 
 def _draw_losses(ax: "Axes", reading: Reading, shown: slice) -> None:
-    """Draw raw losses as faint points, the smoothed ones as a line."""
-    lr = reading.record.lr[:, reading.group]
-    ax.plot(
-        lr[shown],
-        reading.record.losses[shown],
-        linestyle="none",
-        marker=".",
-        color=CURVE_COLOR,
-        alpha=0.35,
-        label="loss of each point",
-    )
+    """Draw the losses as points and the smoothed losses as a line."""
+    lr, losses = reading.record.lr[:, reading.group], reading.record.losses
+    size = float(np.clip(60 / np.sqrt(len(lr)), _MIN_MARKER_SIZE, _MAX_MARKER_SIZE))
+    dots = {"linestyle": "none", "marker": ".", "markersize": size, "color": CURVE_COLOR}
+    is_skipped = np.ones(len(lr), dtype=bool)
+    is_skipped[shown] = False
+    ax.plot(lr[shown], losses[shown], alpha=0.4, label="loss of each point", **dots)
+    ax.plot(lr[is_skipped], losses[is_skipped], alpha=SKIPPED_ALPHA, **dots)
     curve = reading.curve
     if not isinstance(curve, Refusal):
+        line = {"color": CURVE_COLOR, "linewidth": 2}
         is_shown = (curve.lr >= lr[shown][0]) & (curve.lr <= lr[shown][-1])
-        ax.plot(
-            curve.lr[is_shown],
-            curve.smoothed[is_shown],
-            color=CURVE_COLOR,
-            linewidth=2,
-            label="smoothed loss",
-        )
+        ax.plot(curve.lr, curve.smoothed, alpha=SKIPPED_ALPHA, **line)
+        ax.plot(curve.lr[is_shown], curve.smoothed[is_shown], label="smoothed loss", **line)
 
 
-def _draw_cliff(ax: "Axes", reading: Reading, shown: slice) -> None:
+def _draw_cliff(ax: "Axes", reading: Reading) -> None:
     """Shade the rates from which the loss no longer recovers, if the sweep reached them."""
     if isinstance(reading.descent, Refusal):
         return
     cliff = float(reading.descent.curve.lr[reading.descent.edge])
-    end = float(reading.record.lr[shown, reading.group][-1])
+    end = float(reading.record.lr[-1, reading.group])
     if cliff < end:
-        ax.axvspan(cliff, end, color=GREY, alpha=0.15, linewidth=0, label="diverging")
+        ax.axvspan(cliff, end, color=neutral_color(ax), alpha=0.12, linewidth=0, label="diverging")
 
 
-def _draw_suggestions(ax: "Axes", reading: Reading) -> None:
-    """Mark the suggestion, its interval, the other methods and the bounds on the curve."""
+def _draw_suggestions(ax: "Axes", reading: Reading, *, methods: bool, is_log: bool) -> None:
+    """Mark the suggestion with its interval, the bounds, and if asked the other methods."""
     rates = reading.suggestions(_PLAN)
     if "auto" not in rates:
         ax.plot([], [], linestyle="none", label="no suggestion")
@@ -209,24 +237,44 @@ def _draw_suggestions(ax: "Axes", reading: Reading) -> None:
         ax.axvspan(
             *reading.interval,
             color=SUGGESTION_COLOR,
-            alpha=0.12,
+            alpha=0.15,
             linewidth=0,
             label="equally good in short trials",
         )
     ax.axvline(lr, color=SUGGESTION_COLOR, linestyle="--", linewidth=1)
-    label = _suggestion_label(reading.lrs_at(lr))
-    _draw_mark(ax, reading, lr, "o", markersize=9, color=SUGGESTION_COLOR, zorder=3, label=label)
-    for name, other in rates.items():
-        label = f"{name}: {other:.2e}"
-        _draw_mark(ax, reading, other, _MARKERS[name], markersize=5, color=_MARK_COLOR, label=label)
+    _draw_mark(
+        ax,
+        reading,
+        lr,
+        is_log=is_log,
+        marker="o",
+        markersize=8,
+        color=SUGGESTION_COLOR,
+        zorder=3,
+        label=_suggestion_label(reading.lrs_at(lr)),
+    )
     _draw_bounds(ax, reading)
+    for name, other in rates.items() if methods else ():
+        words, marker = _METHODS[name]
+        _draw_mark(
+            ax,
+            reading,
+            other,
+            is_log=is_log,
+            marker=marker,
+            markersize=5,
+            color=neutral_color(ax),
+            label=f"{words}: {other:.2e}",
+        )
 
 
-def _draw_mark(ax: "Axes", reading: Reading, lr: float, marker: str, **kwargs: Any) -> None:
+def _draw_mark(ax: "Axes", reading: Reading, lr: float, *, is_log: bool, **style: Any) -> None:
     """Mark a learning rate on the curve; without a curve, in the legend alone."""
     curve = reading.curve
-    at = ([], []) if isinstance(curve, Refusal) else ([lr], [curve.loss_at(lr)])
-    ax.plot(*at, linestyle="none", marker=marker, **kwargs)
+    if isinstance(curve, Refusal):
+        ax.plot([], [], linestyle="none", **style)
+    else:
+        ax.plot([lr], [curve.loss_at(lr, is_log=is_log)], linestyle="none", **style)
 
 
 def _draw_bounds(ax: "Axes", reading: Reading) -> None:
@@ -236,9 +284,9 @@ def _draw_bounds(ax: "Axes", reading: Reading) -> None:
     low, high = reading.bounds
     ax.plot(
         [low, high],
-        [0.02, 0.02],
-        color=_MARK_COLOR,
-        linewidth=4,
+        [0.0, 0.0],
+        color=neutral_color(ax),
+        linewidth=5,
         solid_capstyle="butt",
         transform=ax.get_xaxis_transform(),
         label=f"bounds: {low:.2e} to {high:.2e}",

@@ -8,13 +8,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ignite_lrfinder.errors import LRFinderError
-from ignite_lrfinder.plot.axes import CURVE_COLOR, GREY, SUGGESTION_COLOR, new_pair, two_axes
+from ignite_lrfinder.plot.axes import (
+    CURVE_COLOR,
+    SUGGESTION_COLOR,
+    legend_below,
+    neutral_color,
+    new_pair,
+    set_lr_axis,
+    two_axes,
+)
 from ignite_lrfinder.protocols import Array
 from ignite_lrfinder.record import Scores, Trial, parabola_around_best
-from ignite_lrfinder.suggest import Plan, Reading, Refusal
+from ignite_lrfinder.suggest import Plan, Reading, Refusal, Verdict, num_planned_iters
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+_PLAN = Plan()
 
 
 def plot_trials(
@@ -40,7 +50,7 @@ def plot_trials(
         raise LRFinderError(
             "The result must have trials to draw, got none. Run the finder with verify=True."
         )
-    left, right = two_axes(new_pair(1, 2, {"figsize": (10.0, 4.2), **kwargs}) if ax is None else ax)
+    left, right = two_axes(new_pair(1, 2, {"figsize": (10.0, 4.8), **kwargs}) if ax is None else ax)
     _draw_losses(left, trials)
     _draw_scores(right, reading)
     return np.array([left, right], dtype=object)
@@ -51,7 +61,7 @@ def _draw_losses(ax: "Axes", trials: Sequence[Trial]) -> None:
     trials = sorted(trials, key=lambda trial: trial.lr)
     viridis = importlib.import_module("matplotlib").colormaps["viridis"]
     for index, trial in enumerate(trials):
-        color = viridis(0.9 * index / max(1, len(trials) - 1))
+        color = viridis(0.15 + 0.75 * index / max(1, len(trials) - 1))
         finite = trial.losses[np.isfinite(trial.losses)]
         iterations = np.arange(1, len(finite) + 1)
         means = _running_mean(finite)
@@ -60,10 +70,10 @@ def _draw_losses(ax: "Axes", trials: Sequence[Trial]) -> None:
     _limit(ax, [_running_mean(trial.losses) for trial in trials if not trial.is_diverged])
     ax.set_xlabel("Iteration of the trial")
     ax.set_ylabel("Loss, running mean")
-    ax.legend(title="learning rate", fontsize="small")
+    legend_below(ax, title="learning rate of the trial")
 
 
-def _limit(ax: "Axes", curves: "Sequence[Array]") -> None:
+def _limit(ax: "Axes", curves: Sequence[Array]) -> None:
     """Limit the loss axis, so that trials that climb far above their start leave at the top."""
     curves = [curve for curve in curves if len(curve)]
     if curves:
@@ -75,38 +85,35 @@ def _limit(ax: "Axes", curves: "Sequence[Array]") -> None:
 
 
 def _draw_scores(ax: "Axes", reading: Reading) -> None:
-    """Draw the final losses of the longest trials, the parabola and the interval."""
-    ax.set_xscale("log")
-    ax.set_xlabel("Learning rate")
-    ax.set_ylabel("Mean loss of the second half")
+    """Draw the final losses of the longest trials, the parabola, the interval, the suggestion."""
     scores = reading.scores
-    if scores is not None and reading.interval is not None:
-        is_finite = np.isfinite(scores.mean)
-        ax.plot(
-            np.exp(scores.x[is_finite]),
-            scores.mean[is_finite],
-            "o",
-            color=CURVE_COLOR,
-            label=f"trials of {scores.num_iter} iterations",
-        )
-        _draw_parabola(ax, scores)
-        for x in scores.x[~is_finite]:
-            ax.axvline(float(np.exp(x)), color=GREY, linestyle=":", label="diverged")
-        ax.axvspan(
-            *reading.interval,
-            color=SUGGESTION_COLOR,
-            alpha=0.12,
-            linewidth=0,
-            label="equally good",
-        )
-        lr = reading.suggest("auto", Plan())
-        if not isinstance(lr, Refusal):
-            label = f"suggested for a long run: {lr:.2e}"
-            ax.axvline(lr, color=SUGGESTION_COLOR, linestyle="--", label=label)
-        tried = np.exp(scores.x)
-        ax.set_xticks(tried, [f"{lr:.1e}" for lr in tried], fontsize="small")
-        ax.set_xticks([], minor=True)
-        ax.legend(fontsize="small")
+    ax.set_ylabel("Loss, mean of the second half")
+    if scores is None or reading.interval is None:
+        ax.set_xscale("log")
+        ax.set_xlabel("Learning rate")
+        return
+    rates = np.exp(scores.x)
+    set_lr_axis(ax, log_lr=True, low=float(rates[0]) / 1.5, high=float(rates[-1]) * 1.5)
+    is_finite = np.isfinite(scores.mean)
+    ax.plot(
+        rates[is_finite],
+        scores.mean[is_finite],
+        "o",
+        color=CURVE_COLOR,
+        label=f"trials of {scores.num_iter} iterations",
+    )
+    _draw_parabola(ax, scores)
+    for lr in rates[~is_finite]:
+        ax.axvline(float(lr), color=neutral_color(ax), linestyle=":", label="diverged")
+    ax.axvspan(
+        *reading.interval,
+        color=SUGGESTION_COLOR,
+        alpha=0.15,
+        linewidth=0,
+        label="equally good in the trials",
+    )
+    _draw_suggestion(ax, reading)
+    legend_below(ax)
 
 
 def _draw_parabola(ax: "Axes", scores: Scores) -> None:
@@ -118,7 +125,34 @@ def _draw_parabola(ax: "Axes", scores: Scores) -> None:
         ax.plot(np.exp(x), np.polyval(coefficients, x - scores.x[best]), color=CURVE_COLOR)
 
 
-def _running_mean(losses: "Array") -> "Array":
+def _draw_suggestion(ax: "Axes", reading: Reading) -> None:
+    """Mark the suggestion, and the way to it from the best rate of runs as short as the trials."""
+    verdict, lr = reading.verdict, reading.suggest("auto", _PLAN)
+    if isinstance(lr, Refusal) or not isinstance(verdict, Verdict):
+        return
+    length = num_planned_iters(verdict, _PLAN)
+    label = f"suggested for {length:.0f} iterations: {lr:.2e}"
+    ax.axvline(lr, color=SUGGESTION_COLOR, linestyle="--", label=label)
+    if lr != verdict.best_lr:
+        ax.plot(
+            [verdict.best_lr],
+            [0.05],
+            "|",
+            color=SUGGESTION_COLOR,
+            transform=ax.get_xaxis_transform(),
+            label=f"best for {verdict.num_iter} iterations: {verdict.best_lr:.2e}",
+        )
+        ax.annotate(
+            "",
+            xy=(lr, 0.05),
+            xytext=(verdict.best_lr, 0.05),
+            xycoords=ax.get_xaxis_transform(),
+            textcoords=ax.get_xaxis_transform(),
+            arrowprops={"arrowstyle": "->", "color": SUGGESTION_COLOR},
+        )
+
+
+def _running_mean(losses: Array) -> Array:
     """Return the mean over the last tenth of the trial, at each iteration."""
     width = max(1, len(losses) // 10)
     sums = np.cumsum(np.concatenate([np.zeros(1), losses]))

@@ -4,7 +4,7 @@ from ignite_lrfinder.suggest.curve import Curve, Refusal
 from ignite_lrfinder.suggest.plan import Plan
 from ignite_lrfinder.suggest.reading import Reading, reading_of
 from ignite_lrfinder.suggest.trials import PlannedTrial, Trials, next_trial
-from ignite_lrfinder.suggest.verdict import Verdict
+from ignite_lrfinder.suggest.verdict import Verdict, num_planned_iters
 
 __all__ = [
     "Curve",
@@ -15,5 +15,6 @@ __all__ = [
     "Trials",
     "Verdict",
     "next_trial",
+    "num_planned_iters",
     "reading_of",
 ]

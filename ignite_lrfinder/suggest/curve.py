@@ -79,9 +79,10 @@ class Curve:
         """The standard deviation of the noise that remains after smoothing, away from the ends."""
         return self.noise / math.sqrt(_EFFECTIVE_SHARE * num_neighbours(len(self.lr)))
 
-    def loss_at(self, lr: float) -> float:
-        """Return the smoothed loss at a learning rate, interpolated over log(lr)."""
-        return float(np.interp(np.log(lr), np.log(self.lr), self.smoothed))
+    def loss_at(self, lr: float, *, is_log: bool = True) -> float:
+        """Return the smoothed loss at a learning rate, interpolated over log(lr) or over lr."""
+        axis = np.log if is_log else np.asarray
+        return float(np.interp(axis(lr), axis(self.lr), self.smoothed))
 
 
 def curve_of(record: Record) -> Curve | Refusal:

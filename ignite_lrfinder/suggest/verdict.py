@@ -118,11 +118,16 @@ def suggested_lr(verdict: Verdict, plan: Plan) -> float:
         >>> round(suggested_lr(verdict, Plan("decay", 1000)), 3)
         0.2
     """
-    rules, total_iters = plan.rules, plan.total_iters
-    lengths = _USUAL_LENGTHS if total_iters is None else total_iters / verdict.num_iter
+    rules = plan.rules
+    lengths = num_planned_iters(verdict, plan) / verdict.num_iter
     exponent = _by_noise(verdict.noise, rules.calm_exponent, rules.noisy_exponent)
     corrected = verdict.best_lr * min(max(lengths, 1.0), _MAX_LENGTHS) ** exponent
     return min(corrected, rules.shoulder_share * verdict.shoulder_lr, verdict.highest_stable_lr)
+
+
+def num_planned_iters(verdict: Verdict, plan: Plan) -> float:
+    """Return the optimizer steps of the planned training; ten trials' length if unknown."""
+    return _USUAL_LENGTHS * verdict.num_iter if plan.total_iters is None else plan.total_iters
 
 
 def _loss_before(record: Record) -> float:

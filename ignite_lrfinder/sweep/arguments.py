@@ -30,7 +30,7 @@ class Arguments:
     """
 
     trainer: Engine
-    to_save: Mapping[str, Saveable]
+    to_save: Mapping[str, Saveable] | OptimizerLike
     output_transform: Callable[..., object]
     num_iter: int | None
     start_lr: float | Sequence[float] | None
@@ -49,6 +49,8 @@ class Arguments:
         """Check each argument."""
         if not isinstance(self.trainer, Engine):
             raise wrong_type("trainer", "an ignite Engine", self.trainer, "Pass the trainer.")
+        if not isinstance(self.to_save, Mapping) and hasattr(self.to_save, "param_groups"):
+            object.__setattr__(self, "to_save", {"optimizer": self.to_save})
         _check_to_save(self.to_save)
         _check_functions(self.output_transform, self.val_loss)
         _check_choice("step_mode", self.step_mode, "exp", "linear")
@@ -67,7 +69,12 @@ class Arguments:
     @property
     def optimizer(self) -> OptimizerLike:
         """The optimizer that is swept."""
-        return cast(OptimizerLike, self.to_save["optimizer"])
+        return cast(OptimizerLike, self.saved["optimizer"])
+
+    @property
+    def saved(self) -> Mapping[str, Saveable]:
+        """The objects to restore by name, also where the optimizer alone was given."""
+        return cast(Mapping[str, Saveable], self.to_save)
 
     @property
     def trials(self) -> Trials | None:

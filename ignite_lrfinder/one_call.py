@@ -1,0 +1,72 @@
+"""`find_lr`: from a trainer or a train step to a result in one call."""
+
+import functools
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from ignite.engine import Engine
+
+from ignite_lrfinder.errors import wrong_type
+from ignite_lrfinder.finder import FastaiLRFinder
+from ignite_lrfinder.protocols import OptimizerLike, Saveable
+from ignite_lrfinder.result import LRFinderResult
+
+
+def find_lr(
+    trainer: Engine | Callable[[Any], object],
+    to_save: Mapping[str, Saveable] | OptimizerLike,
+    data: Iterable[Any],
+    *,
+    num_iter: int | None = 100,
+    epoch_length: int | None = None,
+    **attach_arguments: Any,
+) -> LRFinderResult:
+    """Run a range test, restore everything, and return the result.
+
+    Args:
+        trainer: an Ignite trainer; or, for a plain PyTorch loop, a function of one batch that
+            trains on it and returns the loss.
+        to_save: as for `FastaiLRFinder.attach`; the optimizer alone is enough, because what the
+            train step uses is restored as well.
+        data: the batches, such as a data loader.
+        num_iter: the number of points, at least 1; None for as many as one epoch has iterations.
+        epoch_length: the iterations of an epoch, for data of unknown length.
+        attach_arguments: further arguments of `FastaiLRFinder.attach`.
+
+    Returns:
+        The result of the sweep, and of the trials with `verify`.
+
+    Raises:
+        TypeError: if `trainer` is neither a trainer nor a function; or as for `attach`.
+        ValueError: as for `attach`.
+        LRFinderError: as for `attach`.
+
+    Example:
+        >>> import torch
+        >>> model = torch.nn.Linear(4, 1)
+        >>> optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+        >>> x = torch.randn(64, 4, generator=torch.Generator().manual_seed(0))
+        >>> def train_step(batch):
+        ...     optimizer.zero_grad()
+        ...     loss = torch.nn.functional.mse_loss(model(batch), batch.sum(1, keepdim=True))
+        ...     loss.backward()
+        ...     optimizer.step()
+        ...     return loss.item()
+        >>> result = find_lr(train_step, optimizer, [x], start_lr=1e-5)
+        >>> 0.01 < result.lr_suggestion() < 1
+        True
+    """
+    if not isinstance(trainer, Engine):
+        if not callable(trainer):
+            remedy = "Pass a function of one batch that trains and returns the loss."
+            raise wrong_type("trainer", "an ignite Engine or a function", trainer, remedy)
+        trainer = Engine(functools.partial(_train, trainer))
+    lr_finder = FastaiLRFinder()
+    with lr_finder.attach(trainer, to_save, num_iter=num_iter, **attach_arguments) as swept:
+        swept.run(data, max_epochs=1, epoch_length=epoch_length)
+    return lr_finder.result
+
+
+def _train(train_step: Callable[[Any], object], engine: Engine, batch: object) -> object:
+    """Call a train step that knows nothing of engines."""
+    return train_step(batch)
