@@ -1,7 +1,9 @@
 """The watch over the optimizer's steps: the rate is forced, steps and skipped ones are noticed."""
 
 import contextlib
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ import torch
 from torch import nn
 
 from ignite_lrfinder.protocols import OptimizerLike
+from ignite_lrfinder.sweep.calls import WatchedClosure
 from ignite_lrfinder.sweep.graphs import graphs_among
 from ignite_lrfinder.sweep.scheduler import LRSweep
 from ignite_lrfinder.sweep.steps import StepWatch, scalers_among
@@ -164,8 +167,8 @@ class Wrapper(torch.optim.Optimizer):
         self.inner = inner
         self.param_groups = inner.param_groups
 
-    def step(self, closure: object = None) -> None:  # type: ignore[override]
-        self.inner.step()
+    def step(self, closure: Any = None) -> Any:
+        return self.inner.step(closure)
 
 
 def test_a_wrapper_without_hooks_is_swept() -> None:
@@ -214,18 +217,67 @@ def test_an_optimizer_with_slots_is_swept_blindly() -> None:
         assert lr_of(optimizer) == 0.25
 
 
-def test_an_lr_written_in_a_closure_is_overruled() -> None:
-    """An lr that a closure writes inside `step` is overruled before the step uses it."""
-    optimizer = make_optimizer()
-    parameter = optimizer.param_groups[0]["params"][0]
+class Closure:
+    """A closure that is an object, and writes the learning rate."""
 
-    def closure() -> float:
-        optimizer.param_groups[0]["lr"] = 9.0
+    name = "custom"
+
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        self.optimizer = optimizer
+
+    def __call__(self) -> float:
+        self.optimizer.param_groups[0]["lr"] = 9.0
         return 1.0
 
+    def method(self) -> float:
+        return self()
+
+
+CLOSURES: dict[str, Callable[[Closure], Callable[[], float]]] = {
+    "function": lambda closure: lambda: closure(),
+    "method": lambda closure: closure.method,
+    "object": lambda closure: closure,
+    "partial": lambda closure: functools.partial(closure.method),
+}
+
+
+@pytest.mark.parametrize("is_keyword", [False, True], ids=["positional", "keyword"])
+@pytest.mark.parametrize("kind", CLOSURES)
+@pytest.mark.parametrize("has_hooks", [True, False], ids=["hooks", "no-hooks"])
+def test_an_lr_written_in_a_closure_is_overruled(
+    kind: str, is_keyword: bool, has_hooks: bool
+) -> None:
+    """An lr that any kind of closure writes inside `step` is overruled before the step uses it."""
+    inner = make_optimizer()
+    optimizer = inner if has_hooks else Wrapper(inner)
+    closure: Any = CLOSURES[kind](Closure(inner))
     with watching(optimizer), pytest.warns(UserWarning, match="written by the train step"):
-        assert optimizer.step(closure) == 1.0
-    assert parameter.item() == -0.25
+        loss = optimizer.step(closure=closure) if is_keyword else optimizer.step(closure)
+    assert loss == 1.0
+    assert inner.param_groups[0]["params"][0].item() == -0.25
+
+
+def test_a_watched_closure_has_the_attributes_of_the_closure() -> None:
+    """An optimizer may look at more than the value of its closure."""
+    watched = WatchedClosure(Closure(make_optimizer()), lambda: None)
+    assert watched.name == "custom"
+    with pytest.raises(AttributeError):
+        _ = watched.missing
+
+
+def test_an_lr_written_by_the_step_itself_is_said_to_be_used() -> None:
+    """The warning does not claim that each point used the sweep's rate."""
+
+    class Warming(torch.optim.Optimizer):
+        def step(self, closure: object = None) -> None:  # type: ignore[override]
+            self.param_groups[0]["lr"] = 9.0
+
+    optimizer = Warming(parameters(), {"lr": 0.5})
+    with watching(optimizer) as watch:
+        with pytest.warns(UserWarning, match="the optimizer's own step. Its steps may have used"):
+            optimizer.step()
+        watch.hold_lr()
+    assert lr_of(optimizer) == 0.25
 
 
 def test_an_lr_written_through_data_is_overruled() -> None:
@@ -242,3 +294,140 @@ def test_scalers_are_found_by_their_methods() -> None:
     """Objects with a scaler's methods are found, each once."""
     scaler, optimizer = torch.amp.GradScaler("cpu"), make_optimizer()
     assert scalers_among(None, 3, optimizer, scaler, "x", scaler) == [scaler]
+
+
+class Accumulating:
+    """A wrapper that takes the wrapped optimizer's step in every second call, as Accelerate's."""
+
+    def __init__(self, optimizer: OptimizerLike) -> None:
+        self.optimizer = optimizer
+        self.num_calls = 0
+
+    @property
+    def param_groups(self) -> list[dict]:
+        return list(self.optimizer.param_groups)
+
+    def step(self) -> None:
+        self.num_calls += 1
+        if self.num_calls % 2 == 0:
+            self.optimizer.step()
+
+
+class InAList(Accumulating):
+    """A wrapper that keeps the wrapped optimizer in a list."""
+
+    def __init__(self, optimizer: OptimizerLike) -> None:
+        self.num_calls = 0
+        self.optimizers = [optimizer]
+
+    @property
+    def optimizer(self) -> OptimizerLike:
+        return self.optimizers[0]
+
+
+class Skipping(torch.optim.SGD):
+    """A subclass that takes its parent's step in every second call, as Horovod's may."""
+
+    num_calls = 0
+
+    def step(self, closure: object = None) -> None:
+        self.num_calls += 1
+        if self.num_calls % 2 == 0:
+            super().step()
+
+
+class OwnSkipping(torch.optim.Optimizer):
+    """The same around a parent class of which torch has never made an optimizer."""
+
+    def step(self, closure: object = None) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                parameter.data -= group["lr"] * parameter.grad
+
+
+class SkippingOwn(OwnSkipping):
+    """A subclass that leaves every first call out."""
+
+    num_calls = 0
+
+    def step(self, closure: object = None) -> None:
+        self.num_calls += 1
+        if self.num_calls % 2 == 0:
+            OwnSkipping.step(self)
+
+
+def parameters() -> list[nn.Parameter]:
+    """Make one parameter, whose gradient is 1."""
+    parameter = nn.Parameter(torch.zeros(()))
+    parameter.grad = torch.ones(())
+    return [parameter]
+
+
+SKIPPING = {
+    "wrapper": lambda: Accumulating(make_optimizer()),
+    "wrapper-in-a-list": lambda: InAList(make_optimizer()),
+    "wrapper-without-hooks": lambda: Accumulating(HasNoHooks(0.5)),
+    "subclass": lambda: Skipping(parameters(), lr=0.5),
+    "fused-subclass": lambda: Skipping(parameters(), lr=0.5, fused=True),
+    "subclass-of-a-custom-one": lambda: SkippingOwn(parameters(), {"lr": 0.5}),
+    "wrapped-subclass": lambda: Wrapper(Skipping(parameters(), lr=0.5)),
+}
+
+
+@pytest.mark.parametrize("make", SKIPPING.values(), ids=SKIPPING)
+def test_a_call_that_does_not_reach_the_stepping_optimizer_is_not_a_step(
+    make: Callable[[], OptimizerLike],
+) -> None:
+    """Only calls that reach the wrapped optimizer or the parent class count."""
+    optimizer = make()
+    with watching(optimizer) as watch:
+        for is_step in (False, True, False, True):
+            optimizer.step()
+            assert watch.has_stepped == is_step
+            watch.has_stepped = False
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            assert parameter.item() == -0.5
+    assert not hasattr(OwnSkipping.step, "hooked")
+    optimizer.step()
+    assert not watch.has_stepped
+
+
+def test_a_wrapper_of_a_wrapper_is_swept() -> None:
+    """The steps of the innermost optimizer count: every fourth call of the outermost."""
+    inner = make_optimizer()
+    outer = Accumulating(Accumulating(inner))
+    with watching(outer) as watch:
+        steps = []
+        for _ in range(8):
+            outer.step()
+            steps.append(watch.has_stepped)
+            watch.has_stepped = False
+    assert steps == [False, False, False, True] * 2
+
+
+def test_a_wrapper_that_steps_by_itself_is_swept() -> None:
+    """An optimizer that holds another over its groups, and never calls it, takes steps itself."""
+
+    class Descending(Accumulating):
+        def step(self) -> None:
+            with torch.no_grad():
+                for parameter in self.param_groups[0]["params"]:
+                    parameter.sub_(self.param_groups[0]["lr"] * parameter.grad)
+
+    optimizer = Descending(make_optimizer())
+    with watching(optimizer) as watch:
+        optimizer.step()
+        assert watch.has_stepped
+
+
+def test_a_scaler_that_skips_the_wrapped_optimizer_is_noticed() -> None:
+    """A wrapper may pass the optimizer it wraps to the scaler."""
+    inner, scaler = make_optimizer(), torch.amp.GradScaler("cpu", init_scale=2.0)
+    parameter = inner.param_groups[0]["params"][0]
+    with watching(Accumulating(inner), scaler) as watch:
+        scaler.scale(parameter.sum())
+        parameter.grad = torch.tensor(torch.inf)
+        scaler.step(inner)
+        assert watch.is_skipped
+        assert not watch.has_stepped

@@ -1,11 +1,15 @@
 """Intercept calls of the user's objects: their methods, and the closures that a step is given."""
 
 import functools
-import inspect
 from collections.abc import Callable
 from typing import Any
 
+import torch
+
 Undo = Callable[[], object]
+
+# Arguments that are callable without being closures: the optimizer of a hook, a model.
+_NOT_CLOSURES = (type, torch.nn.Module, torch.optim.Optimizer)
 
 
 def shadow(obj: Any, name: str, replacement: Callable[..., object]) -> Undo:
@@ -22,29 +26,46 @@ def shadow(obj: Any, name: str, replacement: Callable[..., object]) -> Undo:
     attributes = vars(obj)
     is_own = name in attributes
     method = getattr(obj, name)
-    attributes[name] = functools.partial(replacement, method)
+    # With the attributes of the method, by which torch's schedulers recognise it.
+    attributes[name] = functools.update_wrapper(functools.partial(replacement, method), method)
     if is_own:
         return functools.partial(attributes.__setitem__, name, method)
-    return functools.partial(attributes.pop, name)
+    return functools.partial(attributes.pop, name, None)
+
+
+class WatchedClosure:
+    """A closure whose calls are followed by another call; otherwise it behaves as the original.
+
+    Args:
+        closure: the closure, which may be any callable.
+        after: called after each call of the closure.
+    """
+
+    def __init__(self, closure: Callable[..., object], after: Callable[[], object]) -> None:
+        self._closure = closure
+        self._after = after
+
+    def __call__(self, *args: object, **kwargs: object) -> object:
+        """Call the closure."""
+        loss = self._closure(*args, **kwargs)
+        self._after()
+        return loss
+
+    def __getattr__(self, name: str) -> Any:
+        """Return an attribute of the closure."""
+        return getattr(self._closure, name)
 
 
 def with_closures_watched(
     after: Callable[[], object], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Return the arguments of a step, in which `after` follows each call of a closure."""
-    watched = tuple(_watched(after, arg) for arg in args)
-    return watched, {name: _watched(after, arg) for name, arg in kwargs.items()}
+    watched = tuple(_watched(arg, after) for arg in args)
+    return watched, {name: _watched(arg, after) for name, arg in kwargs.items()}
 
 
-def _watched(after: Callable[[], object], argument: Any) -> Any:
-    """Return a closure whose calls are followed by `after`; any other argument as it is."""
-    if not inspect.isroutine(argument):
+def _watched(argument: Any, after: Callable[[], object]) -> Any:
+    """Return a closure that is followed by `after`; any other argument as it is."""
+    if isinstance(argument, _NOT_CLOSURES) or not callable(argument):
         return argument
-
-    @functools.wraps(argument)
-    def closure(*args: Any, **kwargs: Any) -> Any:
-        loss = argument(*args, **kwargs)
-        after()
-        return loss
-
-    return closure
+    return WatchedClosure(argument, after)

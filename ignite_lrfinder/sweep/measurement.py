@@ -11,7 +11,7 @@ from ignite_lrfinder.protocols import Array
 from ignite_lrfinder.record import StopReason
 from ignite_lrfinder.sweep.arguments import Arguments
 from ignite_lrfinder.sweep.divergence import DivergenceMonitor
-from ignite_lrfinder.sweep.loss import Loss, loss_of
+from ignite_lrfinder.sweep.loss import Loss, loss_of, unchanged
 from ignite_lrfinder.sweep.recorder import LossRecorder
 from ignite_lrfinder.sweep.scheduler import LRSweep
 from ignite_lrfinder.sweep.steps import StepWatch
@@ -50,6 +50,7 @@ class Measurement:
     ) -> None:
         self.reason: StopReason | None = None
         self._output_transform = arguments.output_transform
+        self._is_plain = arguments.output_transform is unchanged
         self._steps = steps
         self._muted = muted
         self._validate = validate
@@ -103,7 +104,8 @@ class Measurement:
         """
         steps = self._steps
         if self._validate is None:
-            self._recorder.add(loss_of(self._output_transform(output)))
+            loss = output if self._is_plain else self._output_transform(output)
+            self._recorder.add(loss_of(loss))
         else:
             self._add_training_loss(output)
         steps.hold_lr()

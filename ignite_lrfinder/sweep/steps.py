@@ -1,18 +1,24 @@
 """Enforce the learning rate at each optimizer step; notice steps that are taken or skipped."""
 
+import functools
 import warnings
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol, TypeGuard, cast
-
-import torch
+from typing import Any, Protocol, cast
 
 from ignite_lrfinder.protocols import OptimizerLike
-from ignite_lrfinder.snapshot import attributes_of
 from ignite_lrfinder.sweep.calls import Undo, shadow, with_closures_watched
 from ignite_lrfinder.sweep.graphs import GraphLike, GraphWatch, is_capturing
+from ignite_lrfinder.sweep.optimizers import (
+    calls_hooks,
+    decides_itself,
+    make_parents_call_hooks,
+    stepping_optimizers,
+    versions,
+)
 from ignite_lrfinder.sweep.scheduler import LRSweep
 
 _TRAIN_STEP = "the train step (a scheduler stepped in it?) or a handler added inside the block"
+_OPTIMIZER = "the optimizer's own step"
 
 
 class GradScalerLike(Protocol):
@@ -46,8 +52,10 @@ class StepWatch:
         self.is_skipped = False
         self.is_blind = False
         self._optimizer = optimizer
+        self._stepping = stepping_optimizers(optimizer)
         self._scalers = tuple(scalers)
         self._graphs = GraphWatch(optimizer, graphs, self._force_lr, self._note_step)
+        self._num_nested = 0
         self._sweep: LRSweep | None = None
         self._warned_of: set[str] = set()
         self._undo: list[Undo] = []
@@ -60,17 +68,36 @@ class StepWatch:
         """
         self._sweep = sweep
         sweep.write()
-        for optimizer in (self._optimizer, *_inner_optimizers(self._optimizer)):
-            if _calls_hooks(optimizer):
-                self._undo.append(optimizer.register_step_pre_hook(self._before_step).remove)
-            elif hasattr(optimizer, "__dict__"):
-                self._undo.append(shadow(optimizer, "step", self._step))
-            else:
-                self.is_blind = True
+        for optimizer in self._stepping:
+            self._watch(optimizer)
+        if self._optimizer not in self._stepping:
+            self._watch_calls(self._optimizer)
         self._undo += [shadow(scaler, "step", self._scaler_step) for scaler in self._scalers]
         # A learning rate that is a number was captured with its value.
         if all(sweep.is_tensor):
             self._undo += self._graphs.follow()
+
+    def _watch(self, optimizer: OptimizerLike) -> None:
+        """Watch the steps of an optimizer that takes them itself."""
+        if not calls_hooks(optimizer):
+            if hasattr(optimizer, "__dict__"):
+                self._undo.append(shadow(optimizer, "step", self._step))
+            else:
+                self.is_blind = True
+            return
+        before = self._before_step
+        if decides_itself(optimizer):
+            self._undo += make_parents_call_hooks(optimizer)
+            self._watch_calls(optimizer)
+            before = self._before_nested_step
+        self._undo.append(optimizer.register_step_pre_hook(before).remove)
+        self._undo.append(optimizer.register_step_post_hook(self._after_step).remove)
+
+    def _watch_calls(self, optimizer: OptimizerLike) -> None:
+        """Watch the calls of a step that may leave it to another step, or take none."""
+        if hasattr(optimizer, "__dict__"):
+            call = functools.partial(self._call_step, optimizer)
+            self._undo.append(shadow(optimizer, "step", call))
 
     def remove(self) -> None:
         """Remove the hooks."""
@@ -91,11 +118,11 @@ class StepWatch:
         if writer in self._warned_of:
             return
         self._warned_of.add(writer)
-        effect = (
-            "The optimizer hides its steps, so points from here on may have used that one."
-            if self.is_blind
-            else "Each point still used the learning rate of the sweep."
-        )
+        effect = "Each point still used the learning rate of the sweep."
+        if writer == _OPTIMIZER:
+            effect = "Its steps may have used that one."
+        elif self.is_blind:
+            effect = "The optimizer hides its steps, so points from here on may have used that one."
         warnings.warn(
             "The learning rate must be left to the finder during a sweep, got one written by "
             f"{writer}. {effect} Mute what writes it (leave it out of keep_handlers), and put "
@@ -105,30 +132,62 @@ class StepWatch:
         )
 
     def _before_step(
-        self, optimizer: torch.optim.Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self, optimizer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
         """Prepare a step; called twice where a subclass calls its parent's step."""
         if getattr(optimizer, "found_inf", None) is None or not _is_skipping(optimizer):
             self.has_stepped = self._graphs.has_eager_steps = True
-        self._force_lr()
+        if self._sweep is not None and (self._sweep.has_tensors or self._sweep.is_overwritten()):
+            self._force_lr()
         # The first argument is the optimizer; hardly any step has another.
         if not args[1:] and not kwargs:
             return None
         return with_closures_watched(self.hold_lr, args, kwargs)
+
+    def _before_nested_step(
+        self, optimizer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        """Prepare a step that counts only inside another, in which a subclass decides on it."""
+        self._num_nested += 1
+        if self._num_nested > 1:
+            return self._before_step(optimizer, args, kwargs)
+        self._force_lr()
+        return with_closures_watched(self.hold_lr, args, kwargs)
+
+    def _call_step(
+        self,
+        optimizer: OptimizerLike,
+        step: Callable[..., object],
+        *args: Any,
+        **kwargs: Any,
+    ) -> object:
+        """Call a step that may leave it to another step, and notice if it takes one by itself."""
+        self._num_nested = 0
+        before = versions(optimizer)
+        output = step(*args, **kwargs)
+        self.has_stepped = self.has_stepped or versions(optimizer) != before
+        return output
 
     def _step(self, step: Callable[..., object], *args: Any, **kwargs: Any) -> object:
         """Take the step of an optimizer that calls no hooks."""
         self.has_stepped = self._graphs.has_eager_steps = True
         self._force_lr()
         args, kwargs = with_closures_watched(self.hold_lr, args, kwargs)
-        return step(*args, **kwargs)
+        output = step(*args, **kwargs)
+        self._after_step()
+        return output
+
+    def _after_step(self, *_: object) -> None:
+        """Warn if the step itself has written the learning rate."""
+        if self._sweep is not None and self._sweep.is_overwritten():
+            self.hold_lr(_OPTIMIZER)
 
     def _scaler_step(
         self, step: Callable[..., object], optimizer: object, *args: Any, **kwargs: Any
     ) -> object:
         """Take the step of a scaler, and notice when it skipped the optimizer's."""
         output = step(optimizer, *args, **kwargs)
-        if optimizer is self._optimizer:
+        if optimizer is self._optimizer or optimizer in self._stepping:
             self.is_skipped = not self.has_stepped
         return output
 
@@ -153,33 +212,6 @@ def _is_skipping(optimizer: Any) -> bool:
     Reading that waits for the device, as `GradScaler.step` does for every other optimizer.
     """
     return not is_capturing() and bool(optimizer.found_inf)
-
-
-def _inner_optimizers(optimizer: OptimizerLike) -> list[torch.optim.Optimizer]:
-    """Return the optimizers that one wraps and shares parameter groups with.
-
-    Theirs may be the step that counts: sharpness-aware minimisation takes two halves of a step
-    under other names, the last of them with the inner optimizer.
-    """
-    groups = {id(group) for group in optimizer.param_groups}
-    return [
-        inner
-        for inner in attributes_of(optimizer).values()
-        if isinstance(inner, torch.optim.Optimizer)
-        and inner is not optimizer
-        and any(id(group) in groups for group in inner.param_groups)
-    ]
-
-
-def _calls_hooks(optimizer: OptimizerLike) -> TypeGuard[torch.optim.Optimizer]:
-    """Return whether an optimizer calls hooks before its step.
-
-    Torch marks the `step` methods that do; a wrapper that inherits from `Optimizer` without
-    initialising it has none.
-    """
-    if not isinstance(optimizer, torch.optim.Optimizer):
-        return False
-    return getattr(type(optimizer).step, "hooked", False)
 
 
 def scalers_among(*objects: object) -> list[GradScalerLike]:
