@@ -200,8 +200,9 @@ class Program:
         keys = ("lr", "max_lr", "min_lr", "swa_lr", "momentum")
         groups = self.optimizer.param_groups
         state = [float(group[key]) for group in groups for key in keys if key in group]
-        if isinstance(self.scheduler, LRScheduler):
-            state += [float(lr) for lr in self.scheduler.get_last_lr()]
+        scheduler = getattr(self.scheduler, "lr_scheduler", self.scheduler)
+        if isinstance(scheduler, LRScheduler):
+            state += [float(lr) for lr in scheduler.get_last_lr()]
         return state
 
     def future(self, num_steps: int) -> list[list[float]]:
@@ -376,7 +377,7 @@ def test_the_reductions_of_a_plateau_are_counted() -> None:
             scheduler.step(1 / (num_reductions + 1))
 
 
-def test_a_plateau_at_its_lowest_rate_has_a_new_one_if_that_is_as_low() -> None:
+def test_a_plateau_at_min_lr_is_refused_unless_the_new_rate_is_min_lr_too() -> None:
     """Where the number of reductions is unknown, the rate follows if none of them matters."""
     program = Program(
         lambda o, lrs: schedulers.ReduceLROnPlateau(o, factor=0.1, patience=0, min_lr=1e-3),
@@ -391,13 +392,13 @@ def test_a_plateau_at_its_lowest_rate_has_a_new_one_if_that_is_as_low() -> None:
     assert program.optimizer.param_groups[0]["lr"] == 1e-3
 
 
-def test_a_plateau_of_groups_with_rates_of_their_own_is_refused_once_it_may_have_reduced() -> None:
+def test_a_plateau_of_groups_with_own_rates_is_refused_after_its_patience() -> None:
     """The rates that groups were made with are known until the patience may have run out."""
 
     def make(o: Optimizer, lrs: Sequence[float]) -> LRScheduler:
         return schedulers.ReduceLROnPlateau(o, factor=0.5, patience=2)
 
-    program = Program(make, OLD, 2)
+    program = Program(make, OLD, 3)
     apply_lr(program.optimizer, NEW, program.scheduler)
     assert [group["lr"] for group in program.optimizer.param_groups] == list(NEW)
     program = Program(make, OLD, 6)
@@ -617,7 +618,7 @@ REFUSED: dict[str, tuple[type[Exception], str, Make]] = {
         "created for all 2 parameter groups, got <.*ExponentialLR",
         lambda o, lrs: with_another_group(o),
     ),
-    "a cycle that has come to nothing": (
+    "a cycle of zeros": (
         ValueError,
         "in a cycle whose learning rates are not all 0, got <.*LinearCyclicalScheduler",
         lambda o, lrs: after_its_last_cycle(o, lrs[0]),
@@ -670,6 +671,25 @@ def test_a_rate_that_was_set_by_hand_is_refused(lr: float | torch.Tensor) -> Non
         apply_lr(optimizer, [0.3], scheduler)
     assert float(optimizer.param_groups[0]["lr"]) == pytest.approx(0.004)
     assert float(scheduler.base_lrs[0]) == pytest.approx(0.01)
+
+
+@pytest.mark.parametrize("is_base_lost", [False, True], ids=["base rate kept", "base rate lost"])
+def test_one_tensor_for_lr_and_initial_lr_becomes_two(is_base_lost: bool) -> None:
+    """Torch before 2.9 shares the tensor; the scheduler is refused if its base rate is lost too."""
+    optimizer = make_optimizer(torch.tensor(0.01))
+    scheduler = schedulers.ExponentialLR(optimizer, 0.9)
+    group = optimizer.param_groups[0]
+    group["initial_lr"] = group["lr"]
+    optimizer.step()
+    scheduler.step()
+    if is_base_lost:
+        scheduler.base_lrs = [group["lr"]]
+        with pytest.raises(ValueError, match=r"all that sets the learning rate 0\.009"):
+            apply_lr(optimizer, [0.3], scheduler)
+        return
+    apply_lr(optimizer, [0.3], scheduler)
+    assert group["lr"].item() == pytest.approx(0.27)
+    assert group["initial_lr"].item() == pytest.approx(0.3)
 
 
 def test_a_custom_scheduler_whose_steps_fail_is_refused() -> None:
