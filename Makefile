@@ -14,7 +14,7 @@ HAS_TORCH = $(VENV)/.torch
 DEMO_READY = $(VENV)/.demo
 READY = $(VENV)/.ready
 OLD_IGNITES = 0.5.0.post2 0.5.1 0.5.2 0.5.3 0.5.4
-IGNITE_TESTS = arguments at_epochs engine exact finder loggers muting no_trace progress recorder run scheduler snapshot steps validation verify
+IGNITE_TESTS = apply arguments at_epochs engine exact finder loggers muting no_trace progress recorder run scheduler snapshot steps validation verify
 BENCHMARK_VENV = .venv-benchmark
 BENCHMARK_READY = $(BENCHMARK_VENV)/.ready
 
