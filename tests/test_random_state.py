@@ -8,12 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from ignite_lrfinder.snapshot.random_state import (
-    generator_state,
-    global_states,
-    is_generator,
-    restore_generator,
-)
+from ignite_lrfinder.snapshot.random_state import generator_restorer, global_states
 
 DRAWS: dict[str, Callable[[], float]] = {
     "Python": lambda: random.gauss(0, 1),  # keeps a second number back, which is state as well
@@ -23,7 +18,7 @@ DRAWS: dict[str, Callable[[], float]] = {
 
 
 @pytest.mark.parametrize("library", DRAWS)
-def test_global_states_restore_each_generator(library: str) -> None:
+def test_each_global_generator_goes_on_where_it_was(library: str) -> None:
     """After any number of draws the generator of that name gives the same numbers again."""
     draw = DRAWS[library]
     draw()
@@ -33,7 +28,7 @@ def test_global_states_restore_each_generator(library: str) -> None:
     assert [draw() for _ in range(3)] == expected
 
 
-def test_global_states_restart_an_accelerator_first_used_later(
+def test_an_accelerator_that_is_first_used_later_begins_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A device that was not started has the numbers afterwards that it would have begun with."""
@@ -69,16 +64,16 @@ GENERATORS: dict[str, tuple[Callable[[], Any], Callable[[Any], object]]] = {
 
 
 @pytest.mark.parametrize("kind", GENERATORS)
-def test_restore_generator_repeats_the_numbers(kind: str) -> None:
-    """Restored once or twice, a generator repeats the numbers drawn after its state was read."""
+def test_a_generator_goes_on_where_it_was(kind: str) -> None:
+    """Put back once or again, a generator gives the numbers it gave after it was remembered."""
     make, draw = GENERATORS[kind]
     generator = make()
     draw(generator)
-    assert is_generator(type(generator))
-    state = generator_state(generator)
+    put_back = generator_restorer(generator)
+    assert put_back is not None
     expected = [draw(generator) for _ in range(3)]
     for _ in range(2):
-        restore_generator(generator, state)
+        put_back()
         assert [draw(generator) for _ in range(3)] == expected
 
 
@@ -87,6 +82,6 @@ def test_restore_generator_repeats_the_numbers(kind: str) -> None:
     [None, 3, [1], torch.ones(1), random.random],
     ids=["none", "number", "list", "tensor", "function"],
 )
-def test_is_generator_rejects_other_objects(obj: object) -> None:
+def test_what_is_no_generator_has_no_random_state(obj: object) -> None:
     """Other objects, functions that draw among them, are told apart."""
-    assert not is_generator(type(obj))
+    assert generator_restorer(obj) is None

@@ -1,7 +1,7 @@
 """All that a sweep may change is captured and put back, and Ctrl-C waits for it."""
 
 import random
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -45,23 +45,24 @@ class Failing(Known):
 
 
 class Hidden:
-    """State that no attribute, container or closure shows: only the state dict knows it."""
-
-    values: ClassVar[dict[int, Any]] = {}
+    """State that neither Python's attributes nor containers show: only the state dict knows it."""
 
     def __init__(self) -> None:
-        self.put(1)
+        value = 1
 
-    def get(self) -> Any:
-        return self.values[id(self)]
+        def get() -> int:
+            return value
 
-    def put(self, value: Any) -> None:
-        self.values[id(self)] = value
+        def put(new: int) -> None:
+            nonlocal value
+            value = new
 
-    def state_dict(self) -> dict[str, Any]:
+        self.get, self.put = get, put
+
+    def state_dict(self) -> dict[str, int]:
         return {"value": self.get()}
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
         self.put(state_dict["value"])
 
 
@@ -138,7 +139,7 @@ def test_devices_are_done_before_anything_is_copied_and_after(
             with torch.no_grad():
                 other.weight.fill_(7.0)
 
-    monkeypatch.setattr(tensors, "synchronize", wait_for)
+    monkeypatch.setattr(tensors, "wait_for", wait_for)
     snapshot = Snapshot(make_trainer(), {"optimizer": optimizer}, "cpu", others=(model, other))
     with torch.no_grad():
         other.weight.fill_(8.0)
@@ -250,7 +251,7 @@ def test_a_state_dict_that_shares_its_containers_is_copied() -> None:
 
         def load_state_dict(self, state_dict: Any) -> None:
             self.shared.clear()
-            self.put(list(state_dict["deep"][0]["value"]))
+            self.put(list(state_dict["deep"][0]["value"]))  # type: ignore[arg-type]  # for the test
 
     obj = Sharing()
     shared = obj.shared = [1]

@@ -1,4 +1,4 @@
-"""Random generators, global and held by objects: their states captured and restored."""
+"""Random generators, the global ones and those that objects hold: put back where they were."""
 
 import functools
 import random
@@ -11,27 +11,21 @@ import torch
 Restorer = Callable[[], object]
 
 
-_GENERATORS = (
-    torch.Generator, random.Random, np.random.RandomState, np.random.Generator,
-    np.random.BitGenerator,
-)  # fmt: skip
-
-
 def global_states() -> list[tuple[str, Restorer]]:
-    """Return for each global random generator its name and a function that restores its state."""
+    """Return, for each global random generator, its name and a function that puts it back."""
     states: list[tuple[str, Restorer]] = []
-    # Accelerators come first, as restoring theirs may read torch's seed.
+    # Those of accelerators come first, as one may still have to look at what torch's seed is.
     for kind in ("cuda", "xpu"):
         module = getattr(torch, kind, None)
         if module is not None and module.is_available():
             if module.is_initialized():
-                restore = functools.partial(module.set_rng_state_all, module.get_rng_state_all())
+                put_back = functools.partial(module.set_rng_state_all, module.get_rng_state_all())
             else:
-                restore = functools.partial(_restart, module, torch.initial_seed())
-            states.append((f"random state of {kind}", restore))
+                put_back = functools.partial(_begin_again, module, torch.initial_seed())
+            states.append((f"random state of {kind}", put_back))
     if torch.backends.mps.is_available():
-        restore = functools.partial(torch.mps.set_rng_state, torch.mps.get_rng_state())
-        states.append(("random state of mps", restore))
+        put_back = functools.partial(torch.mps.set_rng_state, torch.mps.get_rng_state())
+        states.append(("random state of mps", put_back))
     states += [
         ("random state of Python", functools.partial(random.setstate, random.getstate())),
         ("random state of NumPy", functools.partial(np.random.set_state, np.random.get_state())),  # noqa: NPY002  # the global one is what other code draws from
@@ -40,12 +34,12 @@ def global_states() -> list[tuple[str, Restorer]]:
     return states
 
 
-def _restart(module: Any, host_seed: int) -> None:
-    """Restore the generators of an accelerator to the state in which it is first used.
+def _begin_again(module: Any, host_seed: int) -> None:
+    """Put the generators of an accelerator back to where they are when it is first used.
 
-    That state follows from the seed, which drawing does not change. A device that was not started
-    shows nothing else. Where it was seeded together with the host since then, it had the seed that
-    the host had.
+    They have their seed then, which drawing does not change. More cannot be asked of a device that
+    was not started; but one that was seeded together with the host since is given the seed that the
+    host had.
     """
     for generator in module.default_generators if module.is_initialized() else ():
         seed = generator.initial_seed()
@@ -53,25 +47,16 @@ def _restart(module: Any, host_seed: int) -> None:
         generator.manual_seed(host_seed if is_seeded_since else seed)
 
 
-def is_generator(cls: type) -> bool:
-    """Return whether instances of a class are random generators."""
-    return issubclass(cls, _GENERATORS)
-
-
-def generator_state(generator: Any) -> Any:
-    """Return the state of a random generator."""
-    if isinstance(generator, random.Random):
-        return generator.getstate()
-    if isinstance(generator, (torch.Generator, np.random.RandomState)):
-        return generator.get_state()
-    return getattr(generator, "bit_generator", generator).state
-
-
-def restore_generator(generator: Any, state: Any) -> None:
-    """Restore the state of a random generator."""
-    if isinstance(generator, random.Random):
-        generator.setstate(state)
-    elif isinstance(generator, (torch.Generator, np.random.RandomState)):
-        generator.set_state(state)
-    else:
-        getattr(generator, "bit_generator", generator).state = state
+def generator_restorer(obj: object) -> Restorer | None:
+    """Return a function that puts a random generator back to where it is now; None for others."""
+    if isinstance(obj, torch.Generator):
+        return functools.partial(obj.set_state, obj.get_state())
+    if isinstance(obj, random.Random):
+        return functools.partial(obj.setstate, obj.getstate())
+    if isinstance(obj, np.random.RandomState):
+        return functools.partial(obj.set_state, obj.get_state())
+    if isinstance(obj, np.random.Generator):
+        obj = obj.bit_generator
+    if isinstance(obj, np.random.BitGenerator):
+        return functools.partial(setattr, obj, "state", obj.state)
+    return None

@@ -1,8 +1,8 @@
 """Where the copies of tensors are held: in host memory, beside the originals, or on disk."""
 
 import contextlib
-import ctypes
 import functools
+import math
 import os
 import tempfile
 from collections.abc import Callable
@@ -13,25 +13,25 @@ import torch
 from ignite_lrfinder.errors import LRFinderError
 
 Kept = Callable[[], torch.Tensor]
-"""Returns the values that were copied."""
+"""Returns the values that were kept."""
 
 
 def in_host_memory(tensor: torch.Tensor) -> Kept:
-    """Copy a tensor to host memory."""
+    """Keep a copy of a tensor in host memory."""
     return functools.partial(_same, tensor.to("cpu", copy=True))
 
 
 def on_device(tensor: torch.Tensor) -> Kept:
-    """Copy a tensor beside itself."""
+    """Keep a copy of a tensor beside it."""
     return functools.partial(_same, tensor.clone())
 
 
 class OnDisk:
-    """A file with the bytes of tensors, one after the other.
+    """Keep the bytes of tensors in a file, one after the other.
 
-    The file has no name where the system allows it, and nobody else can open it: it is gone even if
-    the process is killed. Only one tensor at a time is in memory twice. A tensor without plain
-    bytes, such as a sparse one, is copied to host memory.
+    The file has no name where the system allows it, and nobody else may open it: nothing of it is
+    left behind, even if the process is killed. Only one tensor at a time is in memory twice. What
+    has no plain bytes, such as a sparse tensor, is kept in host memory.
 
     Args:
         directory: where there is room for the file.
@@ -42,7 +42,7 @@ class OnDisk:
         self._file = tempfile.TemporaryFile(dir=directory)
 
     def __call__(self, tensor: torch.Tensor) -> Kept:
-        """Copy the values of a tensor, or of a process's part of a sharded tensor.
+        """Keep the values of a tensor, or of a process's part of a sharded one.
 
         Raises:
             LRFinderError: if the disk is full or cannot be written.
@@ -65,12 +65,12 @@ class OnDisk:
         return functools.partial(self._read, offset, plain.dtype, plain.shape)
 
     def close(self) -> None:
-        """Free the space."""
+        """Give the room back."""
         with contextlib.suppress(OSError):
             self._file.close()
 
     def _read(self, offset: int, dtype: torch.dtype, shape: torch.Size) -> torch.Tensor:
-        """Return the values at an offset of the file."""
+        """Return the values that were kept at some place of the file."""
         tensor = torch.empty(shape, dtype=dtype)
         content = _bytes_of(tensor)
         self._file.seek(offset)
@@ -86,13 +86,13 @@ def _same(tensor: torch.Tensor) -> torch.Tensor:
 
 def _bytes_of(tensor: torch.Tensor) -> memoryview:
     """Return the memory of a contiguous tensor on the host."""
-    # Through NumPy it would be the same memory, but then never resizable again.
-    memory = ctypes.c_byte * (tensor.numel() * tensor.element_size())
-    return memoryview(memory.from_address(tensor.data_ptr())).cast("B")
+    if math.prod(tensor.shape) == 0:
+        return memoryview(b"")
+    return tensor.detach().reshape(-1).view(torch.uint8).numpy().data
 
 
 def _with_local(sharded: Any, local: Kept) -> torch.Tensor:
-    """Return a sharded tensor like another, with this process's part as it was copied."""
+    """Return a sharded tensor like another, with this process's part as it was kept."""
     return type(sharded).from_local(
         local().to(sharded.device),
         sharded.device_mesh,
@@ -104,7 +104,7 @@ def _with_local(sharded: Any, local: Kept) -> torch.Tensor:
 
 
 def _is_plain(tensor: torch.Tensor) -> bool:
-    """Return whether a tensor is fully described by its bytes."""
+    """Tell whether a tensor is no more than its bytes."""
     is_usual = type(tensor) in (torch.Tensor, torch.nn.Parameter)
     is_dense = tensor.layout == torch.strided and not tensor.is_nested
     return is_usual and is_dense and not tensor.is_quantized

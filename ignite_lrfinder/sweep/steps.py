@@ -216,8 +216,7 @@ def _is_skipping(optimizer: Any) -> bool:
 
 def scalers_among(*objects: object) -> list[GradScalerLike]:
     """Return the gradient scalers among some objects, each once."""
-    kinds = set(filter(_is_scaler, set(map(type, objects))))
-    found = {id(obj): cast(GradScalerLike, obj) for obj in objects if type(obj) in kinds}
+    found = {id(obj): cast(GradScalerLike, obj) for obj in objects if _is_scaler(type(obj))}
     return list(found.values())
 
 
