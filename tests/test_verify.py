@@ -337,4 +337,7 @@ def test_without_verify_attach_has_its_documented_order() -> None:
         *("self", "trainer", "to_save", "output_transform", "num_iter", "start_lr", "end_lr"),
         *("step_mode", "smooth_f", "diverge_th"),
     ]
-    assert {"keep_handlers", "val_loss", "verify", "snapshot", "progress"} == set(names[10:])
+    assert names[10:] == [
+        *("keep_handlers", "val_loss", "verify", "schedule", "total_iters", "snapshot"),
+        "progress",
+    ]

@@ -97,7 +97,7 @@ class Walk:
         """Return the kinds of code, each with the function that lists what it refers to."""
         return [
             (types.FunctionType, self._of_function),
-            (types.MethodType, lambda method: [method.__self__, method.__func__]),
+            (types.MethodType, _of_method),
             (_BOUND_BUILTINS, lambda method: [method.__self__]),
             (functools.partial, lambda p: [p.func, p.args, p.keywords, vars(p)]),
             (type, self._of_class),
@@ -132,6 +132,14 @@ class Walk:
                 else:
                     self._uncalled.setdefault(name, []).append(method)
         return held
+
+
+def _of_method(method: types.MethodType) -> list[object]:
+    """List what a method refers to: its object or, for a class method, what user classes hold."""
+    owner = method.__self__
+    classes = owner.__mro__ if isinstance(owner, type) else ()
+    held = [value for cls in classes if not is_library(cls) for value in vars(cls).values()]
+    return [owner, method.__func__, *held]
 
 
 class _Names:
