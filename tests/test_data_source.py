@@ -32,7 +32,7 @@ INDICES: Any = list(range(24))  # a list is no Dataset to a type checker
 def lent(source: object) -> DataSource:
     """Remember a source of data and let it be drawn from, as a sweep does."""
     before = DataSource(source)
-    before.lend()
+    before.separate_workers()
     return before
 
 

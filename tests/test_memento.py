@@ -74,7 +74,7 @@ def shift(obj: types.SimpleNamespace) -> None:
 
 
 KINDS: dict[str, tuple[Callable[[], Any], Callable[[Any], object], Callable[[Any], object]]] = {
-    # what is remembered, what is done to it, how its content is read
+    # what is captured, what is done to it, how its content is read
     "list": (lambda: [1, [2]], lambda o: (o[1].append(3), o.append(4)), list),
     "dict": (lambda: {"a": 1, "b": [2]}, lambda o: (o["b"].clear(), o.pop("a")), dict),
     "dict-order": (lambda: collections.OrderedDict(a=1, b=2), refill, lambda o: list(o.items())),
@@ -141,7 +141,7 @@ def test_content_comes_back_in_place(kind: str, depth: int) -> None:
         root = [types.SimpleNamespace(held=(root,))]
     before = copy.deepcopy(read(obj))
     memento = Memento()
-    memento.remember("x", root)
+    memento.capture("x", root)
     change(obj)
     assert read(obj) != before
     assert memento.restore() == {}
@@ -155,7 +155,7 @@ def test_content_can_be_restored_twice(kind: str) -> None:
     obj = make()
     before = copy.deepcopy(read(obj))
     memento = Memento()
-    memento.remember("x", obj)
+    memento.capture("x", obj)
     for _ in range(2):
         change(obj)
         memento.restore()
@@ -168,7 +168,7 @@ def test_objects_that_were_replaced_come_back_themselves() -> None:
     holder = types.SimpleNamespace(inner=inner, model=model)
     weight = model.weight
     memento = Memento()
-    memento.remember("x", holder)
+    memento.capture("x", holder)
     holder.inner, model.weight = [1], nn.Parameter(torch.zeros(2, 2))
     memento.restore()
     assert holder.inner is inner
@@ -183,7 +183,7 @@ def test_a_gradient_is_the_same_tensor_with_the_same_values(is_present: bool, la
     gradient = torch.tensor([3.0, 4.0]) if is_present else None
     parameter.grad = gradient
     memento = Memento()
-    memento.remember("x", parameter)
+    memento.capture("x", parameter)
     if later == "none":
         parameter.grad = None
     elif later == "same" and gradient is not None:
@@ -200,7 +200,7 @@ def test_a_sparse_gradient_comes_back() -> None:
     embedding = nn.Embedding(4, 2, sparse=True)
     embedding(torch.tensor([1])).sum().backward()
     memento = Memento()
-    memento.remember("x", embedding)
+    memento.capture("x", embedding)
     embedding(torch.tensor([2])).sum().backward()
     gradient = embedding.weight.grad
     assert gradient is not None
@@ -221,7 +221,7 @@ def test_copies_are_made_by_keep(dtype: torch.dtype) -> None:
     tensor = torch.ones(2, dtype=dtype)
     tensor.grad = torch.zeros(2, dtype=dtype)
     memento = Memento(keep=keep)
-    memento.remember("x", tensor)
+    memento.capture("x", tensor)
     kept[0].fill_(5)
     memento.restore()
     assert len(kept) == 2
@@ -236,7 +236,7 @@ def test_cycles_and_deep_nesting_are_walked() -> None:
         nested = [nested]
     innermost.append(innermost)
     memento = Memento()
-    memento.remember("x", nested)
+    memento.capture("x", nested)
     innermost.clear()
     assert memento.restore() == {}
     assert innermost[0] == 1
@@ -247,7 +247,7 @@ def test_what_is_opaque_is_left_alone() -> None:
     """An opaque object is not noted, nor what hangs on it alone."""
     opaque, seen = [[1]], [[1]]
     memento = Memento(is_opaque=lambda obj: obj is opaque)
-    memento.remember("x", [opaque, seen])
+    memento.capture("x", [opaque, seen])
     for obj in (opaque, seen):
         obj[0].append(2)
     memento.restore()
@@ -260,7 +260,7 @@ def test_bulk_data_is_not_copied(make: Callable[[tuple[int, ...]], Any]) -> None
     """In a source of data samples keep what was written to them, orders do not."""
     bulk, order = make((2, 2)), make((4,))
     memento = Memento(is_data=True)
-    memento.remember("x", [bulk, order])
+    memento.capture("x", [bulk, order])
     bulk[:] = 0
     order[:] = 0
     memento.restore()
@@ -272,7 +272,7 @@ def test_long_containers_are_noted_but_not_looked_into() -> None:
     """Of more than a thousand samples the order comes back, what each of them holds does not."""
     long, short = [[i] for i in range(1001)], [[0], [1]]
     memento = Memento(is_data=True)
-    memento.remember("x", long, short)
+    memento.capture("x", long, short)
     for obj in (long, short):
         obj[0].append(9)
         obj.reverse()
@@ -285,19 +285,19 @@ def test_read_only_arrays_are_left_alone() -> None:
     """An array that cannot be written is no error."""
     array = np.broadcast_to(np.arange(3), (2, 3))
     memento = Memento()
-    memento.remember("x", array)
+    memento.capture("x", array)
     assert memento.restore() == {}
 
 
 def test_locks_weak_references_and_classes_are_left_alone() -> None:
-    """What has no content to put back is passed over."""
+    """An object without content is skipped."""
 
     class Settings:
         values = [1]  # noqa: RUF012  # shared on purpose
 
     lock, owner = threading.Lock(), Plain()
     memento = Memento()
-    memento.remember("x", [lock, weakref.ref(owner), weakref.proxy(owner), Settings, threading])
+    memento.capture("x", [lock, weakref.ref(owner), weakref.proxy(owner), Settings, threading])
     lock.acquire()
     Settings.values.append(2)
     owner.count = 5
@@ -322,7 +322,7 @@ def test_what_talks_to_other_processes_is_left_alone(monkeypatch: pytest.MonkeyP
         monkeypatch.setattr(cls, "__module__", "torch.distributed.sharded")
     model = Sharded()
     memento = Memento()
-    memento.remember("x", model)
+    memento.capture("x", model)
     model.count = model.mesh.count = 5
     memento.restore()
     assert (model.count, model.mesh.count) == (1, 5)
@@ -330,10 +330,10 @@ def test_what_talks_to_other_processes_is_left_alone(monkeypatch: pytest.MonkeyP
 
 @pytest.mark.filterwarnings("ignore:Lazy modules")
 def test_a_lazy_parameter_is_refused_with_a_remedy() -> None:
-    """A parameter without values cannot be remembered, and the error says what to do."""
+    """A parameter without values cannot be captured, and the error says what to do."""
     model = nn.LazyLinear(2)
     with pytest.raises(LRFinderError, match=r"net must be initialised.*Pass one batch"):
-        Memento().remember("net", model)
+        Memento().capture("net", model)
 
 
 class Stubborn(random.Random):
@@ -345,9 +345,9 @@ def test_an_object_that_fails_does_not_keep_back_the_others() -> None:
     """The first error is reported under its name, and everything else is restored."""
     first, stubborn, last = [1], Stubborn(), [1]
     memento = Memento()
-    memento.remember("first", first)
-    memento.remember("stubborn", stubborn)
-    memento.remember("last", last)
+    memento.capture("first", first)
+    memento.capture("stubborn", stubborn)
+    memento.capture("last", last)
     for obj in (first, last):
         obj.append(2)
     failures = memento.restore()
@@ -357,11 +357,11 @@ def test_an_object_that_fails_does_not_keep_back_the_others() -> None:
 
 
 def test_only_what_is_named_is_restored() -> None:
-    """A restore by name leaves what was remembered under other names."""
+    """A restore by name leaves what was captured under other names."""
     a, b = [1], [1]
     memento = Memento()
-    memento.remember("a", a)
-    memento.remember("b", b)
+    memento.capture("a", a)
+    memento.capture("b", b)
     a.append(2)
     b.append(2)
     memento.restore(["b"])
@@ -373,7 +373,7 @@ def test_forgetting_lets_go_of_objects_and_copies() -> None:
     obj = Plain()
     watch = weakref.ref(obj)
     memento = Memento()
-    memento.remember("x", obj)
+    memento.capture("x", obj)
     assert any(one is obj for one in memento.seen())
     memento.forget()
     assert not memento.seen()
@@ -395,7 +395,7 @@ def test_memory_that_two_tensors_share_is_kept_once() -> None:
         return in_host_memory(tensor)
 
     memento = Memento(keep=keep)
-    memento.remember("weights", [weight, weight, tied, other_way, part, weight.data])
+    memento.capture("weights", [weight, weight, tied, other_way, part, weight.data])
     assert kept == [(6,), (2, 3), (5,)]
     with torch.no_grad():
         weight.zero_()
@@ -409,7 +409,7 @@ def test_two_views_of_a_number_in_the_same_memory_are_two() -> None:
     number = torch.tensor([1 + 2j])
     held = [number, number.conj(), torch.empty(0), torch.empty(0)]
     memento = Memento(keep=in_host_memory)
-    memento.remember("numbers", held)
+    memento.capture("numbers", held)
     number.zero_()
     assert memento.restore() == {}
     assert held[0].tolist() == [1 + 2j]

@@ -45,7 +45,7 @@ def test_an_accelerator_that_is_first_used_later_begins_again(
     is_started = True
     put_back()
     assert torch.rand(3, generator=device).tolist() == expected
-    # Seeded with the host by `torch.manual_seed`, which is put back only after it.
+    # Seeded with the host by `torch.manual_seed`, which is restored only after it.
     host_seed = torch.initial_seed()
     torch.manual_seed(5)
     device.manual_seed(5)
@@ -65,7 +65,7 @@ GENERATORS: dict[str, tuple[Callable[[], Any], Callable[[Any], object]]] = {
 
 @pytest.mark.parametrize("kind", GENERATORS)
 def test_a_generator_goes_on_where_it_was(kind: str) -> None:
-    """Put back once or again, a generator gives the numbers it gave after it was remembered."""
+    """Restored once or twice, a generator gives the numbers it gave after it was captured."""
     make, draw = GENERATORS[kind]
     generator = make()
     draw(generator)

@@ -1,4 +1,4 @@
-"""All that a sweep may change is captured and put back, and Ctrl-C waits for it."""
+"""All that a sweep may change is captured and restored, and Ctrl-C is deferred."""
 
 import random
 from typing import Any, Literal
@@ -127,7 +127,7 @@ def test_a_model_and_its_optimizer_come_back(place: Literal["cpu", "device"]) ->
 def test_devices_are_done_before_anything_is_copied_and_after(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """What runs on other streams ends before values are kept or put back, and begins after."""
+    """Work on other streams ends before values are copied or restored."""
     model, optimizer = trained()
     other = nn.Linear(1, 1)  # of no object in `to_save`
     seen: list[bytes] = []
@@ -280,7 +280,7 @@ def test_random_state_comes_back_last() -> None:
     assert [draw() for _ in range(3)] == expected
 
 
-def test_data_is_remembered_from_when_it_is_added() -> None:
+def test_added_data_is_restored_to_its_state_when_it_was_added() -> None:
     """A loader's generator comes back to where it was at `add_data`."""
     generator = torch.Generator().manual_seed(1)
     loader = DataLoader(range(8), shuffle=True, generator=generator)  # type: ignore[arg-type]  # a range will do
@@ -293,7 +293,7 @@ def test_data_is_remembered_from_when_it_is_added() -> None:
     assert torch.equal(generator.get_state(), before)
 
 
-def test_a_loader_that_the_trainer_holds_is_remembered() -> None:
+def test_a_loader_of_the_trainer_is_restored() -> None:
     """A second loader on `trainer.state`, which a handler may draw from, goes on where it was."""
     generator = torch.Generator().manual_seed(1)
     trainer = make_trainer()
@@ -307,7 +307,7 @@ def test_a_loader_that_the_trainer_holds_is_remembered() -> None:
 
 
 def test_further_objects_come_back_and_opaque_ones_do_not() -> None:
-    """`others` are put back; what is opaque stays as it was left, even on the trainer."""
+    """`others` are restored; what is opaque stays as it was left, even on the trainer."""
     trainer, kept, opaque = make_trainer(), {"a": 1}, {"a": 1}
     trainer.opaque = opaque  # type: ignore[attr-defined]
     snapshot = Snapshot(trainer, {}, "cpu", others=(kept,), opaque=(opaque,))
@@ -326,7 +326,7 @@ def test_one_error_names_all_that_failed() -> None:
     obj.values.append(2)
     trainer.extra = 1  # type: ignore[attr-defined]
     with pytest.raises(
-        LRFinderError, match=r"a: OSError.*z: ValueError.*your own checkpoint"
+        LRFinderError, match=r"a: OSError.*z: ValueError.*from a checkpoint"
     ) as info:
         snapshot.restore()
     assert isinstance(info.value.__cause__, OSError)

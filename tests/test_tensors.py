@@ -250,7 +250,7 @@ def given_away() -> torch.Tensor:
 def test_a_tensor_without_memory_has_no_values(
     make: Callable[[], torch.Tensor], expected: bool
 ) -> None:
-    """Neither a tensor on the meta device nor one whose memory is gone can be remembered."""
+    """Neither a tensor on the meta device nor one whose memory is gone can be captured."""
     assert tensors.has_values(make()) is expected
 
 

@@ -195,7 +195,7 @@ def test_an_exception_in_a_trial_leaves_no_trace(
 
 
 def test_an_object_that_cannot_be_rewound_is_named(make_training: Callable[..., Training]) -> None:
-    """Where the snapshot cannot be put back before a trial, the error says so, and all else is."""
+    """If the snapshot cannot be restored before a trial, the error says so, and all else is."""
     without, training = make_training(), make_training()
     to_save = {**training.to_save, "stubborn": Unrestorable()}
     with (

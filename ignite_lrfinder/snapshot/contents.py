@@ -25,7 +25,7 @@ ATOMS = (
 CONTAINERS = (list, dict, set, frozenset, collections.deque, bytearray, tuple)
 """The types of objects that have elements."""
 
-# An ordered dict is a dict too, but keeps its order with methods of its own, so it comes first.
+# An ordered dict is a dict too, but keeps its order with separate methods, so it comes first.
 _KINDS = (collections.OrderedDict, *CONTAINERS)
 _IMMUTABLE = (tuple, frozenset)
 

@@ -1,4 +1,4 @@
-"""What a sweep draws its batches from: a loader's workers, generators and orders."""
+"""Capture and restore a loader's workers, generators and orders."""
 
 import functools
 from typing import Any
@@ -11,7 +11,7 @@ from ignite_lrfinder.snapshot.memento import Memento
 
 
 class DataSource:
-    """Keep a loader as it is now, and let it lend the sweep workers of its own.
+    """Capture a loader, and give the sweep separate workers.
 
     Remembered are the random generators, counters and orders (one-dimensional arrays) of the
     loader, its samplers, data sets and transforms; the data itself is not copied. Worker processes
@@ -24,21 +24,21 @@ class DataSource:
 
     def __init__(self, data: object) -> None:
         self._memento = Memento(is_opaque=_is_not_data, is_data=True)
-        self._memento.remember("the data loader", data)
+        self._memento.capture("the data loader", data)
         self._iterators: list[object] = []
 
-    def lend(self) -> None:
-        """Let each loader make new iterators, with workers that belong to the sweep."""
+    def separate_workers(self) -> None:
+        """Make each loader create new iterators, with separate workers for the sweep."""
         for obj in self._memento.seen():
             if isinstance(obj, DataLoader):
                 obj._iterator = None
-                vars(obj)["_get_iterator"] = functools.partial(self._note_iterator, obj)
+                vars(obj)["_get_iterator"] = functools.partial(self._make_iterator, obj)
 
     def restore(self) -> dict[str, BaseException]:
-        """End the workers that the sweep started and put everything back.
+        """End the sweep's workers and restore everything.
 
         Returns:
-            What could not be put back, as `Memento.restore`.
+            What could not be restored, as from `Memento.restore`.
         """
         for iterator in self._iterators:
             # Now, even where a traceback still holds the iterator.
@@ -46,17 +46,17 @@ class DataSource:
         self._iterators.clear()
         return self._memento.restore()
 
-    def _note_iterator(self, loader: DataLoader[Any]) -> object:
-        """Make the iterator of a loader, and remember that its workers belong to the sweep."""
+    def _make_iterator(self, loader: DataLoader[Any]) -> object:
+        """Create an iterator of a loader, whose workers belong to the sweep."""
         self._iterators.append(type(loader)._get_iterator(loader))
         return self._iterators[-1]
 
 
 def is_loader_iterator(obj: object) -> bool:
-    """Tell whether an object is the running iterator of a `DataLoader`, which cannot be rewound."""
+    """Return whether an object is a running iterator of a `DataLoader`, which cannot be rewound."""
     return type(obj).__module__ == "torch.utils.data.dataloader" and hasattr(obj, "__next__")
 
 
 def _is_not_data(obj: object) -> bool:
-    """Tell which objects a loader may refer to without drawing batches from them."""
+    """Return whether an object is not part of the data, although a loader may refer to it."""
     return isinstance(obj, (Engine, torch.optim.Optimizer)) or is_loader_iterator(obj)

@@ -1,4 +1,4 @@
-"""Ctrl-C, held back while an interrupt would leave half of something done."""
+"""Defer Ctrl-C while an interrupt would leave something half done."""
 
 import signal
 import threading
@@ -8,14 +8,14 @@ from typing import Any
 
 
 class Interrupts:
-    """Hold Ctrl-C back, except between `allow` and the next time `is_deferring` is set.
+    """Defer Ctrl-C, except between `allow` and the next time `is_deferring` is set.
 
-    Inside the block `is_deferring` is a plain attribute, so that holding back can begin with a
-    single store, which no interrupt can fall into. Outside the main thread, where no interrupt
+    Inside the block `is_deferring` is a plain attribute, so that deferring can begin with a
+    single store, which no interrupt can split. Outside the main thread, where no interrupt
     arrives, this does nothing; nor does it where Ctrl-C is ignored or ends the process.
 
     Attributes:
-        is_deferring: whether an interrupt waits; True from the beginning.
+        is_deferring: whether interrupts are deferred; True at first.
 
     Example:
         >>> with Interrupts() as interrupts:
@@ -33,7 +33,7 @@ class Interrupts:
         self._handler: Callable[[int, types.FrameType | None], Any] | None = None
 
     def __enter__(self) -> "Interrupts":
-        """Begin to receive interrupts in the place of the handler there is."""
+        """Replace the present signal handler."""
         handler = signal.getsignal(signal.SIGINT)
         is_main = threading.current_thread() is threading.main_thread()
         if is_main and callable(handler):
@@ -42,24 +42,24 @@ class Interrupts:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        """Give the signal back, unless another took it meanwhile, and let the interrupt through."""
+        """Restore the signal handler, unless it was replaced inside, and deliver the interrupt."""
         if self._handler is not None and signal.getsignal(signal.SIGINT) == self._receive:
             signal.signal(signal.SIGINT, self._handler)
         self._deliver()
 
     def allow(self) -> None:
-        """Let interrupts through, and one that was held back at once."""
+        """Allow interrupts, and deliver a deferred one now."""
         self.is_deferring = False
         self._deliver()
 
     def _receive(self, number: int, frame: types.FrameType | None) -> None:
-        """Take an interrupt."""
+        """Receive an interrupt."""
         self._received.append((number, frame))
         if not self.is_deferring:
             self._deliver()
 
     def _deliver(self) -> None:
-        """Hand what was received, once, to the handler that was there before."""
+        """Pass the first received interrupt to the handler that was there before."""
         received, self._received = self._received, []
         if received and self._handler is not None:
             self._handler(*received[0])

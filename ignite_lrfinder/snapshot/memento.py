@@ -1,10 +1,10 @@
-"""One object graph remembered and put back in place.
+"""Capture one object graph and restore it in place.
 
 A state dict says what an object thinks its state is. "Not one bit changed" needs what it was:
 buffers that are not persistent, gradients, train/eval flags, a tensor that stays the same tensor.
 So a memento walks the Python objects themselves (attributes, lists, dicts, tensors, arrays, random
-generators), notes each mutable one once, and writes the noted content back into the very same
-objects. What it cannot put back (a file, a lock, a process) it leaves alone.
+generators), captures each mutable one once, and restores the content of the very same objects. It
+leaves alone what it cannot restore (a file, a lock, a process).
 """
 
 import collections
@@ -42,20 +42,20 @@ _CALLABLES = (types.FunctionType, types.MethodType, functools.partial)
 # Files, locks, threads, queues, processes: of the standard library, only plain holders of data.
 _FOREIGN_PACKAGES = sys.stdlib_module_names - {"argparse", "collections", "types"}
 
-# A list of transforms or of loaders is shorter, a list of samples is longer.
+# Lists of transforms or loaders are shorter, lists of samples are longer.
 _MAX_ITEMS = 1000
-# The order of more samples than this is not kept in memory as one array.
+# The order of more samples than this is not held in memory as one array.
 _MAX_ORDER = 10_000_000
 
 
 class Memento:
-    """Remember the content of everything mutable that hangs on some objects, and put it back.
+    """The content of everything mutable that some objects refer to.
 
     Args:
-        keep: keep the values of a tensor, and return a function that returns them.
-        is_opaque: tell which objects to leave alone, with all that hangs on them.
-        is_data: whether the objects are sources of data. Then samples, which are large and which
-            nobody writes, are not copied, and random generators are looked for in functions too.
+        keep: copies the values of a tensor, and returns a function that returns the copy.
+        is_opaque: returns whether to leave an object alone, with everything it refers to.
+        is_data: whether the objects are sources of data. Then samples, which are large and not
+            written, are not copied, and functions are searched for random generators too.
     """
 
     def __init__(
@@ -75,8 +75,8 @@ class Memento:
         # Beside its id each object is held itself: an id is unique only while its object lives.
         self._seen: dict[int, object] = {}
 
-    def remember(self, name: str, *roots: object) -> None:
-        """Note the content of `roots` and of all that hangs on them, under one name."""
+    def capture(self, name: str, *roots: object) -> None:
+        """Capture the content of `roots` and of everything they refer to, under one name."""
         self._name = name
         pending = list(reversed(roots))
         while pending:
@@ -86,49 +86,49 @@ class Memento:
             if self._is_opaque(obj):
                 continue
             self._seen[id(obj)] = obj
-            pending.extend(reversed(list(self._note(obj))))
+            pending.extend(reversed(list(self._capture(obj))))
 
     def seen(self) -> Collection[object]:
-        """Return the objects that were noted."""
+        """Return the objects that were visited."""
         return self._seen.values()
 
     def restore(self, names: Collection[str] | None = None) -> dict[str, BaseException]:
-        """Write the noted content back into the same objects, each on its own.
+        """Restore the content of the same objects, each separately.
 
         Args:
-            names: restore only what was remembered under these names; default, all.
+            names: restore only what was captured under these names; default, everything.
 
         Returns:
-            For each name of which something could not be put back, the first error.
+            For each name of which something could not be restored, the first error.
         """
         failures: dict[str, BaseException] = {}
         with torch.no_grad():
-            for name, put_back in self._restorers:
+            for name, restore in self._restorers:
                 if names is None or name in names:
                     try:
-                        put_back()
-                    except BaseException as error:  # the others must come back, whatever it was
+                        restore()
+                    except BaseException as error:  # the others must be restored, whatever it was
                         failures.setdefault(name, error)
         return failures
 
     def forget(self) -> None:
-        """Let go of everything that was noted."""
+        """Free everything that was captured."""
         self._restorers.clear()
         self._kept.clear()
         self._seen.clear()
 
-    def _add(self, put_back: Callable[..., object], *args: object) -> None:
-        """Keep the call that will put one object back."""
-        self._restorers.append((self._name, functools.partial(put_back, *args)))
+    def _add(self, restore: Callable[..., object], *args: object) -> None:
+        """Store the call that restores one object."""
+        self._restorers.append((self._name, functools.partial(restore, *args)))
 
-    def _note(self, obj: object) -> Iterable[object]:
-        """Note one object and return what hangs on it."""
+    def _capture(self, obj: object) -> Iterable[object]:
+        """Capture one object and return what it refers to."""
         if isinstance(obj, torch.Tensor):
-            return self._note_tensor(obj)
+            return self._capture_tensor(obj)
         if isinstance(obj, CONTAINERS):
-            return [*self._note_container(obj), *self._note_attributes(obj)]
+            return [*self._capture_container(obj), *self._capture_attributes(obj)]
         if isinstance(obj, np.ndarray):
-            return self._note_array(obj)
+            return self._capture_array(obj)
         if (restorer := generator_restorer(obj)) is not None:
             self._add(restorer)
             return ()
@@ -136,10 +136,10 @@ class Memento:
             return _generators_behind(obj) if self._is_data else ()
         if isinstance(obj, types.GeneratorType):
             return inspect.getgeneratorlocals(obj).values() if self._is_data else ()
-        return () if _is_foreign(obj) else self._note_attributes(obj)
+        return () if _is_foreign(obj) else self._capture_attributes(obj)
 
-    def _note_tensor(self, tensor: torch.Tensor) -> Iterable[object]:
-        """Note a tensor's values, its storage, whether it requires a gradient, and the gradient."""
+    def _capture_tensor(self, tensor: torch.Tensor) -> Iterable[object]:
+        """Capture a tensor's values, storage, gradient and whether it requires one."""
         if is_lazy(tensor):
             raise LRFinderError(
                 f"{self._name} must be initialised, got a lazy parameter. Pass one batch through "
@@ -148,10 +148,10 @@ class Memento:
         if not tensors.has_values(tensor) or (self._is_data and _is_bulk(tensor)):
             return ()
         self._add(tensors.restorer(tensor, self._keep_once))
-        return [tensor.grad if tensor.is_leaf else None, *self._note_attributes(tensor)]
+        return [tensor.grad if tensor.is_leaf else None, *self._capture_attributes(tensor)]
 
     def _keep_once(self, tensor: torch.Tensor) -> Kept:
-        """Keep the values of a tensor, but once for all tensors that are of the same memory."""
+        """Copy the values of a tensor, once for all tensors that view the same memory."""
         place = tensors.place_of(tensor)
         if place is None:
             return self._keep(tensor)
@@ -159,18 +159,18 @@ class Memento:
             self._kept[place] = self._keep(tensor)
         return self._kept[place]
 
-    def _note_array(self, array: np.ndarray) -> Iterable[object]:
-        """Note an array's values, and the mask of a masked one among its attributes."""
+    def _capture_array(self, array: np.ndarray) -> Iterable[object]:
+        """Capture an array's values, and the mask of a masked one among its attributes."""
         is_fixed = isinstance(array, np.memmap) or not array.flags.writeable
         if is_fixed or (self._is_data and _is_bulk(array)):
             return ()
         plain = array.view(np.ndarray)
         self._add(_restore_array, array, plain.copy())
         held = list(plain.flat) if array.dtype == object else []
-        return [*held, *self._note_attributes(array)]
+        return [*held, *self._capture_attributes(array)]
 
-    def _note_container(self, obj: object) -> Iterable[object]:
-        """Note what a container holds, in its order."""
+    def _capture_container(self, obj: object) -> Iterable[object]:
+        """Capture the elements of a container, in order."""
         held = elements_of(obj)
         self._add(restore_elements, obj, held)
         if isinstance(obj, collections.defaultdict):
@@ -179,8 +179,8 @@ class Memento:
             return ()
         return held if not isinstance(obj, dict) else [part for item in held for part in item]
 
-    def _note_attributes(self, obj: object) -> Iterable[object]:
-        """Note the attributes of an instance, in its `__dict__` and in its slots."""
+    def _capture_attributes(self, obj: object) -> Iterable[object]:
+        """Capture the attributes of an instance, in its `__dict__` and in its slots."""
         if type(obj) in _WITHOUT_ATTRIBUTES:
             return ()
         held: list[object] = []
@@ -213,7 +213,7 @@ def _generators_behind(function: object) -> Iterable[object]:
 def _is_foreign(obj: object) -> bool:
     """Tell the objects whose attributes are not for us to write.
 
-    Besides those of the standard library: what torch keeps to talk to other processes, such as the
+    In addition to the standard library: what torch uses to talk to other processes, such as the
     communication of sharded modules.
     """
     module = type(obj).__module__
@@ -223,12 +223,12 @@ def _is_foreign(obj: object) -> bool:
 
 
 def _restore_array(array: np.ndarray, content: np.ndarray) -> None:
-    """Put back the values of an array, and its size."""
+    """Restore the values of an array, and its size."""
     if array.shape != content.shape:
         array.resize(content.shape, refcheck=False)
     np.copyto(array.view(np.ndarray), content)
 
 
 def _is_bulk(array: torch.Tensor | np.ndarray) -> bool:
-    """Tell samples from orders and indices, which are one-dimensional."""
+    """Return whether an array holds samples; orders and indices are one-dimensional."""
     return array.ndim > 1 or math.prod(array.shape) > _MAX_ORDER

@@ -1,4 +1,4 @@
-"""Random generators, the global ones and those that objects hold: put back where they were."""
+"""Capture and restore random generators, global ones and ones that objects hold."""
 
 import functools
 import random
@@ -12,20 +12,20 @@ Restorer = Callable[[], object]
 
 
 def global_states() -> list[tuple[str, Restorer]]:
-    """Return, for each global random generator, its name and a function that puts it back."""
+    """Return the name of each global random generator and a function that restores it."""
     states: list[tuple[str, Restorer]] = []
-    # Those of accelerators come first, as one may still have to look at what torch's seed is.
+    # Accelerators come first, because one of them may need torch's present seed.
     for kind in ("cuda", "xpu"):
         module = getattr(torch, kind, None)
         if module is not None and module.is_available():
             if module.is_initialized():
-                put_back = functools.partial(module.set_rng_state_all, module.get_rng_state_all())
+                restore = functools.partial(module.set_rng_state_all, module.get_rng_state_all())
             else:
-                put_back = functools.partial(_begin_again, module, torch.initial_seed())
-            states.append((f"random state of {kind}", put_back))
+                restore = functools.partial(_begin_again, module, torch.initial_seed())
+            states.append((f"random state of {kind}", restore))
     if torch.backends.mps.is_available():
-        put_back = functools.partial(torch.mps.set_rng_state, torch.mps.get_rng_state())
-        states.append(("random state of mps", put_back))
+        restore = functools.partial(torch.mps.set_rng_state, torch.mps.get_rng_state())
+        states.append(("random state of mps", restore))
     states += [
         ("random state of Python", functools.partial(random.setstate, random.getstate())),
         ("random state of NumPy", functools.partial(np.random.set_state, np.random.get_state())),  # noqa: NPY002  # the global one is what other code draws from
@@ -35,11 +35,10 @@ def global_states() -> list[tuple[str, Restorer]]:
 
 
 def _begin_again(module: Any, host_seed: int) -> None:
-    """Put the generators of an accelerator back to where they are when it is first used.
+    """Restore the generators of an accelerator to their state at its first use.
 
-    They have their seed then, which drawing does not change. More cannot be asked of a device that
-    was not started; but one that was seeded together with the host since is given the seed that the
-    host had.
+    They then have their seed, which drawing does not change. A device that was not started has no
+    other state; a generator that was seeded together with the host gets the seed the host had.
     """
     for generator in module.default_generators if module.is_initialized() else ():
         seed = generator.initial_seed()
@@ -48,7 +47,7 @@ def _begin_again(module: Any, host_seed: int) -> None:
 
 
 def generator_restorer(obj: object) -> Restorer | None:
-    """Return a function that puts a random generator back to where it is now; None for others."""
+    """Return a function that restores a random generator; None for any other object."""
     if isinstance(obj, torch.Generator):
         return functools.partial(obj.set_state, obj.get_state())
     if isinstance(obj, random.Random):

@@ -1,4 +1,4 @@
-"""Everything that a sweep may change, as it was before: capture, restore."""
+"""Capture everything that a sweep may change, and restore it."""
 
 import copy
 import functools
@@ -24,9 +24,9 @@ _LENGTH_OF_RUN = ("epoch_length", "max_epochs", "max_iters", "dataloader")
 
 
 class Snapshot:
-    """Remember a trainer, the objects of `to_save` and all random state, and put them back.
+    """The state of a trainer, of the objects in `to_save` and of all random generators.
 
-    Modules, optimizers and engines are remembered object by object, in place; so are the
+    Modules, optimizers and engines are captured object by object, in place; so are the
     attributes of other objects, whose `load_state_dict` is called too, for what lies outside
     Python.
 
@@ -36,7 +36,7 @@ class Snapshot:
         place: where copies of tensors are held: "cpu", in host memory; "device", beside the
             originals; or a directory.
         evaluators: further engines that will run.
-        others: further objects to remember, such as Ignite's own handlers that will run.
+        others: further objects to capture, such as Ignite's own handlers that will run.
         opaque: objects to leave alone, such as the trainer's table of handlers.
     """
 
@@ -64,10 +64,10 @@ class Snapshot:
         self._met_data: list[object] = [trainer.state.dataloader]
         self._devices: set[torch.device] = set()
         try:
-            self._remember(to_save)
+            self._capture_saved(to_save)
             for _, attributes in self._attributes:
-                self._memento.remember("trainer", *attributes.values())
-            self._memento.remember("handlers", *others)
+                self._memento.capture("trainer", *attributes.values())
+            self._memento.capture("handlers", *others)
             self._has_grad = torch.is_grad_enabled()
             self._random_states = global_states()
             for data in self._met_data:
@@ -79,16 +79,16 @@ class Snapshot:
             raise
 
     def add_data(self, data: object) -> None:
-        """Remember what the sweep is about to draw batches from."""
+        """Capture what the sweep is about to draw batches from."""
         source = DataSource(data)
         self._sources.append(source)
-        source.lend()
+        source.separate_workers()
 
     def restore(self) -> None:
-        """Put everything back, each object on its own.
+        """Restore everything, each object separately.
 
         Raises:
-            LRFinderError: naming the objects of which something could not be put back.
+            LRFinderError: naming the objects of which something could not be restored.
         """
         for engine, attributes in self._attributes:
             vars(engine).clear()
@@ -100,30 +100,30 @@ class Snapshot:
             _report(failures)
 
     def _forget(self) -> None:
-        """Let the copies go: a traceback may keep this object alive."""
+        """Free the copies, as a traceback may keep this object alive."""
         self._memento.forget()
         if isinstance(self._keep, OnDisk):
             self._keep.close()
 
     def rewind(self) -> None:
-        """Put everything back in the middle of a run, which begins again with its first epoch.
+        """Restore everything in the middle of a run, which starts again with its first epoch.
 
         Raises:
-            LRFinderError: naming the objects of which something could not be put back.
+            LRFinderError: naming the objects of which something could not be restored.
         """
         attributes = vars(self._trainer.state)
         length = {name: attributes[name] for name in _LENGTH_OF_RUN if name in attributes}
         failures = self._restore_objects()
         for source in self._sources:
-            source.lend()
+            source.separate_workers()
         attributes.update(length, iteration=0, epoch=0)
         if failures:
             _report(failures)
 
     def _restore_objects(self) -> dict[str, BaseException]:
-        """Put back all but the trainer's attributes, and return what failed."""
+        """Restore all but the engines' attributes, and return what failed."""
         failures: dict[str, BaseException] = {}
-        # A train step may work on streams of its own, before this and after it.
+        # A train step may use separate streams, before this and after it.
         _attempt("device", failures, functools.partial(tensors.wait_for, self._devices))
         for source in reversed(self._sources):
             failures |= source.restore()
@@ -133,21 +133,21 @@ class Snapshot:
             _attempt(name, failures, functools.partial(obj.load_state_dict, state_dict))
         failures |= self._memento.restore()
         # Last: what is called above may draw random numbers.
-        for name, put_back in self._random_states:
-            _attempt(name, failures, put_back)
+        for name, restore in self._random_states:
+            _attempt(name, failures, restore)
         torch.set_grad_enabled(self._has_grad)
         _attempt("device", failures, functools.partial(tensors.wait_for, self._devices))
         return failures
 
     def _keep_when_done(self, tensor: torch.Tensor) -> Kept:
-        """Keep the values of a tensor, which a stream of the train step's own may still write."""
+        """Copy the values of a tensor, which another stream of the train step may still write."""
         if tensor.device not in self._devices:
             self._devices.add(tensor.device)
             tensors.wait_for([tensor.device])
         return self._keep(tensor)
 
     def _is_opaque(self, obj: object) -> bool:
-        """Tell what the memento leaves alone, and note the sources of data among it."""
+        """Return whether the memento leaves an object alone, and collect sources of data."""
         if id(obj) in self._opaque:
             return True
         if isinstance(obj, (DataLoader, Dataset, Sampler)):
@@ -155,20 +155,20 @@ class Snapshot:
             return True
         return isinstance(obj, Engine) or is_loader_iterator(obj)
 
-    def _remember(self, to_save: Mapping[str, Saveable]) -> None:
-        """Note the objects of `to_save`; those that only their state dict may know come first."""
+    def _capture_saved(self, to_save: Mapping[str, Saveable]) -> None:
+        """Capture the objects in `to_save`; objects that need their `state_dict` come first."""
         known = {name: obj for name, obj in to_save.items() if _is_known(obj)}
         for name, obj in to_save.items():
             if name not in known:
                 state_dict = _copy_containers(obj.state_dict())
                 self._state_dicts[name] = (obj, state_dict)
-                self._memento.remember(name, state_dict, obj)
+                self._memento.capture(name, state_dict, obj)
         for name, obj in known.items():
-            self._memento.remember(name, *_parts(obj))
+            self._memento.capture(name, *_parts(obj))
 
 
 def _is_known(obj: object) -> bool:
-    """Tell whether all state of an object is in attributes and tensors that a memento sees."""
+    """Return whether a memento sees all state of an object in its attributes and tensors."""
     return isinstance(obj, (nn.Module, torch.optim.Optimizer, Engine))
 
 
@@ -181,7 +181,7 @@ def _parts(obj: object) -> tuple[object, ...]:
 
 
 def _storage(place: SnapshotPlace) -> Callable[[torch.Tensor], Kept]:
-    """Return what keeps copies of tensors in a place."""
+    """Return what copies tensors to a place."""
     if place == "cpu":
         return in_host_memory
     return on_device if place == "device" else OnDisk(place)
@@ -199,20 +199,20 @@ def _copy_containers(state: object) -> object:
     return state
 
 
-def _attempt(name: str, failures: dict[str, BaseException], put_back: Callable[[], object]) -> None:
-    """Call `put_back`, and note its error under `name`."""
+def _attempt(name: str, failures: dict[str, BaseException], restore: Callable[[], object]) -> None:
+    """Call `restore`, and store its error under `name`."""
     try:
-        put_back()
-    except BaseException as error:  # the others must come back, whatever it was
+        restore()
+    except BaseException as error:  # the others must be restored, whatever it was
         failures.setdefault(name, error)
 
 
 def _report(failures: Mapping[str, BaseException]) -> None:
-    """Raise one error for all that went wrong in a restore, but let Ctrl-C go on as Ctrl-C."""
+    """Raise one error for all failures of a restore; Ctrl-C stays Ctrl-C."""
     what = "; ".join(f"{name}: {error!r}" for name, error in failures.items())
     problem = LRFinderError(
-        f"Not everything could be put back as it was before the sweep: {what}. "
-        "All else is restored; load these objects from your own checkpoint before training on."
+        f"Not everything could be restored to its state before the sweep: {what}. "
+        "Everything else is restored; load these objects from a checkpoint before you continue."
     )
     problem.__cause__ = next(iter(failures.values()))
     interrupts = [error for error in (sys.exc_info()[1], *failures.values()) if _is_exit(error)]
@@ -222,5 +222,5 @@ def _report(failures: Mapping[str, BaseException]) -> None:
 
 
 def _is_exit(error: BaseException | None) -> TypeGuard[BaseException]:
-    """Tell Ctrl-C and the end of the program from errors."""
+    """Return whether an exception is Ctrl-C or the end of the program, not an error."""
     return isinstance(error, (KeyboardInterrupt, SystemExit, GeneratorExit))

@@ -1,4 +1,4 @@
-"""Where the copies of tensors are held: in host memory, beside the originals, or on disk."""
+"""Hold copies of tensors in host memory, beside the originals, or on disk."""
 
 import contextlib
 import functools
@@ -13,25 +13,25 @@ import torch
 from ignite_lrfinder.errors import LRFinderError
 
 Kept = Callable[[], torch.Tensor]
-"""Returns the values that were kept."""
+"""Returns the copied values."""
 
 
 def in_host_memory(tensor: torch.Tensor) -> Kept:
-    """Keep a copy of a tensor in host memory."""
+    """Copy a tensor to host memory."""
     return functools.partial(_same, tensor.to("cpu", copy=True))
 
 
 def on_device(tensor: torch.Tensor) -> Kept:
-    """Keep a copy of a tensor beside it."""
+    """Copy a tensor on its device."""
     return functools.partial(_same, tensor.clone())
 
 
 class OnDisk:
-    """Keep the bytes of tensors in a file, one after the other.
+    """Copies of tensors in a file, one after the other.
 
-    The file has no name where the system allows it, and nobody else may open it: nothing of it is
-    left behind, even if the process is killed. Only one tensor at a time is in memory twice. What
-    has no plain bytes, such as a sparse tensor, is kept in host memory.
+    The file has no name if the system allows that, and only this user may open it; nothing is left
+    behind even if the process is killed. Only one tensor at a time is in memory twice. A tensor
+    without plain bytes, such as a sparse one, is copied to host memory.
 
     Args:
         directory: where there is room for the file.
@@ -42,7 +42,7 @@ class OnDisk:
         self._file = tempfile.TemporaryFile(dir=directory)
 
     def __call__(self, tensor: torch.Tensor) -> Kept:
-        """Keep the values of a tensor, or of a process's part of a sharded one.
+        """Copy the values of a tensor, or this process's part of a sharded one.
 
         Raises:
             LRFinderError: if the disk is full or cannot be written.
@@ -65,12 +65,12 @@ class OnDisk:
         return functools.partial(self._read, offset, plain.dtype, plain.shape)
 
     def close(self) -> None:
-        """Give the room back."""
+        """Free the disk space."""
         with contextlib.suppress(OSError):
             self._file.close()
 
     def _read(self, offset: int, dtype: torch.dtype, shape: torch.Size) -> torch.Tensor:
-        """Return the values that were kept at some place of the file."""
+        """Return the values at an offset of the file."""
         tensor = torch.empty(shape, dtype=dtype)
         content = _bytes_of(tensor)
         self._file.seek(offset)
@@ -92,7 +92,7 @@ def _bytes_of(tensor: torch.Tensor) -> memoryview:
 
 
 def _with_local(sharded: Any, local: Kept) -> torch.Tensor:
-    """Return a sharded tensor like another, with this process's part as it was kept."""
+    """Return a sharded tensor like another, with the copy of this process's part."""
     return type(sharded).from_local(
         local().to(sharded.device),
         sharded.device_mesh,
@@ -104,7 +104,7 @@ def _with_local(sharded: Any, local: Kept) -> torch.Tensor:
 
 
 def _is_plain(tensor: torch.Tensor) -> bool:
-    """Tell whether a tensor is no more than its bytes."""
+    """Return whether a tensor is defined by its bytes alone."""
     is_usual = type(tensor) in (torch.Tensor, torch.nn.Parameter)
     is_dense = tensor.layout == torch.strided and not tensor.is_nested
     return is_usual and is_dense and not tensor.is_quantized

@@ -1,4 +1,4 @@
-"""A tensor's values, storage and gradient: remembered, and put back into the same tensor."""
+"""Capture a tensor's values, storage and gradient, and restore them in the same tensor."""
 
 import functools
 from collections.abc import Callable, Iterable
@@ -12,7 +12,7 @@ _PROBE = 1024
 
 
 def has_values(tensor: torch.Tensor) -> bool:
-    """Tell whether a tensor has values: not on the meta device, nor with its memory given away."""
+    """Return whether a tensor has values: allocated memory, not on the meta device."""
     if tensor.is_meta:
         return False
     if type(tensor) not in (torch.Tensor, torch.nn.Parameter) or tensor.layout != torch.strided:
@@ -21,7 +21,7 @@ def has_values(tensor: torch.Tensor) -> bool:
 
 
 def place_of(tensor: torch.Tensor) -> object | None:
-    """Return what tells which memory a tensor shows, and how; None where that cannot be told."""
+    """Return a key for the memory that a tensor views and how; None if there is no such key."""
     is_usual = type(tensor) in (torch.Tensor, torch.nn.Parameter)
     if not is_usual or tensor.layout != torch.strided or tensor.is_nested or not tensor.data_ptr():
         return None
@@ -30,7 +30,7 @@ def place_of(tensor: torch.Tensor) -> object | None:
 
 
 def wait_for(devices: Iterable[torch.device]) -> None:
-    """Wait until accelerators have done what was asked of them, on whatever stream."""
+    """Wait until accelerators have finished all work, on every stream."""
     for device in devices:
         if device.type == "mps":
             torch.mps.synchronize()
@@ -39,16 +39,17 @@ def wait_for(devices: Iterable[torch.device]) -> None:
 
 
 def restorer(tensor: torch.Tensor, keep: Callable[[torch.Tensor], Kept]) -> Restorer:
-    """Return a function that puts a tensor back to what it is now.
+    """Return a function that restores a tensor to its present state.
 
     Args:
-        tensor: any tensor with storage; one inside an autograd graph comes back with its values.
-        keep: keep the values, and return a function that returns them.
+        tensor: any tensor with storage; of one inside an autograd graph only the values are
+            restored.
+        keep: copies the values, and returns a function that returns the copy.
     """
     alias = tensor.detach()
     kept = keep(alias)
     if tensor.layout != torch.strided or tensor.is_nested:
-        # Only the tensor itself will lead to its storage: accumulation in place replaces its parts.
+        # Only the tensor itself leads to its storage: accumulation in place replaces its parts.
         alias = tensor
     if not tensor.is_leaf:
         return functools.partial(_write_kept, alias, kept)
@@ -62,7 +63,7 @@ def _restore_leaf(
     grad: torch.Tensor | None,
     requires_grad: bool,
 ) -> None:
-    """Put back a tensor's values into the storage it had, and its gradient."""
+    """Restore a tensor's values in the storage it had, and its gradient."""
     if not tensor.is_leaf:
         tensor.detach_()
     if alias is not tensor and _has_moved(tensor, alias):
@@ -75,12 +76,12 @@ def _restore_leaf(
 
 
 def _write_kept(alias: torch.Tensor, kept: Kept) -> None:
-    """Put the values that were kept back into a tensor."""
+    """Restore the copied values of a tensor."""
     _write(alias, kept())
 
 
 def _has_moved(tensor: torch.Tensor, alias: torch.Tensor) -> bool:
-    """Tell whether `tensor.data` was given another storage since `alias` was made of it."""
+    """Return whether `tensor.data` has another storage than when `alias` was made."""
     if (tensor.dtype, tensor.device, tensor.shape) != (alias.dtype, alias.device, alias.shape):
         return True
     return tensor.data_ptr() != alias.data_ptr() or tensor.stride() != alias.stride()
@@ -89,7 +90,7 @@ def _has_moved(tensor: torch.Tensor, alias: torch.Tensor) -> bool:
 def _write(alias: torch.Tensor, content: torch.Tensor) -> None:
     """Copy values into a tensor where they differ.
 
-    Memory may be read-only, and a graph through a tensor that was written cannot be differentiated.
+    Memory may be read-only, and autograd cannot differentiate through a tensor that was written.
     """
     if alias.is_nested:
         for part, values in zip(alias.unbind(), content.unbind(), strict=True):
@@ -106,10 +107,10 @@ def _write(alias: torch.Tensor, content: torch.Tensor) -> None:
 
 
 def _is_same(alias: torch.Tensor, content: torch.Tensor) -> bool:
-    """Tell whether two strided tensors are the same bit for bit; where it cannot be told, no."""
+    """Return whether two strided tensors are equal bit for bit; False if it is unknown."""
     if type(alias) not in (torch.Tensor, torch.nn.Parameter) or alias.is_quantized:
         return False
-    # What was trained differs at once; only what seems untouched is worth a look at all of it.
+    # Trained values differ early; only values that seem unchanged are compared completely.
     for part in (slice(_PROBE), slice(None)):
         now, then = alias.reshape(-1)[part], content.reshape(-1)[part].to(alias.device)
         if not torch.equal(_bits(now), _bits(then)):
