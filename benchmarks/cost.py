@@ -6,6 +6,7 @@ equally. The tables show medians of the ratios within a round.
 
 import argparse
 import ctypes
+import functools
 import gc
 import importlib
 import statistics
@@ -246,9 +247,8 @@ def measure_training_after(width: int, rounds: int, device: torch.device) -> Non
     """
 
     def train(setup: Setup, trainer: Engine) -> float:
-        trainer.state.epoch_length = 10
-        epochs = trainer.state.epoch + 1
-        return seconds(lambda: trainer.run(setup.loader, max_epochs=epochs), device) / 10
+        run = functools.partial(trainer.run, setup.loader, max_epochs=1, epoch_length=10)
+        return seconds(run, device) / 10
 
     arguments: Any = {"start_lr": START_LR, "end_lr": END_LR, "diverge_th": NEVER}
     steps: list[float] = []
