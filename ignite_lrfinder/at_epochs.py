@@ -7,7 +7,7 @@ from typing import Any, cast
 from ignite.engine import Engine, Events
 
 from ignite_lrfinder.errors import warn, wrong_type, wrong_value
-from ignite_lrfinder.finder import FastaiLRFinder
+from ignite_lrfinder.finder import FastaiLRFinder, is_swept
 from ignite_lrfinder.protocols import OptimizerLike, Saveable, Schedule
 from ignite_lrfinder.record import Plan
 from ignite_lrfinder.result import LRFinderResult
@@ -70,7 +70,6 @@ class LRFinderAtEpochs:
         self._to_save = to_save
         self._lr_scheduler = lr_scheduler
         self._attach_arguments = attach_arguments
-        self._is_sweeping = False
 
     def attach(self, trainer: Engine) -> None:
         """Add the finder to a trainer.
@@ -83,23 +82,19 @@ class LRFinderAtEpochs:
     def __call__(self, trainer: Engine) -> None:
         """Run the finder if the epoch that begins was chosen, and set the suggested rate."""
         epoch = trainer.state.epoch
-        # The sweep's own epochs begin too.
-        if self._is_sweeping or epoch not in self._epochs:
+        # In a sweep, also of another finder, its epochs begin too.
+        if is_swept(trainer) or epoch not in self._epochs:
             return
         finder, data = FastaiLRFinder(), trainer.state.dataloader
         epoch_length = trainer.state.epoch_length
-        self._is_sweeping = True
-        try:
-            with finder.attach(
-                trainer,
-                self._to_save,
-                schedule=self._plan.schedule,
-                total_iters=self._plan.total_iters,
-                **self._attach_arguments,
-            ) as swept:
-                swept.run(data, max_epochs=1, epoch_length=epoch_length)
-        finally:
-            self._is_sweeping = False
+        with finder.attach(
+            trainer,
+            self._to_save,
+            schedule=self._plan.schedule,
+            total_iters=self._plan.total_iters,
+            **self._attach_arguments,
+        ) as swept:
+            swept.run(data, max_epochs=1, epoch_length=epoch_length)
         self.results[epoch] = finder.result
         self._apply(finder.result, epoch)
 

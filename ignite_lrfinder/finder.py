@@ -4,7 +4,7 @@ import contextlib
 import functools
 import logging
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from ignite.engine import Engine
@@ -12,7 +12,14 @@ from torch import nn
 from torch.optim import Optimizer
 
 from ignite_lrfinder.errors import LRFinderError
-from ignite_lrfinder.protocols import KeepHandlers, OptimizerLike, Saveable, Schedule, SnapshotPlace
+from ignite_lrfinder.protocols import (
+    Handler,
+    KeepHandlers,
+    OptimizerLike,
+    Saveable,
+    Schedule,
+    SnapshotPlace,
+)
 from ignite_lrfinder.record import Plan, Record
 from ignite_lrfinder.result import LRFinderResult
 from ignite_lrfinder.snapshot import Interrupts, Snapshot, attributes_of, reachable_from
@@ -25,11 +32,12 @@ from ignite_lrfinder.sweep import (
     SweepHooks,
     Validation,
     end_run,
+    evaluators_of,
     event_list,
     graphs_among,
     handler_table,
-    kept_observers,
-    kept_of,
+    is_running,
+    library_objects,
     pending_run,
     scalers_among,
     start_afresh,
@@ -41,6 +49,11 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _swept_trainers: "weakref.WeakSet[Engine]" = weakref.WeakSet()
+
+
+def is_swept(trainer: Engine) -> bool:
+    """Return whether a trainer is in the block of a finder."""
+    return trainer in _swept_trainers
 
 
 def _of_result(
@@ -110,6 +123,7 @@ class FastaiLRFinder:
         diverge_th: float = 5.0,
         *,
         keep_handlers: KeepHandlers = "auto",
+        mute_handlers: Collection[Handler] = (),
         val_loss: Callable[[], object] | None = None,
         verify: bool | Trials = False,
         schedule: Schedule = "constant",
@@ -145,7 +159,9 @@ class FastaiLRFinder:
             keep_handlers: which of the trainer's handlers run during the sweep. "auto": user
                 handlers that prepare training (on STARTED, EPOCH_STARTED, GET_BATCH_*,
                 ITERATION_STARTED and custom events); "all"; "none"; or a collection of handlers
-                that run in addition to "auto". Handlers added inside the block run, and stay.
+                that run in addition to "auto". Handlers added inside the block run, and stay; those
+                that a handler adds during the run are judged in the same way, and are removed.
+            mute_handlers: handlers that do not run, or objects whose methods they are.
             val_loss: a function without arguments that returns the loss to record, such as a
                 validation loss; called after each point, also in trials. The trainer's output then
                 does not have to be a loss. Train/eval modes are restored after each call.
@@ -188,6 +204,7 @@ class FastaiLRFinder:
             verify=verify,
             plan=Plan(schedule, total_iters),
             keep_handlers=keep_handlers,
+            mute_handlers=mute_handlers,
             snapshot=snapshot,
             progress=progress,
         )
@@ -201,31 +218,34 @@ class FastaiLRFinder:
         )
         trained = [obj for obj in references if isinstance(obj, (nn.Module, Optimizer))]
         validation = Validation(arguments.val_loss, trainer, (*arguments.saved.values(), *trained))
-        kept: dict[Engine, KeepHandlers] = {trainer: keep_handlers}
-        kept |= {engine: kept_of(engine, keep_handlers) for engine in validation.evaluators}
+        choice = arguments.choice
+        evaluators = evaluators_of(trainer, val_loss, *choice.running(trainer))
+        choices = {trainer: choice, **dict.fromkeys(evaluators, choice.for_evaluator())}
+        running = [handler for engine, c in choices.items() for handler in c.running(engine)]
         # Undo backwards; a step that fails does not prevent the others.
         with Interrupts() as interrupts, contextlib.ExitStack() as undo:
             before = Snapshot(
                 trainer,
                 arguments.saved,
                 snapshot,
-                evaluators=validation.evaluators,
-                others=(*kept_observers(kept), *scalers, *trained, *validation.loaders),
-                opaque=(*map(handler_table, kept), *map(event_list, kept)),
+                evaluators=evaluators,
+                others=(*library_objects(running), *scalers, *trained, *validation.loaders),
+                opaque=(*map(handler_table, choices), *map(event_list, choices)),
             )
             undo.callback(before.restore)
             undo.callback(self._end_block, trainer)
             self._begin_block(trainer)
             steps = StepWatch(arguments.optimizer, scalers, graphs_among(references))
             undo.callback(steps.remove)
-            mutings = [Muting(engine, keep, steps.hold_lr) for engine, keep in kept.items()]
+            in_run = functools.partial(is_running, trainer)
+            mutings = [Muting(e, c, steps.hold_lr, in_run) for e, c in choices.items()]
             for muting in mutings:
                 undo.callback(muting.undo)
                 muting.mute()
             hooks = SweepHooks(
                 arguments,
                 steps,
-                muted=mutings[0].muted,
+                muting=mutings[0],
                 validate=validation if arguments.val_loss is not None else None,
                 snapshot=before,
                 progress=Progress() if arguments.is_showing else None,
@@ -235,9 +255,11 @@ class FastaiLRFinder:
             hooks.add()
             undo.callback(end_run, trainer, pending_run(trainer))
             start_afresh(trainer)
+            self.logger.info("LR range test: begins with the next run of the trainer")
             try:
                 interrupts.allow()
                 yield trainer
+                hooks.check_run()
             finally:
                 # An interrupt may still arrive before this line, but not between it and the
                 # undoing.
@@ -300,7 +322,7 @@ class FastaiLRFinder:
 
     def _refuse_second_attach(self, trainer: Engine) -> None:
         """Refuse to attach during a sweep."""
-        if self._is_attached or trainer in _swept_trainers:
+        if self._is_attached or is_swept(trainer):
             owner = "lr_finder" if self._is_attached else "trainer"
             raise LRFinderError(
                 f"{owner} must not be in a sweep already, got a second attach. Leave the first "

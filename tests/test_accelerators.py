@@ -22,6 +22,7 @@ DEVICES = ["cpu", *["cuda"] * HAS_CUDA]
 on_gpu = pytest.mark.skipif(not HAS_CUDA, reason="needs a GPU")
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Run completed without loss diverging:UserWarning"),
+    pytest.mark.filterwarnings("ignore:The loss must be finite until it has fallen:UserWarning"),
 ]
 
 Parameters = Iterable[nn.Parameter]

@@ -63,6 +63,10 @@ REFUSED: dict[str, list[tuple[object, type[Exception]]]] = {
         *[(value, ValueError) for value in ("foo", [print], ("all",), {"auto"})],
         *[(value, TypeError) for value in (None, 5, True)],
     ],
+    "mute_handlers": [
+        ([print], ValueError),
+        *[(value, TypeError) for value in ("auto", None, 5)],
+    ],
     "snapshot": [
         ("disk", ValueError),
         *[(value, TypeError) for value in (None, 5, True, ["cpu"])],
@@ -99,6 +103,9 @@ def state_of(trainer: Engine) -> list[object]:
         {event: list(entries) for event, entries in trainer._event_handlers.items()},
         {name: value for name, value in vars(trainer).items() if name != "_event_handlers"},
     ]
+
+
+pytestmark = pytest.mark.filterwarnings("ignore:The block of attach must run:UserWarning")
 
 
 @pytest.fixture
@@ -139,6 +146,7 @@ ACCEPTED: dict[str, list[object]] = {
     "smooth_f": [0, 0.0, 0.99, np.float64(0.5)],
     "diverge_th": [1, 5, float("inf"), np.float32(2)],
     "keep_handlers": ["auto", "all", "none", [], set()],
+    "mute_handlers": [(), [], set()],
     "snapshot": ["cpu", "device"],
     "step_mode": ["exp", "linear"],
 }

@@ -1,7 +1,7 @@
-"""The promise "quiet": who runs during a sweep, and that every handler is given back."""
+"""The promise "quiet": which handlers run during a sweep, and that all are restored."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 from unittest import mock
 
@@ -22,8 +22,15 @@ from ignite.handlers.param_scheduler import LinearCyclicalScheduler
 from ignite.metrics import Average
 from torch import nn, optim
 
-from ignite_lrfinder.sweep.engine import start_afresh
-from ignite_lrfinder.sweep.muting import Muting, handlers_of, is_named, kept_observers
+from ignite_lrfinder.sweep.engine import is_running, start_afresh
+from ignite_lrfinder.sweep.handlers import (
+    HandlerChoice,
+    handlers_of,
+    is_named,
+    library_objects,
+    names_of,
+)
+from ignite_lrfinder.sweep.muting import Muting
 
 PREPARING = [
     Events.STARTED,
@@ -36,7 +43,7 @@ AFTERWARDS = [Events.ITERATION_COMPLETED, Events.EPOCH_COMPLETED, Events.COMPLET
 
 
 class Custom(EventEnum):
-    """Events of a user's own."""
+    """Custom events."""
 
     SHARPENED = "sharpened"
 
@@ -61,9 +68,11 @@ def make_trainer() -> Engine:
     return trainer
 
 
-def mute(trainer: Engine, keep: object = "auto") -> Muting:
+def mute(trainer: Engine, keep: object = "auto", muted: Sequence[Any] = ()) -> Muting:
     """Mute the handlers of a trainer."""
-    muting = Muting(trainer, keep, lambda *writer: None)  # type: ignore[arg-type]  # tests pass all kinds
+    choice = HandlerChoice(keep, muted)  # type: ignore[arg-type]  # tests pass all kinds
+    hold_lr = lambda *writer, **kwargs: None  # noqa: E731  # nobody writes a learning rate
+    muting = Muting(trainer, choice, hold_lr, functools.partial(is_running, trainer))
     muting.mute()
     return muting
 
@@ -111,9 +120,6 @@ def reporters() -> dict[str, Callable[[Engine], object]]:
     optimizer = optim.SGD(model.parameters(), lr=0.1)
     return {
         "scheduler": lambda trainer: LinearCyclicalScheduler(optimizer, "lr", 0.1, 1.0, 10),
-        "state-scheduler": lambda trainer: StepStateScheduler(
-            param_name="p", initial_value=1.0, gamma=0.5, step_size=2, create_new=True
-        ),
         "checkpoint": lambda trainer: Checkpoint({"model": model}, lambda *args: None),
         "stopper": lambda trainer: EarlyStopping(1, lambda engine: 0.0, trainer),
         "nan-stopper": lambda trainer: TerminateOnNan(),
@@ -124,6 +130,8 @@ def reporters() -> dict[str, Callable[[Engine], object]]:
         "store": lambda trainer: EpochOutputStore().reset,
         "partial": lambda trainer: functools.partial(TerminateOnNan()),
         "engine": lambda trainer: Engine(lambda engine, batch: None).run,
+        "partial-of-engine": lambda trainer: functools.partial(Engine(lambda e, b: None).run, [0]),
+        "terminate": lambda trainer: trainer.terminate,
     }
 
 
@@ -139,7 +147,7 @@ def test_ignites_handlers_are_muted_on_every_event(
     if is_filtered:
         handler = trainer._handler_wrapper(handler, event, lambda engine, count: True)
     trainer._event_handlers[event].append((handler, (), {}))
-    Muting(trainer, "auto", looks.append).mute()
+    Muting(trainer, HandlerChoice("auto"), looks.append).mute()
     trainer.run([0])
     assert looks == []
 
@@ -349,7 +357,8 @@ def test_kept_handlers_get_their_arguments_and_are_watched() -> None:
         seen.append((engine, args, kwargs, len(writers)))
 
     trainer.add_event_handler(Events.ITERATION_STARTED, prepare, 1, key=2)
-    Muting(trainer, "auto", lambda *writer: writers.append(writer)).mute()
+    hold_lr = lambda *writer, **kwargs: writers.append(writer)  # noqa: E731
+    Muting(trainer, HandlerChoice("auto"), hold_lr).mute()
     trainer.run([0])
     assert seen == [(trainer, (1,), {"key": 2}, 1)]
     assert len(writers) == 2
@@ -358,15 +367,15 @@ def test_kept_handlers_get_their_arguments_and_are_watched() -> None:
 
 
 @pytest.mark.parametrize("keep", ["auto", "all", "none"])
-def test_kept_observers_are_ignites_objects_that_run(keep: str) -> None:
+def test_library_objects_are_ignites_objects_that_run(keep: str) -> None:
     """Ignite's objects that will run are listed, without functions and engines."""
     trainer, stopper, recorder = make_trainer(), TerminateOnNan(), Recorder()
     trainer.add_event_handler(Events.ITERATION_COMPLETED(every=2), stopper)
     trainer.add_event_handler(Events.ITERATION_STARTED, recorder)
     trainer.add_event_handler(Events.COMPLETED, Engine(lambda engine, batch: None).run, [0])
-    expected = (stopper,) if keep == "all" else ()
-    reporting = [o for o in kept_observers({trainer: keep}) if o is not recorder]  # type: ignore[arg-type]
-    assert tuple(reporting) == expected
+    expected = [stopper] if keep == "all" else []
+    running = HandlerChoice(keep).running(trainer)  # type: ignore[arg-type]
+    assert library_objects(running) == expected
 
 
 def test_a_muted_partial_has_the_name_of_its_function() -> None:
@@ -374,7 +383,7 @@ def test_a_muted_partial_has_the_name_of_its_function() -> None:
     trainer, recorder = make_trainer(), Recorder()
     for handler in (functools.partial(recorder.method), recorder, TerminateOnNan()):
         trainer.add_event_handler(Events.ITERATION_COMPLETED, handler)
-    assert mute(trainer).muted == ["Recorder.method", "Recorder"]
+    assert names_of(mute(trainer).muted) == "Recorder.method, Recorder"
 
 
 def test_handlers_of_lists_handlers_behind_filters() -> None:
@@ -385,3 +394,109 @@ def test_handlers_of_lists_handlers_behind_filters() -> None:
     assert handlers_of(trainer) == [recorder, recorder.method]
     assert is_named(recorder.method, [recorder])
     assert not is_named(recorder, [recorder.method])
+
+
+@pytest.mark.parametrize("event", [Events.ITERATION_STARTED, Events.EPOCH_COMPLETED], ids=str)
+def test_a_state_scheduler_runs_on_any_event(event: Events) -> None:
+    """The train step reads the values of Ignite's StateParamScheduler, so it is not muted."""
+    trainer = make_trainer()
+    scheduler = StepStateScheduler(
+        param_name="p", initial_value=1.0, gamma=0.5, step_size=1, create_new=True
+    )
+    scheduler.attach(trainer, event)
+    muting = mute(trainer)
+    assert library_objects(muting.running()) == [scheduler]
+    trainer.run([0, 0])
+    assert vars(trainer.state)["p"] == (0.25 if event == Events.ITERATION_STARTED else 0.5)
+
+
+def test_monais_handlers_are_muted_as_ignites() -> None:
+    """MONAI's handlers and classes derived from them are muted on every event."""
+    handlers = pytest.importorskip("monai.handlers")
+
+    class Mine(handlers.ValidationHandler):
+        def __call__(self, engine: Engine) -> None:
+            raise AssertionError("muted handlers do not run")
+
+    trainer = make_trainer()
+    trainer.add_event_handler(Events.STARTED, Mine(interval=1, validator=None))
+    mute(trainer)
+    trainer.run([0])
+
+
+@pytest.mark.parametrize("keep", ["auto", "all", "named"])
+@pytest.mark.parametrize("how", ["object", "method", "owner"])
+def test_a_handler_in_mute_handlers_does_not_run(how: str, keep: str) -> None:
+    """A handler is named by itself or by the object whose method it is; others run."""
+    trainer, recorder, other = make_trainer(), Recorder(), Recorder()
+    method = recorder.method
+    trainer.add_event_handler(Events.STARTED, recorder if how == "object" else method)
+    trainer.add_event_handler(Events.STARTED, other)
+    named = method if how == "method" else recorder
+    muting = mute(trainer, [named] if keep == "named" else keep, [named])
+    trainer.run([0])
+    assert recorder.calls == []
+    assert other.calls == ["call"]
+    assert names_of(muting.muted) == ("Recorder" if how == "object" else "Recorder.method")
+
+
+def test_a_handler_added_by_a_handler_is_judged_and_removed() -> None:
+    """What a STARTED handler adds runs only where it prepares, and is gone after the block."""
+    trainer, calls = make_trainer(), []
+
+    @trainer.on(Events.STARTED)
+    def set_up(engine: Engine) -> None:
+        for event in (*PREPARING[1:], *AFTERWARDS, Custom.SHARPENED):
+            engine.add_event_handler(event, calls.append, event)
+        engine.add_event_handler(Events.EPOCH_COMPLETED | Events.COMPLETED, lambda: calls.append(0))
+
+    before = table_of(trainer)
+    muting = mute(trainer)
+    trainer.run([0])
+    assert calls == [*PREPARING[1:], Custom.SHARPENED]
+    muting.undo()
+    assert table_of(trainer) == before
+    assert "add_event_handler" not in vars(trainer)
+
+
+def test_a_handler_of_exceptions_added_by_a_handler_swallows_none() -> None:
+    """An error still comes out of the run."""
+    trainer = Engine(fail)
+
+    @trainer.on(Events.STARTED)
+    def set_up(engine: Engine) -> None:
+        engine.add_event_handler(Events.EXCEPTION_RAISED, lambda engine, error: None)
+
+    mute(trainer)
+    with pytest.raises(ZeroDivisionError):
+        trainer.run([0])
+
+
+def test_a_handler_added_by_a_handler_can_remove_itself() -> None:
+    """The handle that `add_event_handler` returns works on a judged handler."""
+    trainer, calls = make_trainer(), []
+
+    @trainer.on(Events.STARTED)
+    def set_up(engine: Engine) -> None:
+        def once(engine: Engine) -> None:
+            calls.append(1)
+            handle.remove()
+
+        handle = engine.add_event_handler(Events.ITERATION_STARTED, once)
+
+    mute(trainer)
+    trainer.run([0, 0, 0])
+    assert calls == [1]
+
+
+def test_the_handler_that_terminates_the_run_is_known() -> None:
+    """A running handler that calls `terminate` is named; a muted one is not."""
+    trainer = make_trainer()
+
+    @trainer.on(Events.ITERATION_STARTED(once=2))
+    def stop(engine: Engine) -> None:
+        engine.terminate()
+
+    muting = mute(trainer)
+    trainer.run([0, 0, 0])
+    assert muting.terminated_by == "stop"

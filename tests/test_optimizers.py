@@ -28,6 +28,7 @@ from ignite_lrfinder import FastaiLRFinder, LRFinderResult, Trials
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Run completed without loss diverging:UserWarning"),
+    pytest.mark.filterwarnings("ignore:The loss must be finite until it has fallen:UserWarning"),
 ]
 TRIALS = Trials(max_iter=75, short_iter=10, long_iter=15)
 with_and_without_trials = pytest.mark.parametrize(

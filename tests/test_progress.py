@@ -56,7 +56,7 @@ def test_a_terminal_shows_points_and_trials(
     for point in range(1, len(finder.result) + 1):
         assert f"[{point}/30]" in error
     for index, trial in enumerate(finder.result.trials, start=1):
-        assert f"Trial {index} at {trial.lr:.1e}: [{len(trial.losses)}/" in error
+        assert f"Trial {index} of at most 6 at {trial.lr:.1e}: [{len(trial.losses)}/" in error
     [line] = visible(error)
     assert line.startswith("LR range test: [")
 

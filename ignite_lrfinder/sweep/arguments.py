@@ -10,10 +10,17 @@ import ignite.distributed as idist
 from ignite.engine import Engine
 
 from ignite_lrfinder.errors import wrong_type, wrong_value
-from ignite_lrfinder.protocols import Array, KeepHandlers, OptimizerLike, Saveable, SnapshotPlace
+from ignite_lrfinder.protocols import (
+    Array,
+    Handler,
+    KeepHandlers,
+    OptimizerLike,
+    Saveable,
+    SnapshotPlace,
+)
 from ignite_lrfinder.record import Plan, SweepSettings
 from ignite_lrfinder.suggest import Trials
-from ignite_lrfinder.sweep.muting import handlers_of, is_named
+from ignite_lrfinder.sweep.handlers import HandlerChoice, handlers_of, is_named
 from ignite_lrfinder.sweep.rates import group_lrs, lr_table, number
 from ignite_lrfinder.sweep.validation import evaluators_of
 
@@ -39,6 +46,7 @@ class Arguments:
     smooth_f: float
     diverge_th: float
     keep_handlers: KeepHandlers
+    mute_handlers: Collection[Handler]
     val_loss: Callable[[], object] | None
     verify: bool | Trials
     plan: Plan
@@ -56,7 +64,7 @@ class Arguments:
         _check_functions(self.output_transform, self.val_loss)
         _check_choice("step_mode", self.step_mode, "exp", "linear")
         _check_snapshot(self.snapshot)
-        _check_keep_handlers(self)
+        self._check_handlers()
         is_exp = self.step_mode == "exp"
         lrs = group_lrs(self.optimizer, self.start_lr, self.end_lr, is_exp=is_exp)
         object.__setattr__(self, "_group_lrs", lrs)
@@ -66,6 +74,23 @@ class Arguments:
         _check_bool("progress", self.progress, "True or False")
         if not isinstance(self.verify, Trials):
             _check_bool("verify", self.verify, "True, False or Trials(...)")
+
+    def _check_handlers(self) -> None:
+        """Check that each named handler is a handler of the trainer or of an engine it runs."""
+        attached = handlers_of(self.trainer)
+        for engine in evaluators_of(self.trainer, self.val_loss, *attached):
+            attached += handlers_of(engine)
+        _check_names("mute_handlers", self.mute_handlers, attached, "a collection of handlers")
+        if isinstance(self.keep_handlers, str):
+            _check_choice("keep_handlers", self.keep_handlers, "auto", "all", "none")
+        else:
+            kinds = "'auto', 'all', 'none' or a collection of handlers"
+            _check_names("keep_handlers", self.keep_handlers, attached, kinds)
+
+    @property
+    def choice(self) -> HandlerChoice:
+        """Which handlers of the trainer run."""
+        return HandlerChoice(self.keep_handlers, self.mute_handlers)
 
     @property
     def optimizer(self) -> OptimizerLike:
@@ -205,23 +230,12 @@ def _check_snapshot(snapshot: object) -> None:
         raise wrong_value("snapshot", places, snapshot, "Make the directory first.")
 
 
-def _check_keep_handlers(arguments: Arguments) -> None:
-    """Check that each named handler is a handler of the trainer or of an evaluator."""
-    keep: object = arguments.keep_handlers
-    if isinstance(keep, str):
-        _check_choice("keep_handlers", keep, "auto", "all", "none")
-        return
-    if not isinstance(keep, Collection):
-        remedy = "Name handlers as in keep_handlers=[handler]."
-        kinds = "'auto', 'all', 'none' or a collection of handlers"
-        raise wrong_type("keep_handlers", kinds, keep, remedy)
-    evaluators = evaluators_of(arguments.val_loss, arguments.trainer)
-    attached = [h for engine in (arguments.trainer, *evaluators) for h in handlers_of(engine)]
-    for name in keep:
-        if not any(is_named(handler, [name]) for handler in attached):
-            raise wrong_value(
-                "keep_handlers",
-                "a collection of handlers of the trainer",
-                name,
-                "Attach it to the trainer before the finder, or leave it out.",
-            )
+def _check_names(name: str, handlers: object, attached: Collection[Handler], kinds: str) -> None:
+    """Check that an argument is a collection of handlers that are attached."""
+    if isinstance(handlers, str) or not isinstance(handlers, Collection):
+        raise wrong_type(name, kinds, handlers, f"Name handlers as in {name}=[handler].")
+    for handler in handlers:
+        if not any(is_named(each, [handler]) for each in attached):
+            requirement = "a collection of handlers of the trainer"
+            remedy = "Attach it to the trainer before the finder, or leave it out."
+            raise wrong_value(name, requirement, handler, remedy)

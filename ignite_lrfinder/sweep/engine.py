@@ -22,6 +22,21 @@ def event_list(trainer: Engine) -> list[Any]:
     return trainer._allowed_events
 
 
+def add_handler(trainer: Engine, event: Events, handler: Handler) -> None:
+    """Add a handler in Ignite's own way, whatever has replaced the method on the trainer."""
+    type(trainer).add_event_handler(trainer, event, handler)
+
+
+def is_running(trainer: Engine) -> bool:
+    """Return whether a trainer runs at this moment, so that this is called by its run."""
+    run: Any = trainer._internal_run_generator
+    if run is not None:
+        return run.gi_running
+    # Without generators: Ignite sets the time of a run to 0 when it starts.
+    is_legacy = not getattr(trainer, "interrupt_resume_enabled", True)
+    return is_legacy and trainer.state.times.get(Events.COMPLETED.name) == 0.0
+
+
 def train_step_of(trainer: Engine) -> Handler:
     """Return the function that a trainer calls with each batch."""
     return trainer._process_function
@@ -31,6 +46,11 @@ def move_first(trainer: Engine, event: Events) -> None:
     """Make the last handler of an event the first."""
     entries = handler_table(trainer)[event]
     entries.insert(0, entries.pop())
+
+
+def is_last(trainer: Engine, event: Events, handler: Handler) -> bool:
+    """Return whether a handler is the last of an event."""
+    return handler_table(trainer)[event][-1][0] == handler
 
 
 def pending_run(trainer: Engine) -> Run | None:

@@ -8,6 +8,7 @@ import numpy as np
 from torch import Tensor, strided
 
 _OUTPUT = "the trainer's output"
+_MAX_CANDIDATES = 3
 
 
 Loss = float | Tensor
@@ -86,20 +87,24 @@ def _describe(output: object) -> str:
 
 
 def _remedy(output: object) -> str:
-    """Suggest an `output_transform`."""
+    """Suggest an `output_transform`: the likeliest loss first, then the other candidates."""
     if output is None:
         return "Let the train step return its loss."
-    losses = sorted(_possible_losses(output), key=lambda path_and_rank: path_and_rank[1])
-    if losses:
-        return f"Pass output_transform=lambda output: output{losses[-1][0]} to attach."
-    return "Pass an output_transform to attach that picks the loss."
+    ranked = sorted(_possible_losses(output), key=lambda candidate: candidate[1], reverse=True)
+    # Only values that are as clearly a single number, or not, as the first.
+    paths = [path for path, rank in ranked if rank[:2] == ranked[0][1][:2]][:_MAX_CANDIDATES]
+    if not paths:
+        return "Pass an output_transform to attach that picks the loss."
+    others = " or ".join(f"output{path}" for path in paths[1:])
+    alternative = f"; if that is not the loss, try {others}" if others else ""
+    return f"Pass output_transform=lambda output: output{paths[0]} to attach{alternative}."
 
 
 def _possible_losses(value: object, name: str = "") -> Iterator[tuple[str, tuple[bool, ...]]]:
     """Iterate over the paths to possible losses in a value, each with its rank.
 
-    Ranked first are values with "loss" in their name, then single numbers, differentiable ones and
-    scalars; among equals, the last.
+    Ranked first are values with "loss" in their name, then single numbers, values that need a
+    gradient, values beyond the range of an accuracy, and scalars; among equals, the first.
     """
     if isinstance(value, Mapping):
         for key, part in value.items():
@@ -117,9 +122,12 @@ def _possible_losses(value: object, name: str = "") -> Iterator[tuple[str, tuple
         has_grad = isinstance(value, Tensor) and value.requires_grad
         is_float = isinstance(value, np.ndarray) or value.is_floating_point()
         mean = "" if size == 1 else ".mean()" if is_float else ".float().mean()"
-        yield mean, ("loss" in name.lower(), size == 1, has_grad, value.ndim == 0)
+        is_no_accuracy = not bool(((value >= 0) & (value <= 1)).all())
+        is_named = "loss" in name.lower()
+        yield mean, (is_named, size == 1, has_grad, is_no_accuracy, value.ndim == 0)
     elif isinstance(value, numbers.Real):
-        yield "", ("loss" in name.lower(), True, False, isinstance(value, float))
+        is_float = isinstance(value, float)
+        yield "", ("loss" in name.lower(), True, False, not 0 <= float(value) <= 1, is_float)
     elif (loss := getattr(value, "loss", None)) is not None:
         for path, rank in _possible_losses(loss, "loss"):
             yield f".loss{path}", rank

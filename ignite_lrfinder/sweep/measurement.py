@@ -2,24 +2,20 @@
 
 import contextlib
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 
-from ignite_lrfinder.errors import LRFinderError
 from ignite_lrfinder.protocols import Array
 from ignite_lrfinder.record import StopReason
 from ignite_lrfinder.sweep.arguments import Arguments
 from ignite_lrfinder.sweep.divergence import DivergenceMonitor
+from ignite_lrfinder.sweep.limits import StepLimit
 from ignite_lrfinder.sweep.loss import Loss, loss_of, unchanged
 from ignite_lrfinder.sweep.recorder import LossRecorder
 from ignite_lrfinder.sweep.scheduler import LRSweep
 from ignite_lrfinder.sweep.steps import StepWatch
 
-# After so many iterations without a step none will come: few people accumulate gradients for
-# longer, and hardly anyone does where no muted handler could take the step.
-_MAX_STEPLESS_MUTED = 100
-_MAX_STEPLESS = 1000
 _LOOK_EVERY = 10
 
 
@@ -30,12 +26,13 @@ class Measurement:
         arguments: the checked arguments of `attach`.
         table: the learning rates of T points and G parameter groups, of shape (T, G).
         steps: the watch over the optimizer's steps, which from now on follows the table.
-        muted: the names of the muted user-defined handlers, one of which may take the step.
+        limit: how long it goes on without a step.
         validate: computes the loss of a point in place of the trainer's.
         diverge_th: how far the loss may rise.
 
     Attributes:
         reason: why it ended; None as long as it goes on.
+        has_micro_batches: whether several iterations shared a point.
     """
 
     def __init__(
@@ -43,16 +40,17 @@ class Measurement:
         arguments: Arguments,
         table: Array,
         steps: StepWatch,
-        muted: Sequence[str],
+        limit: StepLimit,
         *,
         validate: Callable[[], object] | None,
         diverge_th: float,
     ) -> None:
         self.reason: StopReason | None = None
+        self.has_micro_batches = False
         self._output_transform = arguments.output_transform
         self._is_plain = arguments.output_transform is unchanged
         self._steps = steps
-        self._muted = muted
+        self._limit = limit
         self._validate = validate
         self._sweep = LRSweep(arguments.optimizer, table)
         self._recorder = LossRecorder()
@@ -138,7 +136,9 @@ class Measurement:
     def _close_point(self) -> None:
         """Make a point of the iterations since the last step and move on to the next."""
         self._steps.has_stepped = self._steps.is_skipped = False
-        self._num_stepless = 0
+        if self._num_stepless or self._sweep.event_index == 0:
+            self._limit.note_step(self._num_stepless)
+            self._num_stepless = 0
         loss = None if self._validate is None else self._validation_loss()
         is_due = self._recorder.close_point(loss)
         is_last = self._sweep.event_index == self._last
@@ -159,6 +159,7 @@ class Measurement:
     def _handle_no_step(self) -> None:
         """Tell apart a micro-batch, a skipped step and a mistake."""
         self._num_stepless += 1
+        self.has_micro_batches = True
         # Not each time: looking at losses waits for the device and for other processes.
         is_looking = self._steps.is_skipped or self._num_stepless % _LOOK_EVERY == 0
         has_non_finite = is_looking and self._recorder.has_non_finite()
@@ -166,16 +167,9 @@ class Measurement:
             self.end(self._recorder.ending)
         elif has_non_finite:
             self.end(StopReason.NON_FINITE)
-        elif self._num_stepless >= (_MAX_STEPLESS_MUTED if self._muted else _MAX_STEPLESS):
-            raise LRFinderError(
-                f"The optimizer must take a step during a sweep, got none in {self._num_stepless} "
-                f"iterations. If a handler takes it, name it in keep_handlers=[handler] (muted: "
-                f"{', '.join(self._muted) or 'none'}); if a gradient scaler skips it, the loss is "
-                "too large for it already; if a CUDA graph takes it, let the learning rate be a "
-                "tensor; if gradients are accumulated over more iterations, pass "
-                'keep_handlers="all".'
-            )
-        elif self._steps.is_skipped:
+        else:
+            self._limit.check(self._num_stepless)
+        if self._steps.is_skipped:
             self._recorder.discard()
         self._steps.is_skipped = False
 

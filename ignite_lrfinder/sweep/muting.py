@@ -1,199 +1,157 @@
-"""Which handlers run during a sweep; mute the others and restore them.
+"""Mute the handlers of an engine that do not run during a sweep, and restore them.
 
-A muted handler keeps its place, taken by a placeholder that does nothing, so that the trainer still
+A muted handler keeps its place, taken by a placeholder that does nothing, so that the engine still
 has it and can still remove it.
 """
 
-import enum
 import functools
-import weakref
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable
+from typing import Any
 
 from ignite.engine import Engine, Events
 
-from ignite_lrfinder.protocols import Handler, KeepHandlers
+from ignite_lrfinder.protocols import Handler
+from ignite_lrfinder.sweep.calls import shadow
 from ignite_lrfinder.sweep.engine import Entry, handler_table
+from ignite_lrfinder.sweep.handlers import (
+    HandlerChoice,
+    HandlerKind,
+    kind_of,
+    name_of,
+    parent_of,
+)
 
 HoldLR = Callable[..., None]
 
-# Handlers of these events report, save, schedule or stop.
-_MUTED_EVENTS = frozenset(
-    {
-        Events.ITERATION_COMPLETED,
-        Events.EPOCH_COMPLETED,
-        Events.COMPLETED,
-        Events.TERMINATE,
-        Events.TERMINATE_SINGLE_EPOCH,
-        Events.EXCEPTION_RAISED,
-        Events.INTERRUPT,
-    }
-)
-_METRICS = ("ignite.metrics", "ignite.contrib.metrics")
-_OBSERVERS = ("ignite.handlers", "ignite.contrib.handlers")
-
-
-class HandlerKind(enum.Enum):
-    """What a handler is to a sweep."""
-
-    ENGINE = "a private method by which an engine of Ignite's prepares itself, such as seeding"
-    METRIC = "a metric"
-    OBSERVER = "one of Ignite's handlers, which report, save, schedule or stop"
-    USER = "user code"
-
-
-def kind_of(handler: Handler) -> HandlerKind:
-    """Return what a handler is, by what defines it or a class that it derives from."""
-    function, owner = _function(handler), _owner(handler)
-    if isinstance(owner, Engine):
-        if not (getattr(function, "__module__", None) or "").startswith("ignite."):
-            return HandlerKind.USER
-        is_private = getattr(function, "__name__", "").startswith("_")
-        return HandlerKind.ENGINE if is_private else HandlerKind.OBSERVER
-    modules = [base.__module__ for base in type(owner).__mro__]
-    if any(module.startswith(_METRICS) for module in modules):
-        return HandlerKind.METRIC
-    is_observer = any(module.startswith(_OBSERVERS) for module in modules)
-    return HandlerKind.OBSERVER if is_observer else HandlerKind.USER
-
-
-def _runs(handler: Handler, event: object, keep: KeepHandlers) -> bool:
-    """Return whether a handler runs on an event during the sweep."""
-    kind = kind_of(handler)
-    if isinstance(keep, str) and keep != "auto":
-        return keep == "all" or kind is HandlerKind.ENGINE
-    is_kept = not isinstance(keep, str) and is_named(handler, keep)
-    prepares = kind is HandlerKind.USER and event not in _MUTED_EVENTS
-    return kind is HandlerKind.ENGINE or is_kept or prepares
-
 
 class Muting:
-    """Mute a trainer's handlers from `mute` to `undo`.
+    """Mute an engine's handlers from `mute` to `undo`.
+
+    A handler that is added while the trainer runs is judged like the others, and removed by `undo`;
+    one that is added before or between runs stays, and runs.
 
     Args:
-        trainer: the engine whose handlers are muted.
-        keep_handlers: "auto", "all", "none", or the handlers that run in addition to "auto".
+        engine: the engine whose handlers are muted.
+        choice: which of its handlers run.
         hold_lr: called before each handler that runs, and after it with its name.
+        is_running: returns whether the trainer runs.
 
     Attributes:
-        muted: the names of the user-defined handlers that are muted.
+        muted: the user-defined handlers that are muted.
+        terminated_by: the name of the handler that has terminated the run of the engine, if any.
     """
 
-    def __init__(self, trainer: Engine, keep_handlers: KeepHandlers, hold_lr: HoldLR) -> None:
-        self.muted: list[str] = []
-        self._keep_handlers: KeepHandlers = keep_handlers
+    def __init__(
+        self,
+        engine: Engine,
+        choice: HandlerChoice,
+        hold_lr: HoldLR,
+        is_running: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.muted: list[Handler] = []
+        self.terminated_by: str | None = None
+        self._engine = engine
+        self._choice = choice
         self._hold_lr = hold_lr
-        self._table = handler_table(trainer)
+        self._is_running = is_running
+        self._table = handler_table(engine)
         # The list objects stay: a run around the sweep may be iterating over one of them.
         self._lists = dict(self._table)
-        # From the id of a placeholder to itself and the entry whose place it takes.
-        self._replaced: dict[int, tuple[Handler, Entry]] = {}
+        # From the id of a placeholder to itself and the entry whose place it takes; None for the
+        # entry of a handler that was added during the run.
+        self._replaced: dict[int, tuple[Handler, Entry | None]] = {}
         self._absent: list[Entry] = []
+        self._stop_listening = lambda: None
 
     def mute(self) -> None:
         """Put each handler behind a placeholder, which calls it if it is to run."""
         for event, entries in self._lists.items():
-            runs = [_runs(_parent(entry[0]), event, self._keep_handlers) for entry in entries]
+            runs = [self._choice.runs(parent_of(entry[0]), event) for entry in entries]
             if event == Events.EXCEPTION_RAISED and not any(runs):
                 # An engine that has this event in its table at all swallows exceptions.
                 self._absent = self._table.pop(event)[:]
             else:
                 entries[:] = map(self._replace, entries, runs)
+        self._stop_listening = shadow(self._engine, "add_event_handler", self._add)
 
     def undo(self) -> None:
-        """Restore the handlers in their order; handlers added or removed since stay so."""
+        """Restore the handlers in their order.
+
+        Handlers that were removed since stay so, as do handlers that the user has added, but not
+        those that were added during the run.
+        """
+        self._stop_listening()
         for event, entries in self._lists.items():
             current = self._table.get(event, [])
             if event == Events.EXCEPTION_RAISED:
                 current = [*self._absent, *current]
-            entries[:] = [self._original(entry) for entry in current]
-        new = {event: entries for event, entries in self._table.items() if event not in self._lists}
+            entries[:] = self._originals(current)
+        new = {
+            event: self._originals(entries)
+            for event, entries in self._table.items()
+            if event not in self._lists
+        }
         self._table.clear()
         self._table.update(self._lists)
         self._table.update({event: entries for event, entries in new.items() if entries})
 
+    def running(self, *events: Events) -> list[Handler]:
+        """Return the handlers of some events that are not muted; by default, of all events."""
+        lists = [self._table.get(event, []) for event in events or self._table]
+        entries = [entry for entries in lists for entry in entries]
+        return [parent_of(entry[0]) for entry in entries if not isinstance(entry[0], _Muted)]
+
     def _replace(self, entry: Entry, is_kept: bool) -> Entry:
         """Return the entry that takes the place of another during the sweep."""
         handler, args, kwargs = entry
-        if not is_kept and kind_of(_parent(handler)) is HandlerKind.USER:
-            self.muted.append(name_of(handler))
-        watched = functools.partial(_watched, handler, self._hold_lr)
-        placeholder = watched if is_kept else functools.partial(_do_nothing)
-        # Ignite compares `_parent()` where there is one, so the trainer still finds the handler.
-        vars(placeholder)["_parent"] = functools.partial(_parent, handler)
+        if not is_kept and kind_of(parent_of(handler)) is HandlerKind.USER:
+            self.muted.append(parent_of(handler))
+        placeholder: Handler = _Muted()
+        if is_kept:
+            placeholder = functools.partial(self._watch, handler, name_of(handler))
+        # Ignite compares `_parent()` where there is one, so the engine still finds the handler.
+        vars(placeholder)["_parent"] = functools.partial(parent_of, handler)
         self._replaced[id(placeholder)] = (placeholder, entry)
         return (placeholder, args, dict(kwargs)) if is_kept else (placeholder, (), {})
 
-    def _original(self, entry: Entry) -> Entry:
-        """Return the entry that was here before the sweep."""
-        _, original = self._replaced.get(id(entry[0]), (None, entry))
-        return original
+    def _originals(self, entries: list[Entry]) -> list[Entry]:
+        """Return the entries that were here before the sweep, and those that the user has added."""
+        found = [self._replaced.get(id(entry[0]), (None, entry))[1] for entry in entries]
+        return [entry for entry in found if entry is not None]
+
+    def _add(self, add: Callable[..., object], *args: Any, **kwargs: Any) -> object:
+        """Add a handler; one that is added during the run is judged, and removed by `undo`."""
+        lengths = {event: len(entries) for event, entries in self._table.items()}
+        handle = add(*args, **kwargs)
+        if self._is_running():
+            for event, entries in list(self._table.items()):
+                self._judge_added(event, entries, lengths.get(event, 0))
+        return handle
+
+    def _judge_added(self, event: object, entries: list[Entry], start: int) -> None:
+        """Replace the entries that were added to an event during the run."""
+        for index in range(start, len(entries)):
+            if id(entries[index][0]) not in self._replaced:  # else by a nested call
+                is_kept = self._choice.runs(parent_of(entries[index][0]), event)
+                entries[index] = self._replace(entries[index], is_kept)
+                placeholder = entries[index][0]
+                self._replaced[id(placeholder)] = (placeholder, None)
+        is_swallowing = event == Events.EXCEPTION_RAISED and len(entries) > start
+        if is_swallowing and all(isinstance(entry[0], _Muted) for entry in entries):
+            del self._table[event]
+
+    def _watch(self, handler: Handler, name: str, *args: object, **kwargs: object) -> None:
+        """Run a handler, and notice if it writes a learning rate or terminates the run."""
+        self._hold_lr()
+        was_terminated = self._engine.should_terminate
+        handler(*args, **kwargs)
+        self._hold_lr(name, is_handler=True)
+        if self._engine.should_terminate and not was_terminated:
+            self.terminated_by = name
 
 
-def handlers_of(trainer: Engine) -> list[Handler]:
-    """Return the handlers of a trainer, as they were given to it."""
-    return [_parent(entry[0]) for entries in handler_table(trainer).values() for entry in entries]
+class _Muted:
+    """A placeholder for a muted handler."""
 
-
-def is_named(handler: Handler, names: Collection[Handler]) -> bool:
-    """Return whether a handler, or the object whose method it is, is among `names`."""
-    owner = getattr(handler, "__self__", None)
-    return any(handler == name or (owner is not None and owner is name) for name in names)
-
-
-def name_of(handler: Handler) -> str:
-    """Return the name by which a user knows a handler."""
-    function = _function(_parent(handler))
-    return getattr(function, "__qualname__", None) or type(function).__qualname__
-
-
-def kept_of(evaluator: Engine, keep_handlers: KeepHandlers) -> KeepHandlers:
-    """Return which handlers run on an evaluator of `val_loss`: its metrics in any case."""
-    if keep_handlers == "all":
-        return "all"
-    named = () if isinstance(keep_handlers, str) else keep_handlers
-    metrics = (h for h in handlers_of(evaluator) if kind_of(h) is HandlerKind.METRIC)
-    return (*named, *metrics)
-
-
-def kept_observers(kept: Mapping[Engine, KeepHandlers]) -> tuple[object, ...]:
-    """Return Ignite's own objects that run in the sweep, and so change."""
-    handlers = [
-        _parent(entry[0])
-        for engine, keep_handlers in kept.items()
-        for event, entries in handler_table(engine).items()
-        for entry in entries
-        if _runs(_parent(entry[0]), event, keep_handlers)
-    ]
-    changing = [h for h in handlers if kind_of(h) in (HandlerKind.METRIC, HandlerKind.OBSERVER)]
-    return tuple(obj for obj in map(_owner, changing) if not isinstance(obj, Engine))
-
-
-def _owner(handler: Handler) -> object:
-    """Return the object whose method a handler is, or the handler itself."""
-    function = _function(handler)
-    return getattr(function, "__self__", function)
-
-
-def _function(handler: Handler) -> Handler:
-    """Return what a handler calls, which may be wrapped in partials."""
-    while isinstance(handler, functools.partial):
-        handler = handler.func
-    return handler
-
-
-def _parent(registered: Handler) -> Handler:
-    """Return the handler as the user gave it, which Ignite may have wrapped for an event filter."""
-    parent = getattr(registered, "_parent", None)
-    original = parent() if isinstance(parent, (weakref.ref, functools.partial)) else None
-    return registered if original is None else original
-
-
-def _watched(handler: Handler, hold_lr: HoldLR, *args: object, **kwargs: object) -> None:
-    """Run a handler, and look before and after whether a learning rate was written."""
-    hold_lr()
-    handler(*args, **kwargs)
-    hold_lr(name_of(handler))
-
-
-def _do_nothing(*args: object, **kwargs: object) -> None:
-    """Take the place of a muted handler."""
+    def __call__(self, *args: object, **kwargs: object) -> None:
+        """Do nothing."""

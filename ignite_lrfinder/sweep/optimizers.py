@@ -43,10 +43,14 @@ def _wrapped_by(optimizer: OptimizerLike) -> list[OptimizerLike]:
 
 def _has_groups(obj: object, groups: set[int]) -> bool:
     """Return whether an object is an optimizer over any of some parameter groups."""
-    if not callable(getattr(type(obj), "step", None)):
-        return False
-    own = getattr(obj, "param_groups", None)
-    return isinstance(own, (list, tuple)) and any(id(group) in groups for group in own)
+    own = getattr(obj, "param_groups", ()) if is_optimizer(obj) else ()
+    return any(id(group) in groups for group in own)
+
+
+def is_optimizer(obj: object) -> bool:
+    """Return whether an object is an optimizer: it has a method `step` and parameter groups."""
+    has_step = callable(getattr(type(obj), "step", None))
+    return has_step and isinstance(getattr(obj, "param_groups", None), (list, tuple))
 
 
 def calls_hooks(optimizer: OptimizerLike) -> TypeGuard[torch.optim.Optimizer]:

@@ -1,27 +1,31 @@
 """What happens at each event of a run: the sweep, the trials after it, the result."""
 
 import math
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+import sys
+from collections.abc import Callable
 
 import numpy as np
 from ignite.engine import Engine, Events
 
-from ignite_lrfinder.errors import LRFinderError
+from ignite_lrfinder.errors import LRFinderError, warn
 from ignite_lrfinder.protocols import Array
 from ignite_lrfinder.record import Record, StopReason
-from ignite_lrfinder.snapshot import Snapshot, is_loader_iterator
-from ignite_lrfinder.suggest import Reading, Refusal, reading_of
+from ignite_lrfinder.snapshot import Snapshot
+from ignite_lrfinder.suggest import Reading, reading_of
 from ignite_lrfinder.sweep.arguments import Arguments
-from ignite_lrfinder.sweep.engine import length_of_run, max_iters_of, move_first
+from ignite_lrfinder.sweep.endings import warnings_of_sweep, warnings_of_trial
+from ignite_lrfinder.sweep.engine import (
+    add_handler,
+    is_last,
+    move_first,
+)
+from ignite_lrfinder.sweep.epochs import Epochs
+from ignite_lrfinder.sweep.limits import StepLimit
 from ignite_lrfinder.sweep.measurement import Measurement
+from ignite_lrfinder.sweep.muting import Muting
 from ignite_lrfinder.sweep.progress import Progress
 from ignite_lrfinder.sweep.steps import StepWatch
 from ignite_lrfinder.sweep.trials import TrialSequence
-
-# The default of other finders, for a run of unknown length.
-_DEFAULT_NUM_ITER = 100
 
 
 class SweepHooks:
@@ -30,7 +34,7 @@ class SweepHooks:
     Args:
         arguments: the checked arguments of `attach`.
         steps: the watch over the optimizer's steps.
-        muted: the names of the muted user-defined handlers, one of which may take the step.
+        muting: the muted handlers of the trainer.
         validate: computes the loss of a point in place of the trainer's.
         snapshot: where trials begin; it captures the trainer's data before it is drawn from.
         progress: shows how far the sweep is; None for a quiet one.
@@ -42,7 +46,7 @@ class SweepHooks:
         arguments: Arguments,
         steps: StepWatch,
         *,
-        muted: Sequence[str],
+        muting: Muting,
         validate: Callable[[], object] | None,
         snapshot: Snapshot,
         progress: Progress | None,
@@ -51,33 +55,41 @@ class SweepHooks:
         self._trainer = arguments.trainer
         self._arguments = arguments
         self._steps = steps
-        self._muted = muted
+        self._muting = muting
         self._validate = validate
         self._snapshot = snapshot
         self._progress = progress
         self._on_result = on_result
+        self._epochs = Epochs(arguments.trainer, snapshot, self._stop)
+        self._limit = StepLimit(arguments.trainer, arguments.optimizer, muting)
         self._trials = TrialSequence(arguments.trials, is_validation=validate is not None)
         self._sweep: Measurement | None = None
         self._sweep_reading: Reading | None = None
         self._current: Measurement | None = None
-        self._data: Iterable[Any] | None = None
         self._is_finished = False
-        self._is_rewinding = False
+        self._is_trial_due = False
         self._num_iter = 0
-        self._last_iteration = 0
         self._handlers: list[tuple[Events, Callable[..., None]]] = []
 
     def add(self) -> None:
         """Add the hooks to the trainer."""
-        self._add_handler(Events.STARTED, self._capture_data)
-        move_first(self._trainer, Events.STARTED)
+        self._add_first(Events.STARTED, self._begin_run)
         self._add_handler(Events.STARTED, self._begin_sweep)
-        self._add_handler(Events.DATALOADER_STOP_ITERATION, self._on_end_of_data)
-        self._add_handler(Events.TERMINATE_SINGLE_EPOCH, self._begin_trial)
+        self._add_first(Events.EPOCH_STARTED, self._epochs.on_epoch_started)
+        self._add_first(Events.DATALOADER_STOP_ITERATION, self._epochs.note_end_of_data)
+        self._add_handler(Events.TERMINATE_SINGLE_EPOCH, self._on_epoch_terminated)
         self._add_handler(Events.EPOCH_COMPLETED, self._extend_run)
         self._add_handler(Events.TERMINATE, self._finish)
         self._add_handler(Events.COMPLETED, self._finish)
-        vars(self._trainer)["set_data"] = self._set_data
+        vars(self._trainer)["set_data"] = self._epochs.set_data
+
+    def check_run(self) -> None:
+        """Warn if the block ends without a run."""
+        if self._sweep is None:
+            warn(
+                "The block of attach must run its trainer, got no run, so there is no result. Call "
+                "run on what attach returns: with lr_finder.attach(...) as t: t.run(loader)."
+            )
 
     def remove(self) -> None:
         """Remove the hooks, and make a result if the run did not come to its end."""
@@ -88,53 +100,51 @@ class SweepHooks:
         vars(self._trainer).pop("set_data", None)
         if self._progress is not None:
             self._progress.close()
-        if self._sweep is not None and not self._is_finished:
-            self._make_result(self._sweep, is_collective=False)
+        if self._sweep is None or self._current is None or self._is_finished:
+            return
+        self._current.end(StopReason.TERMINATED, is_collective=False)
+        self._make_result(self._sweep)
+        if sys.exc_info()[0] is None:
+            self._warn(self._sweep)
+
+    def _add_first(self, event: Events, handler: Callable[..., None]) -> None:
+        """Add a hook that runs before the handlers of the user."""
+        self._add_handler(event, handler)
+        move_first(self._trainer, event)
 
     def _add_handler(self, event: Events, handler: Callable[..., None]) -> None:
         """Add one of the hooks to the trainer."""
         # Stored first: Ctrl-C may arrive between the two.
         self._handlers.append((event, handler))
-        self._trainer.add_event_handler(event, handler)
+        add_handler(self._trainer, event, handler)
 
-    def _capture_data(self, engine: Engine) -> None:
+    def _begin_run(self, engine: Engine) -> None:
         """Capture the trainer's data and length, before a handler or an iterator changes them."""
-        if self._is_rewinding:
-            return
         if self._sweep is not None:
             raise LRFinderError(
                 "The block must run its trainer once, got a second run. Attach the finder again "
                 "for another sweep from the same start."
             )
-        self._data = engine.state.dataloader
-        self._snapshot.add_data(self._data)
-        self._make_room(engine)
-
-    def _set_data(self, data: Iterable[object]) -> None:
-        """Capture data that a handler sets on the trainer, before it is drawn from."""
-        self._snapshot.add_data(data)
-        type(self._trainer).set_data(self._trainer, data)
-
-    def _make_room(self, engine: Engine) -> None:
-        """Give the run as many epochs as the sweep needs, as far as that is known."""
-        state = engine.state
-        self._num_iter = self._arguments.num_iter or length_of_run(engine) or _DEFAULT_NUM_ITER
-        if max_iters_of(engine) is not None:
-            state.max_iters = None
-            state.max_epochs = 1
-        if state.epoch_length is not None and state.max_epochs is not None:
-            state.max_epochs = max(state.max_epochs, math.ceil(self._num_iter / state.epoch_length))
+        self._num_iter = self._epochs.begin(self._arguments.num_iter)
 
     def _begin_sweep(self, engine: Engine) -> None:
         """Set the first learning rate, and begin to listen to the train step."""
-        if self._is_rewinding:
+        if not is_last(engine, Events.STARTED, self._begin_sweep):
+            # Again after the handlers that were added since, inside the block or by a handler.
+            self._add_handler(Events.STARTED, self._begin_sweep)
             return
+        self._epochs.mark()
+        own = [handler for _, handler in self._handlers]
+        has_others = any(h not in own for h in self._muting.running(Events.STARTED))
+        if self._arguments.trials is not None and has_others:
+            self._snapshot.mark()
         table = self._arguments.lr_table(self._num_iter)
         self._sweep = self._measure(table, self._arguments.diverge_th)
         if self._progress is not None:
             self._progress.follow(self._sweep, "LR range test", persist=True)
-        # Added last, so that it runs after handlers that may call optimizer.step().
+        # Added last, so that they run after handlers that may step or set other data.
         self._add_handler(Events.ITERATION_COMPLETED, self._on_iteration)
+        self._add_handler(Events.DATALOADER_STOP_ITERATION, self._epochs.on_end_of_data)
 
     def _on_iteration(self, engine: Engine) -> None:
         """Pass the output of an iteration to the measurement; after its end, plan what is next."""
@@ -150,33 +160,30 @@ class SweepHooks:
         if self._sweep is None or self._trials.plan(self._reading(self._sweep)) is None:
             engine.terminate()
         else:
+            self._is_trial_due = True
             engine.terminate_epoch()
 
-    def _begin_trial(self, engine: Engine, iter_counter: int) -> None:
+    def _on_epoch_terminated(self, engine: Engine, iter_counter: int) -> None:
+        """Begin a trial if one is due; otherwise user code has ended the epoch."""
+        self._epochs.on_epoch_terminated()
+        self._extend_run(engine)
+        if self._is_trial_due and self._sweep is not None:
+            self._is_trial_due = False
+            self._begin_trial(engine, self._sweep)
+
+    def _begin_trial(self, engine: Engine, sweep: Measurement) -> None:
         """Begin a trial from the snapshot; the engine is about to start its data again."""
         planned = self._trials.planned
-        if planned is None or self._sweep is None:
-            return
+        assert planned is not None  # otherwise no trial is due
         self._steps.remove()
-        self._rewind(engine)
-        self._last_iteration = -1
-        # Only a loss that is not finite ends a trial: a spike need not last.
-        row = self._reading(self._sweep).lrs_at(planned.lr)
+        self._snapshot.rewind()
+        self._epochs.rewind()
+        row = self._reading(sweep).lrs_at(planned.lr)
         table = np.tile(np.array(row), (planned.num_iter, 1))
+        # Only a loss that is not finite ends a trial: a spike need not last.
         current = self._measure(table, diverge_th=math.inf)
         if self._progress is not None:
-            name = f"Trial {len(self._trials.trials) + 1} at {planned.lr:.1e}"
-            self._progress.follow(current, name, persist=False)
-
-    def _rewind(self, engine: Engine) -> None:
-        """Restore everything, and run the handlers that prepare a run."""
-        self._snapshot.rewind()
-        engine.state.dataloader = self._data
-        self._is_rewinding = True
-        try:
-            engine.fire_event(Events.STARTED)
-        finally:
-            self._is_rewinding = False
+            self._progress.follow(current, self._trials.name, persist=False)
 
     def _measure(self, table: Array, diverge_th: float) -> Measurement:
         """Begin to measure the loss at the learning rates of a table."""
@@ -184,61 +191,58 @@ class SweepHooks:
             self._arguments,
             table,
             self._steps,
-            self._muted,
+            self._limit,
             validate=self._validate,
             diverge_th=diverge_th,
         )
         return self._current
 
-    def _on_end_of_data(self, engine: Engine) -> None:
-        """End the sweep where the data is an iterator that cannot be started again.
-
-        A custom iterator may start again; if it does not, an epoch ends without a batch.
-        """
-        data = engine.state.dataloader
-        is_built_in = type(data).__module__ in ("builtins", "itertools")
-        if isinstance(data, Iterator) and (is_built_in or is_loader_iterator(data)):
-            self._stop(StopReason.OUT_OF_DATA)
-
     def _extend_run(self, engine: Engine) -> None:
         """Give the run another epoch, as often as the sweep needs it."""
-        state = engine.state
-        if state.iteration == self._last_iteration:
-            self._stop(StopReason.OUT_OF_DATA)
-        self._last_iteration = state.iteration
         is_unfinished = self._current is not None and self._current.reason is None
-        if is_unfinished and state.max_epochs is not None:
-            state.max_epochs = max(state.max_epochs, state.epoch + 1)
+        if is_unfinished or self._is_trial_due:
+            self._epochs.extend()
 
     def _stop(self, reason: StopReason) -> None:
         """End the run."""
-        if self._current is not None:
-            self._current.end(reason)
-            self._trials.store(self._current)
+        self._end(reason)
         self._trainer.terminate()
 
-    def _finish(self, engine: Engine) -> None:
-        """Make the result at the end of the run, and warn where the loss never diverged."""
-        if self._is_finished or self._sweep is None:
-            return
-        reason = self._make_result(self._sweep)
-        descent = self._reading(self._sweep).descent
-        has_edge = not isinstance(descent, Refusal) and descent.has_edge
-        if not reason.is_divergence and not has_edge:
-            detail = "" if reason is StopReason.COMPLETED else f" ({reason.message})"
-            warnings.warn(
-                f"Run completed without loss diverging{detail}, {reason.remedy}",
-                UserWarning,
-                stacklevel=2,
-            )
+    def _end(self, reason: StopReason) -> None:
+        """End the sweep or the trial that is under way."""
+        if self._current is not None and not self._is_trial_due:
+            self._current.end(reason)
+            self._trials.store(self._current)
 
-    def _make_result(self, sweep: Measurement, *, is_collective: bool = True) -> StopReason:
-        """Pass on the result, and return why the sweep ended."""
-        reason = sweep.end(StopReason.TERMINATED, is_collective=is_collective)
+    def _finish(self, engine: Engine) -> None:
+        """Make the result at the end of the run, and warn of an early end."""
+        if not self._is_finished and self._sweep is not None:
+            self._end(StopReason.TERMINATED)
+            self._make_result(self._sweep)
+            self._warn(self._sweep)
+
+    def _make_result(self, sweep: Measurement) -> None:
+        """Pass on the result."""
         self._on_result(self._record(sweep))
         # Only now: where an interrupt or an error came first, the result is still to be made.
         self._is_finished = True
-        return reason
+
+    def _warn(self, sweep: Measurement) -> None:
+        """Warn of the early end of the sweep or of a trial."""
+        who = self._muting.terminated_by
+        length = self._trainer.state.epoch_length
+        for message in warnings_of_sweep(
+            sweep,
+            self._reading(sweep),
+            muted=self._muting.muted,
+            terminated_by=who,
+            epoch_length=length,
+        ):
+            warn(message)
+        if self._current is not None and self._current is not sweep:
+            number = len(self._trials.trials) + (self._trials.planned is not None)
+            for message in warnings_of_trial(self._current, number, terminated_by=who):
+                warn(message)
 
     def _reading(self, sweep: Measurement) -> Reading:
         """Return the reading of the sweep, which has ended, without trials."""

@@ -51,8 +51,11 @@ class LRSweep(ParamScheduler):
         self.event_index += 1
         self.write()
 
-    def write(self) -> None:
+    def write(self, handler: str | None = None) -> None:
         """Set the learning rates of the current point, whatever they are now.
+
+        Args:
+            handler: the name of a handler that has just run.
 
         Raises:
             LRFinderError: if the optimizer now has a different number of parameter groups.
@@ -64,23 +67,26 @@ class LRSweep(ParamScheduler):
         try:
             for group, lr in zip(groups, self._written, strict=True):
                 group["lr"] = lr
-        except ValueError as error:
+        except ValueError:
+            who = f"by {handler}" if handler else "by the train step or a handler"
             raise LRFinderError(
                 f"The optimizer must keep its {len(self._written)} parameter groups in a sweep, "
-                f"got {len(groups)}. Mute the handler that adds or removes groups (leave it out of "
-                "keep_handlers), or attach the finder after it has run."
-            ) from error
+                f"got {len(groups)}, changed {who}. Pass mute_handlers=[{handler or 'handler'}], "
+                "or attach the finder after the change."
+            ) from None
 
     def is_overwritten(self) -> bool:
         """Return whether anything else has set a learning rate since `write`.
 
         Values on a device are not read; a tensor's version shows that it was written.
         """
-        # Groups that were added since are refused by `write`.
-        for group, written in zip(self.optimizer.param_groups, self._written, strict=False):
-            lr = group["lr"]
-            if lr is not written and (_is_tensor(lr, written) or lr != written):
-                return True
+        try:
+            for group, written in zip(self.optimizer.param_groups, self._written, strict=True):
+                lr = group["lr"]
+                if lr is not written and (_is_tensor(lr, written) or lr != written):
+                    return True
+        except ValueError:
+            return True  # other groups, which `write` refuses
         return self.has_tensors and self._versions != [_version(lr) for lr in self._written]
 
     def _fill_tensors(self) -> None:

@@ -1,10 +1,10 @@
 """Enforce the learning rate at each optimizer step; notice steps that are taken or skipped."""
 
 import functools
-import warnings
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol, cast
 
+from ignite_lrfinder.errors import warn
 from ignite_lrfinder.protocols import OptimizerLike
 from ignite_lrfinder.sweep.calls import Undo, shadow, with_closures_watched
 from ignite_lrfinder.sweep.graphs import GraphLike, GraphWatch, is_capturing
@@ -106,14 +106,14 @@ class StepWatch:
             undo()
         self._undo.clear()
 
-    def hold_lr(self, writer: str = _TRAIN_STEP) -> None:
+    def hold_lr(self, writer: str = _TRAIN_STEP, *, is_handler: bool = False) -> None:
         """Set the learning rate again if `writer` has written it, and warn of that once."""
         sweep = self._sweep
         if sweep is not None and sweep.is_overwritten():
-            sweep.write()
-            self._warn_of(writer)
+            sweep.write(writer if is_handler else None)
+            self._warn_of(writer, is_handler=is_handler)
 
-    def _warn_of(self, writer: str) -> None:
+    def _warn_of(self, writer: str, *, is_handler: bool) -> None:
         """Warn, once, of what wrote the learning rate."""
         if writer in self._warned_of:
             return
@@ -123,12 +123,10 @@ class StepWatch:
             effect = "Its steps may have used that one."
         elif self.is_blind:
             effect = "The optimizer hides its steps, so points from here on may have used that one."
-        warnings.warn(
+        remedy = f" Pass mute_handlers=[{writer}] to mute the handler." if is_handler else ""
+        warn(
             "The learning rate must be left to the finder during a sweep, got one written by "
-            f"{writer}. {effect} Mute what writes it (leave it out of keep_handlers), and put "
-            "a scheduler in to_save to have it restored.",
-            UserWarning,
-            stacklevel=3,
+            f"{writer}. {effect}{remedy}"
         )
 
     def _before_step(

@@ -5,6 +5,10 @@ from ignite_lrfinder.record import StopReason, Trial
 from ignite_lrfinder.suggest import PlannedTrial, Reading, Trials, next_trial
 from ignite_lrfinder.sweep.measurement import Measurement
 
+_NUM_LONG = 3
+# A learning rate that is too high breaks trials down sooner the higher it is; bad data does not.
+_MAX_ALIKE = 3
+
 
 class TrialSequence:
     """Plan trials one after the other, each from what the trials before it gave.
@@ -24,10 +28,24 @@ class TrialSequence:
         self._settings = settings
         self._is_validation = is_validation
 
+    @property
+    def name(self) -> str:
+        """The planned trial in words."""
+        lr = "" if self.planned is None else f" at {self.planned.lr:.1e}"
+        return f"Trial {len(self.trials) + 1} of at most {self._max_trials}{lr}"
+
+    @property
+    def _max_trials(self) -> int:
+        """The most trials that the iterations allow: as many short ones as leave room for long."""
+        if self._settings is None:
+            return 0
+        short, long = self._settings.short_iter, self._settings.long_iter
+        return _NUM_LONG + (self._settings.max_iter - _NUM_LONG * long) // short
+
     def plan(self, sweep: Reading) -> PlannedTrial | None:
         """Plan the next trial after a sweep, if there is one."""
         is_cut_short = sweep.record.stop_reason in (StopReason.OUT_OF_DATA, StopReason.TERMINATED)
-        if self._settings is not None and not is_cut_short:
+        if self._settings is not None and not is_cut_short and not self._is_hopeless():
             try:
                 self.planned = next_trial(self._settings, sweep, self.trials)
             except LRFinderError:
@@ -48,3 +66,9 @@ class TrialSequence:
         )
         self.trials.append(trial)
         self.planned = None
+
+    def _is_hopeless(self) -> bool:
+        """Return whether the last trials all broke down at the same iteration, as on bad data."""
+        last = self.trials[-_MAX_ALIKE:]
+        ends = {len(trial.losses) for trial in last if trial.is_diverged}
+        return len(last) == _MAX_ALIKE and all(t.is_diverged for t in last) and len(ends) == 1

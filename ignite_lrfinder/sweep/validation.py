@@ -28,7 +28,7 @@ class Validation:
     ) -> None:
         self._val_loss = val_loss
         used = reachable_from(val_loss)
-        self.evaluators = evaluators_of(val_loss, trainer)
+        self.evaluators = evaluators_of(trainer, val_loss)
         self.loaders = [obj for obj in used if isinstance(obj, DataLoader)]
         used += reachable_from(*models, *map(train_step_of, self.evaluators))
         self._models = _outermost(obj for obj in used if isinstance(obj, nn.Module))
@@ -44,10 +44,10 @@ class Validation:
                 _set_modes(parts)
 
 
-def evaluators_of(val_loss: object, trainer: Engine) -> list[Engine]:
-    """Return the engines that a function refers to, except the trainer."""
-    found = (obj for obj in reachable_from(val_loss) if isinstance(obj, Engine))
-    return [engine for engine in found if engine is not trainer]
+def evaluators_of(trainer: Engine, *functions: object) -> list[Engine]:
+    """Return the engines that functions refer to, except the trainer."""
+    engines = [obj for obj in reachable_from(*functions) if isinstance(obj, Engine)]
+    return [engine for engine in engines if engine is not trainer]
 
 
 def _outermost(modules: Iterable[nn.Module]) -> list[nn.Module]:

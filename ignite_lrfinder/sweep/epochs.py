@@ -1,0 +1,107 @@
+"""The epochs and the data of a run: as many as the sweep needs, until the data ends for good."""
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from ignite.engine import Engine
+
+from ignite_lrfinder.errors import LRFinderError
+from ignite_lrfinder.record import StopReason
+from ignite_lrfinder.snapshot import Snapshot, is_loader_iterator
+from ignite_lrfinder.sweep.engine import length_of_run, max_iters_of
+
+# The default of other finders, for a run of unknown length.
+_DEFAULT_NUM_ITER = 100
+# So many epochs in a row that user code ends before their first iteration are an endless loop.
+_MAX_EMPTY = 1000
+
+
+class Epochs:
+    """Keep a run going over epochs and data.
+
+    Args:
+        trainer: the engine that runs.
+        snapshot: captures the data before it is drawn from.
+        stop: ends the run for a reason.
+    """
+
+    def __init__(
+        self, trainer: Engine, snapshot: Snapshot, stop: Callable[[StopReason], None]
+    ) -> None:
+        self._trainer = trainer
+        self._snapshot = snapshot
+        self._stop = stop
+        self._data: Iterable[Any] | None = None
+        self._ended: object = None
+        self._num_empty = 0
+        self._last_iteration: int | None = None
+        self._is_terminated = False
+
+    def begin(self, num_iter: int | None) -> int:
+        """Capture the data, make room for a number of points, and return that number.
+
+        Args:
+            num_iter: the number of points asked for; None for the length of the run.
+        """
+        state = self._trainer.state
+        self._snapshot.add_data(state.dataloader)
+        num_points = num_iter or length_of_run(self._trainer) or _DEFAULT_NUM_ITER
+        if max_iters_of(self._trainer) is not None:
+            state.max_iters = None
+            state.max_epochs = 1
+        if state.epoch_length is not None and state.max_epochs is not None:
+            state.max_epochs = max(state.max_epochs, math.ceil(num_points / state.epoch_length))
+        return num_points
+
+    def mark(self) -> None:
+        """Note the data that trials begin with."""
+        self._data = self._trainer.state.dataloader
+
+    def rewind(self) -> None:
+        """Begin again with that data."""
+        self._trainer.state.dataloader = self._data
+        self._last_iteration = None
+
+    def set_data(self, data: Iterable[object]) -> None:
+        """Capture data that user code sets on the trainer, before it is drawn from."""
+        self._snapshot.add_data(data)
+        type(self._trainer).set_data(self._trainer, data)
+
+    def extend(self) -> None:
+        """Give the run another epoch."""
+        state = self._trainer.state
+        if state.max_epochs is not None:
+            state.max_epochs = max(state.max_epochs, state.epoch + 1)
+
+    def on_epoch_started(self, engine: Engine) -> None:
+        """Look whether the epoch before had a batch, and stop if the data gives none."""
+        is_empty = engine.state.iteration == self._last_iteration
+        self._num_empty = self._num_empty + 1 if is_empty else 0
+        if is_empty and not self._is_terminated:
+            self._stop(StopReason.OUT_OF_DATA)
+        if self._num_empty == _MAX_EMPTY:
+            raise LRFinderError(
+                f"An epoch must have an iteration, got {_MAX_EMPTY} epochs in a row that "
+                "terminate_epoch() ended before the first. Look for a handler that calls it."
+            )
+        self._last_iteration, self._is_terminated = engine.state.iteration, False
+
+    def on_epoch_terminated(self) -> None:
+        """Note that the epoch was ended by a call."""
+        self._is_terminated = True
+
+    def note_end_of_data(self, engine: Engine) -> None:
+        """Note which data has ended, before a handler can set other data."""
+        self._ended = engine.state.dataloader
+
+    def on_end_of_data(self, engine: Engine) -> None:
+        """Stop if the data is an iterator that cannot be started again, and still the same.
+
+        A custom iterator may start again; if it does not, an epoch ends without a batch.
+        """
+        data = engine.state.dataloader
+        is_built_in = type(data).__module__ in ("builtins", "itertools")
+        is_one_shot = isinstance(data, Iterator) and (is_built_in or is_loader_iterator(data))
+        if data is self._ended and is_one_shot:
+            self._stop(StopReason.OUT_OF_DATA)

@@ -1,0 +1,100 @@
+"""How long a sweep goes on without an optimizer step, and what the error says then."""
+
+from ignite.engine import Engine
+
+from ignite_lrfinder.errors import LRFinderError
+from ignite_lrfinder.protocols import Handler, OptimizerLike
+from ignite_lrfinder.snapshot import attributes_of, reachable_from
+from ignite_lrfinder.sweep.engine import train_step_of
+from ignite_lrfinder.sweep.handlers import names_of
+from ignite_lrfinder.sweep.muting import Muting
+from ignite_lrfinder.sweep.optimizers import is_optimizer
+
+# After so many iterations without a first step none will come: few people accumulate gradients for
+# longer, hardly anyone does where no muted handler could take the step, and nobody with a train
+# step that does not know the optimizer.
+_MAX_FIRST_UNKNOWN = 10
+_MAX_FIRST_MUTED = 100
+_MAX_FIRST = 1000
+# Once steps were seen this is only a last resort, against a run without an end.
+_MAX_NEXT = 10_000
+_GAP_FACTOR = 100
+
+# Attributes of an engine through which everything is reached, also what it does not train with.
+_NOT_OF_TRAINING = ("_event_handlers", "_internal_run_generator", "add_event_handler", "set_data")
+
+
+class StepLimit:
+    """The limit on iterations without a step, over a sweep and its trials.
+
+    Args:
+        trainer: the engine that runs the sweep.
+        optimizer: the optimizer that is swept.
+        muting: the muted handlers, one of which may take the step.
+    """
+
+    def __init__(self, trainer: Engine, optimizer: OptimizerLike, muting: Muting) -> None:
+        self._trainer = trainer
+        self._optimizer = optimizer
+        self._muting = muting
+        self._longest_gap: int | None = None
+
+    def note_step(self, gap: int) -> None:
+        """Note that a step was taken after a number of iterations without one."""
+        self._longest_gap = max(gap, self._longest_gap or 0)
+
+    def check(self, num_stepless: int) -> None:
+        """Check the number of iterations since the last step.
+
+        Raises:
+            LRFinderError: if there are too many.
+        """
+        if self._longest_gap is not None:
+            self._check_next(num_stepless, self._longest_gap)
+        elif num_stepless == _MAX_FIRST_UNKNOWN:
+            self._check_trainer()
+        elif num_stepless >= (_MAX_FIRST_MUTED if self._muting.muted else _MAX_FIRST):
+            raise LRFinderError(
+                f"The optimizer must take a step during a sweep, got none in {num_stepless} "
+                f"iterations. If a handler takes it, pass keep_handlers=[handler] (muted: "
+                f"{names_of(self._muting.muted)}); if a gradient scaler skips it, the loss is too "
+                "large for it already; if a CUDA graph takes it, let the learning rate be a "
+                "tensor; if gradients are accumulated over more iterations, pass "
+                'keep_handlers="all".'
+            )
+
+    def _check_next(self, num_stepless: int, longest_gap: int) -> None:
+        """Check the number of iterations after steps were seen."""
+        if num_stepless >= max(_MAX_NEXT, _GAP_FACTOR * longest_gap):
+            raise LRFinderError(
+                f"The optimizer must go on taking steps during a sweep, got none in {num_stepless} "
+                f"iterations, after gaps of at most {longest_gap} before. Look for what keeps the "
+                "train step from stepping, such as a counter of its own."
+            )
+
+    def _check_trainer(self) -> None:
+        """Check that the trainer knows the optimizer, or a handler that runs does."""
+        attributes = attributes_of(self._trainer).items()
+        held = [value for name, value in attributes if name not in _NOT_OF_TRAINING]
+        running = [handler for handler in self._muting.running() if not _is_own(handler)]
+        known = reachable_from(train_step_of(self._trainer), *held, *running)
+        if any(obj is self._optimizer for obj in known):
+            return
+        stepping = [handler for handler in self._muting.muted if self._is_known_to(handler)]
+        others = sorted({type(obj).__name__ for obj in known if is_optimizer(obj)})
+        got = f"another one ({', '.join(others)})" if others else "none, as an evaluator does"
+        remedy = "Pass the trainer of this optimizer to attach."
+        if stepping:
+            remedy = f"If the handler takes the step, pass keep_handlers=[{names_of(stepping)}]."
+        raise LRFinderError(
+            f"trainer must train the optimizer in to_save, got an engine that uses {got}. {remedy}"
+        )
+
+    def _is_known_to(self, handler: Handler) -> bool:
+        """Return whether a handler refers to the optimizer."""
+        return any(obj is self._optimizer for obj in reachable_from(handler))
+
+
+def _is_own(handler: Handler) -> bool:
+    """Return whether a handler is one of the finder's."""
+    return (getattr(handler, "__module__", None) or "").startswith("ignite_lrfinder.")
