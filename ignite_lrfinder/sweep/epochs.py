@@ -63,6 +63,10 @@ class Epochs:
         self._trainer.state.dataloader = self._data
         self._last_iteration = None
 
+    def forget(self) -> None:
+        """Free the data, as a traceback may keep this object alive."""
+        self._data = self._ended = None
+
     def set_data(self, data: Iterable[object]) -> None:
         """Capture data that user code sets on the trainer, before it is drawn from."""
         self._snapshot.add_data(data)

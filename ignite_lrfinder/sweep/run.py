@@ -98,6 +98,7 @@ class SweepHooks:
                 self._trainer.remove_event_handler(handler, event)
         self._handlers.clear()
         vars(self._trainer).pop("set_data", None)
+        self._epochs.forget()
         if self._progress is not None:
             self._progress.close()
         if self._sweep is None or self._current is None or self._is_finished:
