@@ -7,15 +7,14 @@ from ignite_lrfinder.sweep.engine import (
     handler_table,
     pending_run,
     start_afresh,
-    train_step_of,
 )
 from ignite_lrfinder.sweep.graphs import graphs_among
 from ignite_lrfinder.sweep.loss import unchanged
-from ignite_lrfinder.sweep.muting import Muting, kept_observers, kept_of
+from ignite_lrfinder.sweep.muting import Muting, kept_handlers, kept_observers, kept_of
 from ignite_lrfinder.sweep.progress import Progress
 from ignite_lrfinder.sweep.run import SweepHooks
 from ignite_lrfinder.sweep.steps import StepWatch, scalers_among
-from ignite_lrfinder.sweep.validation import Validation
+from ignite_lrfinder.sweep.validation import Validation, evaluators_of
 
 __all__ = [
     "Arguments",
@@ -25,14 +24,15 @@ __all__ = [
     "SweepHooks",
     "Validation",
     "end_run",
+    "evaluators_of",
     "event_list",
     "graphs_among",
     "handler_table",
+    "kept_handlers",
     "kept_observers",
     "kept_of",
     "pending_run",
     "scalers_among",
     "start_afresh",
-    "train_step_of",
     "unchanged",
 ]

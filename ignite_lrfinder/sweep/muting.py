@@ -157,15 +157,20 @@ def kept_of(evaluator: Engine, keep_handlers: KeepHandlers) -> KeepHandlers:
 
 def kept_observers(kept: Mapping[Engine, KeepHandlers]) -> tuple[object, ...]:
     """Return Ignite's own objects that run in the sweep, and so change."""
-    handlers = [
+    kinds = (HandlerKind.METRIC, HandlerKind.OBSERVER)
+    owners = [_owner(handler) for handler in kept_handlers(kept) if kind_of(handler) in kinds]
+    return tuple(obj for obj in owners if not isinstance(obj, Engine))
+
+
+def kept_handlers(kept: Mapping[Engine, KeepHandlers]) -> list[Handler]:
+    """Return the handlers that run in the sweep."""
+    return [
         _parent(entry[0])
         for engine, keep_handlers in kept.items()
         for event, entries in handler_table(engine).items()
         for entry in entries
         if _runs(_parent(entry[0]), event, keep_handlers)
     ]
-    changing = [h for h in handlers if kind_of(h) in (HandlerKind.METRIC, HandlerKind.OBSERVER)]
-    return tuple(obj for obj in map(_owner, changing) if not isinstance(obj, Engine))
 
 
 def _owner(handler: Handler) -> object:

@@ -86,6 +86,7 @@ class SweepHooks:
                 self._trainer.remove_event_handler(handler, event)
         self._handlers.clear()
         vars(self._trainer).pop("set_data", None)
+        self._data = None
         if self._progress is not None:
             self._progress.close()
         if self._sweep is not None and not self._is_finished:
