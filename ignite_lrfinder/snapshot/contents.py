@@ -14,7 +14,11 @@ CONTAINERS = (list, dict, set, frozenset, collections.deque, tuple)
 """The types of objects that have elements."""
 
 # An ordered dict is a dict too, but keeps its order with methods of its own, so it comes first.
-_KINDS = (collections.OrderedDict, *CONTAINERS)
+BARE = (collections.OrderedDict, *CONTAINERS)
+"""The types of containers that have nothing besides their elements."""
+
+PLAIN = frozenset({type(None), bool, int, float, str, bytes})
+"""The commonest types without state, which are recognised before any look at an object."""
 
 Elements = list[Any] | dict[Any, Any]
 
@@ -27,11 +31,15 @@ def elements_of(obj: Any) -> Elements:
     if type(obj) in (dict, list):
         return obj.copy()
     kind = _kind_of(obj)
+    if kind is type(obj) and not obj:  # as the tables of hooks of most modules
+        return {} if isinstance(obj, dict) else []
     return dict(kind.items(obj)) if isinstance(obj, dict) else list(kind.__iter__(obj))
 
 
 def restore_elements(obj: Any, elements: Any) -> None:
     """Give a container its former elements back, unless it still holds the same objects."""
+    if type(obj) in BARE and not obj and not elements:
+        return
     if _is_same(obj if type(obj) in (dict, list) else elements_of(obj), elements):
         return
     kind = _kind_of(obj)
@@ -58,7 +66,7 @@ def _is_same(now: Any, then: Any) -> bool:
 def _kind_of(obj: object) -> Any:
     """Return the built-in type that a container is of."""
     kind = type(obj)
-    return kind if kind in _KINDS else next(k for k in _KINDS if issubclass(kind, k))
+    return kind if kind in BARE else next(k for k in BARE if issubclass(kind, k))
 
 
 def attributes_of(obj: object) -> Mapping[str, Any]:
@@ -75,7 +83,7 @@ def restore_instance(obj: object, was: tuple[type, dict[str, Any] | None]) -> No
     cls, attributes = was
     if type(obj) is not cls:
         obj.__class__ = cls
-    if attributes is not None:
+    if attributes is not None and not _is_same(obj.__dict__, attributes):
         restore_elements(obj.__dict__, attributes)
 
 

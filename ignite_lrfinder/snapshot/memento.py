@@ -21,8 +21,8 @@ from torch.nn.parameter import is_lazy
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ignite_lrfinder.errors import LRFinderError
-from ignite_lrfinder.snapshot import arrays, contents, extension, live, tensors
-from ignite_lrfinder.snapshot.contents import CONTAINERS
+from ignite_lrfinder.snapshot import alike, arrays, contents, extension, live, tensors
+from ignite_lrfinder.snapshot.contents import BARE, CONTAINERS
 from ignite_lrfinder.snapshot.functions import is_standard_module, variables_stored_by
 from ignite_lrfinder.snapshot.live import frame_variables
 from ignite_lrfinder.snapshot.random_state import generator_state, is_generator, restore_generator
@@ -68,6 +68,7 @@ class Memento:
         self._values = Values(keep)
         self._walk = Walk()
         self._visits: dict[type, Visit] = {}
+        self._instance_visits: dict[type, Visit] = {}
         self._entries: list[tuple[Callable[[Any, Any], object], Any, Any]] = []
         self._names: list[tuple[int, str]] = []
         self._roots: list[tuple[str, object]] = []
@@ -108,13 +109,15 @@ class Memento:
         failures: dict[str, BaseException] = {}
         left = self._find_what_to_leave()
         with torch.no_grad(), _without_garbage_collection():
-            for index, (restore, obj, was) in enumerate(self._entries):
-                if id(obj) in left or (names is not None and self._name_of(index) not in names):
+            for start, stop, name in self._sections():
+                if names is not None and name not in names:
                     continue
-                try:
-                    restore(obj, was)
-                except BaseException as error:  # the others must be restored, whatever it was
-                    failures.setdefault(self._name_of(index), error)
+                for restore, obj, was in self._entries[start:stop]:
+                    if id(obj) not in left:
+                        try:
+                            restore(obj, was)
+                        except BaseException as error:  # the others must be restored all the same
+                            failures.setdefault(name, error)
             for error in self._values.restore():
                 failures.setdefault("tensors", error)
         return failures
@@ -137,10 +140,12 @@ class Memento:
         self._not_restored.clear()
         # These refer to this object, and would keep it alive until the next garbage collection.
         self._visits.clear()
+        self._instance_visits.clear()
 
-    def _name_of(self, index: int) -> str:
-        """Return the name under which an entry was captured."""
-        return next(name for start, name in reversed(self._names) if start <= index)
+    def _sections(self) -> list[tuple[int, int, str]]:
+        """Return the first entry under each name, the one behind the last, and the name."""
+        starts, names = [start for start, _ in self._names], [name for _, name in self._names]
+        return list(zip(starts, [*starts[1:], len(self._entries)], names, strict=True))
 
     def _add(self, restore: Callable[[Any, Any], object], obj: object, was: object) -> None:
         """Store what one object was."""
@@ -268,10 +273,34 @@ class Memento:
 
     def _visit_container(self, obj: Any) -> bool:
         """Capture the elements of a container."""
-        self._add(contents.restore_elements, obj, contents.elements_of(obj))
+        elements = contents.elements_of(obj)
+        self._add(contents.restore_elements, obj, elements)
+        if len(elements) >= alike.MANY and self._capture_alike(obj, elements):
+            return False
+        if type(obj) in BARE:
+            return True
         if hasattr(type(obj), "default_factory"):
             self._add(arrays.restore_default, obj, obj.default_factory)
-        return type(obj) in CONTAINERS or self._instance_visit(type(obj))(obj)
+        return self._instance_visit(type(obj))(obj)
+
+    def _capture_alike(self, container: object, elements: contents.Elements) -> bool:
+        """Capture the elements of a bare container together, and return whether they are alike."""
+        objects = list(elements.values()) if isinstance(elements, dict) else elements
+        if type(container) not in BARE or not alike.are_alike(objects):
+            return False
+        seen, is_dict = self._walk.seen, type(objects[0]) is dict
+        if not is_dict and self._find_visit(type(objects[0])) is not self._instance_visit(
+            type(objects[0])
+        ):
+            return False
+        if not seen.keys().isdisjoint(map(id, objects)):
+            return False
+        seen.update(zip(map(id, objects), objects, strict=True))
+        self._add(alike.restore, container, (objects, type(objects[0]), alike.capture(objects)))
+        self._walk.over([type(objects[0]), *alike.members_of(objects)], self._visit)
+        if isinstance(elements, dict):
+            self._walk.over(elements, self._visit)
+        return True
 
     def _visit_buffer(self, obj: Any) -> bool:
         """Capture the bytes of a buffer."""
@@ -317,6 +346,8 @@ class Memento:
 
     def _instance_visit(self, cls: type) -> Visit:
         """Return what captures the class, attributes and slots of an instance of a class."""
+        if cls in self._instance_visits:
+            return self._instance_visits[cls]
         slots, entries = contents.slots_of(cls), self._entries
         is_data = True if issubclass(cls, Dataset) else None
         if issubclass(cls, (Sampler, torch.nn.Module, torch.optim.Optimizer)):
@@ -334,6 +365,7 @@ class Memento:
             self._capture_as(self._walk.references(obj), is_data=is_data)
             return False
 
+        self._instance_visits[cls] = visit
         return visit
 
     def _find_what_to_leave(self) -> set[int]:

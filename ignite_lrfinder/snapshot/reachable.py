@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ignite_lrfinder.snapshot.contents import (
     CONTAINERS,
+    PLAIN,
     attributes_of,
     elements_of,
     slot_value,
@@ -41,8 +42,6 @@ _ATOMS = (
     types.MethodDescriptorType, types.WrapperDescriptorType, types.ClassMethodDescriptorType,
     logging.Logger, weakref.ref, weakref.ProxyType, weakref.CallableProxyType,
 )  # fmt: skip
-# The commonest atoms are recognised by their exact type, before any look at an object.
-_PLAIN = frozenset({type(None), bool, int, float, str, bytes})
 
 _BOUND_BUILTINS = (types.BuiltinMethodType, types.MethodWrapperType)
 _SEARCHED_ELSEWHERE = (Engine, DataLoader, Dataset, Sampler, torch.Tensor, np.ndarray)
@@ -172,17 +171,21 @@ class Walk:
 
 
 def _instance_rule(cls: type) -> Rule:
-    """Return the function that lists what an instance holds, and its class if that is user code."""
+    """Return the function that lists what an instance holds; with the first, a user's class."""
+    if cls in _BARE_RULES:
+        return _BARE_RULES[cls]
     slots, classes = slots_of(cls), [] if is_library(cls) else [cls]
     is_container = issubclass(cls, (*CONTAINERS, types.MappingProxyType))
-    is_bare = cls in CONTAINERS
 
     def rule(walk: Walk, obj: object) -> list[Any]:
-        held = _members_of(obj) if is_container else []
-        if not is_bare:
-            held += [v for v in attributes_of(obj).values() if type(v) not in _PLAIN]
+        held = [v for v in attributes_of(obj).values() if type(v) not in PLAIN]
+        if is_container:
+            held += _members_of(obj)
+        if slots:
             held += [slot_value(slot, obj) for slot in slots]
-        return held + classes
+        if classes:
+            held.append(classes.pop())
+        return held
 
     return rule
 
@@ -190,10 +193,24 @@ def _instance_rule(cls: type) -> Rule:
 def _members_of(obj: Any) -> list[Any]:
     """List the elements of a container: for a mapping, its keys and values."""
     elements = obj if isinstance(obj, types.MappingProxyType) else elements_of(obj)
-    if isinstance(elements, Mapping):
-        keys = [key for key in elements if type(key) not in _PLAIN]
-        return keys + [value for value in elements.values() if type(value) not in _PLAIN]
-    return [element for element in elements if type(element) not in _PLAIN]
+    return _of_dict(None, elements) if isinstance(elements, Mapping) else _of_list(None, elements)
+
+
+def _of_dict(walk: object, obj: Mapping[Any, Any]) -> list[Any]:
+    """List the keys and values of a mapping."""
+    held = [value for value in obj.values() if type(value) not in PLAIN]
+    return held + [key for key in obj if type(key) not in PLAIN]
+
+
+def _of_list(walk: object, obj: Iterable[Any]) -> list[Any]:
+    """List the elements of a container."""
+    return [element for element in obj if type(element) not in PLAIN]
+
+
+_BARE_RULES: dict[type, Rule] = {
+    dict: _of_dict,
+    **dict.fromkeys((list, tuple, set, frozenset, collections.deque), _of_list),
+}
 
 
 def _of_array(walk: Walk, array: np.ndarray) -> list[Any]:
