@@ -213,6 +213,14 @@ _BARE_RULES: dict[type, Rule] = {
 }
 
 
+def _of_method(walk: object, method: types.MethodType) -> list[Any]:
+    """List what a method refers to: its object or, for a class method, what user classes hold."""
+    owner = method.__self__
+    classes = owner.__mro__ if isinstance(owner, type) else ()
+    held = [value for cls in classes if not is_library(cls) for value in vars(cls).values()]
+    return [owner, method.__func__, *held]
+
+
 def _of_array(walk: Walk, array: np.ndarray) -> list[Any]:
     """List the objects in an array, and its attributes."""
     held = list(array.flat) if array.dtype == object else []
@@ -256,7 +264,7 @@ def _functions_in(attribute: object) -> list[object]:
 
 _CODE_RULES: tuple[tuple[Any, Rule], ...] = (
     (types.FunctionType, Walk.of_function),
-    (types.MethodType, lambda walk, method: [method.__self__, method.__func__]),
+    (types.MethodType, _of_method),
     (_BOUND_BUILTINS, lambda walk, method: [method.__self__]),
     (functools.partial, lambda walk, p: [p.func, p.args, p.keywords, *vars(p).values()]),
     (types.CellType, lambda walk, cell: [cell.cell_contents] if is_bound(cell) else []),
