@@ -5,6 +5,7 @@ equally. The tables show medians of the ratios within a round.
 """
 
 import argparse
+import copy
 import ctypes
 import functools
 import gc
@@ -24,7 +25,7 @@ from ignite.engine import Engine
 from ignite.handlers import Checkpoint, DiskSaver
 from ignite.handlers import FastaiLRFinder as IgniteLRFinder
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.measurement import quiet
 from ignite_lrfinder import FastaiLRFinder
@@ -329,6 +330,67 @@ def measure_snapshot(num_parameters: int, rounds: int, device: torch.device) -> 
         print(f"{name:<34}{statistics.median(taken[1:]):>7.2f}  {ratio:>11.2f}x")
 
 
+def measure_objects(rounds: int) -> None:
+    """Print what capturing and restoring many objects takes, over `copy.deepcopy` of them."""
+    annotations = [_Annotation(i) for i in range(810_000)]
+    kinds: dict[str, Callable[[], Any]] = {
+        "300,000 small objects": lambda: [_Annotation(i) for i in range(300_000)],
+        "4,000 modules": lambda: nn.Sequential(
+            *(nn.Sequential(nn.Linear(2, 2), nn.ReLU()) for _ in range(1333))
+        ),
+    }
+    print(f"\n{'':<44}{'seconds':>8}{'deepcopy':>10}{'ratio':>7}")
+    for name, make in kinds.items():
+        held = make()
+        times = [
+            (_cpu_seconds(lambda h=held: _attach(h)), _cpu_seconds(lambda h=held: copy.deepcopy(h)))
+            for _ in range(rounds)
+        ]
+        taken, base = (statistics.median(column) for column in zip(*times, strict=True))
+        ratio = statistics.median(a / b for a, b in times)
+        print(f"{name:<44}{taken:>8.2f}{base:>10.2f}{ratio:>7.2f}")
+    loader = DataLoader(_Annotated(annotations), batch_size=None)
+    taken = statistics.median(_cpu_seconds(lambda: _attach(None, loader)) for _ in range(rounds))
+    print(f"{'a data set of 810,000 annotations':<44}{taken:>8.2f}")
+
+
+class _Annotation:
+    """A small object, as data sets hold them by the hundred thousand."""
+
+    def __init__(self, index: int) -> None:
+        self.index, self.label, self.box = index, index % 80, (0.0, 0.0, 1.0, float(index))
+
+
+class _Annotated(Dataset):
+    """A data set of annotations."""
+
+    def __init__(self, annotations: list[_Annotation]) -> None:
+        self.annotations = annotations
+
+    def __getitem__(self, index: int) -> int:
+        return self.annotations[index].label
+
+    def __len__(self) -> int:
+        return len(self.annotations)
+
+
+def _attach(held: object, loader: object = None) -> None:
+    """Attach to a trainer whose step and state refer to some objects, and leave the block."""
+    parameter = nn.Parameter(torch.zeros(1))
+    trainer = Engine(lambda engine, batch: held)
+    trainer.state.dataloader = loader  # type: ignore[assignment]  # a loader or None
+    with FastaiLRFinder().attach(trainer, {"optimizer": torch.optim.SGD([parameter], lr=0.1)}):
+        pass
+
+
+def _cpu_seconds(run: Callable[[], object]) -> float:
+    """Return the processor time that something takes."""
+    gc.collect()
+    begin = time.process_time()
+    run()
+    return time.process_time() - begin
+
+
 def _release_memory() -> None:
     """Return freed memory to the system, so that no finder profits from the previous one."""
     gc.collect()
@@ -393,6 +455,7 @@ def main() -> None:
     slow = max(1, args.rounds // 5)
     measure_iterations(2500, 250, slow, device, is_reading=True)
     measure_snapshot(args.parameters, slow, device)
+    measure_objects(slow)
     measure_import(slow)
 
 

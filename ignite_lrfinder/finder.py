@@ -1,6 +1,7 @@
 """`FastaiLRFinder`: attach a range test to a trainer; the result answers the rest."""
 
 import contextlib
+import dataclasses
 import functools
 import logging
 import weakref
@@ -8,10 +9,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from ignite.engine import Engine
-from torch import nn
-from torch.optim import Optimizer
 
-from ignite_lrfinder.errors import LRFinderError
+from ignite_lrfinder.errors import LRFinderError, warn
 from ignite_lrfinder.protocols import (
     Handler,
     KeepHandlers,
@@ -20,9 +19,9 @@ from ignite_lrfinder.protocols import (
     Schedule,
     SnapshotPlace,
 )
-from ignite_lrfinder.record import Plan, Record
+from ignite_lrfinder.record import Plan, Record, StopReason
 from ignite_lrfinder.result import LRFinderResult
-from ignite_lrfinder.snapshot import Interrupts, Snapshot, attributes_of, reachable_from
+from ignite_lrfinder.snapshot import Interrupts, Snapshot
 from ignite_lrfinder.suggest import Trials
 from ignite_lrfinder.sweep import (
     Arguments,
@@ -41,12 +40,13 @@ from ignite_lrfinder.sweep import (
     pending_run,
     scalers_among,
     start_afresh,
-    train_step_of,
     unchanged,
 )
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+_MAX_PATHS = 10
 
 _swept_trainers: "weakref.WeakSet[Engine]" = weakref.WeakSet()
 
@@ -209,15 +209,6 @@ class FastaiLRFinder:
             progress=progress,
         )
         self._refuse_second_attach(trainer)
-        references = reachable_from(train_step_of(trainer))
-        scalers = scalers_among(
-            *arguments.saved.values(),
-            *attributes_of(trainer).values(),
-            *attributes_of(trainer.state).values(),
-            *references,
-        )
-        trained = [obj for obj in references if isinstance(obj, (nn.Module, Optimizer))]
-        validation = Validation(arguments.val_loss, trainer, (*arguments.saved.values(), *trained))
         choice = arguments.choice
         evaluators = evaluators_of(trainer, val_loss, *choice.running(trainer))
         choices = {trainer: choice, **dict.fromkeys(evaluators, choice.for_evaluator())}
@@ -229,13 +220,16 @@ class FastaiLRFinder:
                 arguments.saved,
                 snapshot,
                 evaluators=evaluators,
-                others=(*library_objects(running), *scalers, *trained, *validation.loaders),
+                handlers=(*running, arguments.val_loss),
+                others=tuple(library_objects(running)),
                 opaque=(*map(handler_table, choices), *map(event_list, choices)),
             )
+            undo.callback(self._report_not_restored, before)
             undo.callback(before.restore)
+            objects = before.objects
             undo.callback(self._end_block, trainer)
             self._begin_block(trainer)
-            steps = StepWatch(arguments.optimizer, scalers, graphs_among(references))
+            steps = StepWatch(arguments.optimizer, scalers_among(*objects), graphs_among(objects))
             undo.callback(steps.remove)
             in_run = functools.partial(is_running, trainer)
             mutings = [Muting(e, c, steps.hold_lr, in_run) for e, c in choices.items()]
@@ -246,7 +240,7 @@ class FastaiLRFinder:
                 arguments,
                 steps,
                 muting=mutings[0],
-                validate=validation if arguments.val_loss is not None else None,
+                validate=Validation(arguments.val_loss, objects) if arguments.val_loss else None,
                 snapshot=before,
                 progress=Progress() if arguments.is_showing else None,
                 on_result=self._store_result,
@@ -254,6 +248,8 @@ class FastaiLRFinder:
             undo.callback(hooks.remove)
             hooks.add()
             undo.callback(end_run, trainer, pending_run(trainer))
+            # Those that were set inside the block are deferred too.
+            undo.callback(interrupts.replace_handlers)
             start_afresh(trainer)
             self.logger.info("LR range test: begins with the next run of the trainer")
             try:
@@ -318,6 +314,22 @@ class FastaiLRFinder:
         self._result = LRFinderResult.of(record)
         self.logger.info(
             "LR range test: %d points, ended because %s", len(record), record.stop_reason.message
+        )
+
+    def _report_not_restored(self, snapshot: Snapshot) -> None:
+        """Warn of what could not be restored, and store it with the result."""
+        if not (paths := snapshot.not_restored):
+            return
+        if self._result is not None:
+            self._result = dataclasses.replace(self._result, not_restored=paths)
+            # The data was used up, as the result has said already.
+            if self._result.stop_reason is StopReason.OUT_OF_DATA and paths == ("data",):
+                return
+        shown = ", ".join(paths[:_MAX_PATHS]) + (", ..." if len(paths) > _MAX_PATHS else "")
+        warn(
+            f"The state of a training must be restorable, got {len(paths)} object(s) whose state "
+            f"is not: {shown}. They are as the sweep left them, with what they work on. Make them "
+            "again before training; lr_finder.result.not_restored lists them."
         )
 
     def _refuse_second_attach(self, trainer: Engine) -> None:

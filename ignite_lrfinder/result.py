@@ -36,6 +36,8 @@ class LRFinderResult(Record):
         stop_reason: why the sweep ended.
         settings: the settings of the sweep.
         trials: the short trainings at fixed rates that followed the sweep, in order.
+        not_restored: paths to what the training uses and could not be restored after the block,
+            such as `train_step.<closure>.replay`.
 
     Example:
         >>> import numpy as np

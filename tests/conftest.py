@@ -5,7 +5,8 @@ import gc
 import inspect
 import os
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, ClassVar
 
 import matplotlib as mpl
 import numpy as np
@@ -67,6 +68,42 @@ class Net(nn.Module):
         return self.layers(x)
 
 
+class Log:
+    """A list for what a test observes in a train step.
+
+    A snapshot restores what a train step refers to, but not the attributes of classes.
+    """
+
+    _entries: ClassVar[dict[int, list[Any]]] = {}
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._entries[id(self)], name)
+
+    def clear(self) -> None:
+        """Remove all entries."""
+        self._entries[id(self)] = []
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._entries[id(self)])
+
+    def __len__(self) -> int:
+        return len(self._entries[id(self)])
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._entries[id(self)][index]
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        self._entries[id(self)][index] = value
+
+    def __eq__(self, other: object) -> bool:
+        return list(self) == (list(other) if isinstance(other, Log) else other)
+
+    __hash__ = object.__hash__
+
+
 @dataclasses.dataclass
 class Training:
     """A training in progress, with its losses so far."""
@@ -75,7 +112,7 @@ class Training:
     optimizer: torch.optim.Optimizer
     trainer: Engine
     loader: Iterable
-    losses: list[float]
+    losses: list[float] | Log
 
     @property
     def to_save(self) -> dict:

@@ -54,7 +54,6 @@ KINDS: dict[str, tuple[Callable[[], Any], Callable[[Any], object], Callable[[Any
         lambda o: o.append(3),
         lambda o: (list(o), o.maxlen),
     ),
-    "bytearray": (lambda: bytearray(b"ab"), lambda o: o.extend(b"c"), bytes),
     "list-with-its-own-iter": (lambda: Backwards([1, 2]), lambda o: o.append(3), lambda o: o[:]),
     "dict-with-its-own-methods": (
         lambda: Wrapping(a=1),
@@ -97,14 +96,6 @@ def test_reading_and_restoring_call_no_overridden_method() -> None:
     obj = Backwards([1, 2])
     contents.restore_elements(obj, contents.elements_of(obj))
     assert obj.num_reads == 0
-
-
-def test_restore_elements_leaves_a_tuple_unchanged() -> None:
-    """A tuple has elements, but nothing to restore."""
-    obj = (1, 2)
-    assert contents.elements_of(obj) == [1, 2]
-    contents.restore_elements(obj, [])
-    assert obj == (1, 2)
 
 
 def test_an_unchanged_set_keeps_its_order() -> None:
@@ -188,7 +179,7 @@ def test_restore_slot_restores_a_value_and_its_absence(before: object, after: ob
     """A slot of a frozen dataclass has its former value, or none."""
     [slot] = contents.slots_of(Sealed)
     obj = Sealed.__new__(Sealed)
-    contents.restore_slot(slot, obj, after)
-    contents.restore_slot(slot, obj, before)
+    contents.restore_slot(obj, (slot, after))
+    contents.restore_slot(obj, (slot, before))
     assert contents.slot_value(slot, obj) is before
     assert getattr(obj, "value", contents.UNSET) is before

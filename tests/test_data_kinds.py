@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 import pytest
 import torch
-from conftest import Net, Training, data, seed_all
+from conftest import Log, Net, Training, data, seed_all
 from ignite.contrib.engines.tbptt import Tbptt_Events, create_supervised_tbptt_trainer
 from ignite.engine import Engine, Events, create_supervised_trainer
 from torch import nn
@@ -35,8 +35,8 @@ class Reading(Training):
     """A training that notes the batches it reads and the rates its steps use."""
 
     epoch_length: int | None = None
-    read: list[list[float]] = dataclasses.field(default_factory=list)
-    used: list[float] = dataclasses.field(default_factory=list)
+    read: Log = dataclasses.field(default_factory=Log)
+    used: Log = dataclasses.field(default_factory=Log)
 
     def train(self, num_epochs: int = 2) -> None:
         """Train on for some epochs."""
@@ -72,7 +72,7 @@ def make_reading(loader: Callable[[], Any], epoch_length: int | None = None) -> 
     seed_all(0)
     net = Net()
     optimizer = SGD(net.parameters(), lr=1e-3, momentum=0.9)
-    reading = Reading(net, optimizer, Engine(lambda e, b: None), loader(), [], epoch_length)
+    reading = Reading(net, optimizer, Engine(lambda e, b: None), loader(), Log(), epoch_length)
 
     def prepare(
         batch: Any, device: object = None, non_blocking: bool = False
@@ -288,6 +288,7 @@ def endless(loader: Iterable) -> Iterator:
         yield from loader
 
 
+@pytest.mark.filterwarnings("ignore:The state of a training must be restorable:UserWarning")
 @with_and_without_trials
 def test_a_loader_that_a_generator_repeats_gives_the_same_batches_again(
     verify: bool | Trials,
@@ -339,7 +340,7 @@ def test_truncated_back_propagation_is_swept_sequence_by_sequence(
         seed_all(0)
         net = Recurrent()
         optimizer = Adam(net.parameters(), lr=1e-3)
-        reading = Reading(net, optimizer, Engine(lambda e, b: None), sequences(), [])
+        reading = Reading(net, optimizer, Engine(lambda e, b: None), sequences(), Log())
 
         def loss_fn(scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
             loss = nn.functional.cross_entropy(scores.flatten(0, 1), labels.flatten())

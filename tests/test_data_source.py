@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import data
+from ignite.engine import Engine
 from torch.utils.data import (
     BatchSampler,
     ConcatDataset,
@@ -24,15 +25,16 @@ from torch.utils.data import (
     WeightedRandomSampler,
 )
 
-from ignite_lrfinder.snapshot.data_source import DataSource, is_loader_iterator
+from ignite_lrfinder.snapshot.live import is_loader_iterator
+from ignite_lrfinder.snapshot.snapshot import Snapshot
 
 INDICES: Any = list(range(24))  # a list is no Dataset to a type checker
 
 
-def lent(source: object) -> DataSource:
-    """Remember a source of data and let it be drawn from, as a sweep does."""
-    before = DataSource(source)
-    before.separate_workers()
+def snapshot_of(source: object) -> Snapshot:
+    """Capture a source of data, and let it be drawn from as a sweep does."""
+    before = Snapshot(Engine(lambda engine, batch: None), {}, "cpu")
+    before.add_data(source)
     return before
 
 
@@ -189,10 +191,11 @@ def test_batches_go_on_where_they_were(kind: str, how: str) -> None:
     expected_first = torch.get_rng_state()
     torch.manual_seed(1)
     batches(unused)
-    before = lent(source)
+    before = snapshot_of(source)
     for _ in range(3):
         next(iter(source)) if how == "part" else batches(source)
-    assert before.restore() == {}
+    before.restore()
+    assert before.not_restored == ()
     torch.set_rng_state(expected_first)
     again = batches(source) + batches(source)
     torch.set_rng_state(expected_first)
@@ -202,7 +205,7 @@ def test_batches_go_on_where_they_were(kind: str, how: str) -> None:
 def test_two_loaders_may_share_a_generator() -> None:
     """A generator that is reached twice is restored to one state."""
     source, unused = sharing(), sharing()
-    before = lent(source)
+    before = snapshot_of(source)
     for loader in source:
         batches(loader)
     before.restore()
@@ -217,7 +220,7 @@ def test_the_epoch_of_a_distributed_sampler_comes_back() -> None:
     sampler = DistributedSampler(data(), num_replicas=2, rank=0)
     sampler.set_epoch(3)
     order = list(sampler)
-    before = lent(DataLoader(data(), 4, sampler=sampler))
+    before = snapshot_of(DataLoader(data(), 4, sampler=sampler))
     sampler.set_epoch(8)
     assert list(sampler) != order
     before.restore()
@@ -225,15 +228,32 @@ def test_the_epoch_of_a_distributed_sampler_comes_back() -> None:
     assert list(sampler) == order
 
 
-def test_samples_are_not_copied_and_orders_are() -> None:
-    """What was written to an array stays, where it has several dimensions, and else is undone."""
-    samples = torch.utils.data.TensorDataset(torch.ones(4, 2), torch.arange(4))
-    before = lent(DataLoader(samples))
-    for tensor in samples.tensors:
-        tensor.zero_()
+class Ordered(Sampler):
+    """A sampler with an order of several dimensions."""
+
+    def __init__(self, order: torch.Tensor) -> None:
+        self.order = order
+
+
+def test_an_order_of_a_sampler_is_restored_whatever_its_size() -> None:
+    """Twenty million pairs of indices come back, as they say where in the data a training is."""
+    order = torch.zeros(20_000_000, 2, dtype=torch.int64)
+    before = snapshot_of(DataLoader(INDICES, 4, sampler=Ordered(order)))
+    order[-1] = 1
     before.restore()
-    assert samples.tensors[0].sum() == 0
-    assert samples.tensors[1].tolist() == [0, 1, 2, 3]
+    assert order.sum() == 0
+
+
+def test_large_samples_are_not_copied_and_named_if_written() -> None:
+    """What a data set holds comes back where it is small; where it is large, it is named."""
+    samples = torch.utils.data.TensorDataset(torch.zeros(40, 1_000_000), torch.arange(40))
+    before = snapshot_of(DataLoader(samples))
+    for tensor in samples.tensors:
+        tensor.fill_(1)
+    before.restore()
+    assert samples.tensors[0].sum() == 40_000_000
+    assert samples.tensors[1].tolist() == list(range(40))
+    assert before.not_restored == ("data.dataset.tensors[0]",)
 
 
 class Pinned(Dataset):
@@ -250,26 +270,26 @@ class Pinned(Dataset):
         return self.transforms[0]([index])[0]
 
 
-def test_an_optimizer_that_data_refers_to_is_not_data() -> None:
-    """What belongs to the snapshot is left to the snapshot."""
+def test_an_optimizer_that_a_data_set_refers_to_is_restored() -> None:
+    """What belongs to a training by its kind comes back wherever it is held."""
     parameter = torch.nn.Parameter(torch.ones(1))
     optimizer = torch.optim.SGD([parameter], lr=0.1)
-    before = lent(DataLoader(Pinned(optimizer)))
+    before = snapshot_of(DataLoader(Pinned(optimizer)))
     optimizer.param_groups[0]["lr"] = 0.5
     before.restore()
-    assert optimizer.param_groups[0]["lr"] == 0.5
+    assert optimizer.param_groups[0]["lr"] == 0.1
 
 
 @pytest.mark.parametrize("source", [None, 3, range(5), iter([1, 2])], ids=type)
 def test_data_without_state_is_no_error(source: object) -> None:
     """No data, a range and a bare iterator are taken as they are."""
-    assert lent(source).restore() == {}
+    snapshot_of(source).restore()
 
 
 def test_a_one_shot_iterator_is_not_drawn_from() -> None:
     """Looking at the data takes no item from it."""
     items = iter([1, 2, 3])
-    lent(items).restore()
+    snapshot_of(items).restore()
     assert list(items) == [1, 2, 3]
 
 
@@ -296,7 +316,7 @@ def test_workers_are_lent_for_the_sweep_and_ended(
     if is_used:
         batches(loader)
     iterator, pids = loader._iterator, worker_pids()
-    before = lent(loader)
+    before = snapshot_of(loader)
     assert loader._iterator is None
     batches(loader)
     held = loader._iterator  # as the traceback of an error may hold it
@@ -311,7 +331,7 @@ def test_workers_are_lent_for_the_sweep_and_ended(
 def test_workers_go_on_with_the_random_state_they_hold(persistent_loader: DataLoader) -> None:
     """The generators inside the workers have drawn nothing for the sweep."""
     batches(persistent_loader)
-    before = lent(persistent_loader)
+    before = snapshot_of(persistent_loader)
     batches(persistent_loader)
     before.restore()
     second = batches(persistent_loader)

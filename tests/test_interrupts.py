@@ -96,6 +96,48 @@ def test_a_handler_that_was_set_meanwhile_stays() -> None:
     assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 
 
+class TimeLimit(Exception):  # it is no error of anything
+    """What the handler of an alarm raises."""
+
+
+@pytest.mark.parametrize("when", ["before", "inside"])
+def test_a_time_limit_during_the_restore_leaves_no_trace(
+    make_training: Callable[..., Training], when: str
+) -> None:
+    """An exception out of any signal handler comes out after everything was restored."""
+
+    def stop(number: int, frame: types.FrameType | None) -> None:
+        raise TimeLimit
+
+    class Alarming(dict):
+        """An object in `to_save` whose loading takes too long."""
+
+        def state_dict(self) -> dict[str, int]:
+            return {}
+
+        def load_state_dict(self, state: dict[str, int]) -> None:
+            os.kill(os.getpid(), signal.SIGALRM)
+
+    training = make_training()
+    before = [parameter.tolist() for parameter in training.model.parameters()]
+
+    def sweep() -> None:
+        with FastaiLRFinder().attach(
+            training.trainer, {"a": Alarming(), **training.to_save}, num_iter=5, diverge_th=1e9
+        ) as trainer:
+            signal.signal(signal.SIGALRM, stop)
+            trainer.run(training.loader)
+
+    original = signal.signal(signal.SIGALRM, stop if when == "before" else signal.SIG_DFL)
+    try:
+        with pytest.raises(TimeLimit):
+            sweep()
+        assert signal.getsignal(signal.SIGALRM) is stop
+    finally:
+        signal.signal(signal.SIGALRM, original)
+    assert [parameter.tolist() for parameter in training.model.parameters()] == before
+
+
 def runs_in(*files: str) -> Follows:
     """Return what follows the code of some files of the package or of the standard library."""
     return lambda code: os.path.basename(code.co_filename) in files

@@ -1,4 +1,4 @@
-"""A memento puts the content of an object graph back into the very same objects."""
+"""A memento restores the content of an object graph in the same objects."""
 
 import collections
 import copy
@@ -74,7 +74,7 @@ def shift(obj: types.SimpleNamespace) -> None:
 
 
 KINDS: dict[str, tuple[Callable[[], Any], Callable[[Any], object], Callable[[Any], object]]] = {
-    # what is captured, what is done to it, how its content is read
+    # what is remembered, what is done to it, how its content is read
     "list": (lambda: [1, [2]], lambda o: (o[1].append(3), o.append(4)), list),
     "dict": (lambda: {"a": 1, "b": [2]}, lambda o: (o["b"].clear(), o.pop("a")), dict),
     "dict-order": (lambda: collections.OrderedDict(a=1, b=2), refill, lambda o: list(o.items())),
@@ -132,7 +132,7 @@ KINDS: dict[str, tuple[Callable[[], Any], Callable[[Any], object], Callable[[Any
 
 @pytest.mark.parametrize("depth", [0, 2], ids=["itself", "nested"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_content_comes_back_in_place(kind: str, depth: int) -> None:
+def test_restore_restores_content_in_place(kind: str, depth: int) -> None:
     """Whatever holds data gets its content back, at the root and deep inside other objects."""
     make, change, read = KINDS[kind]
     obj = make()
@@ -149,7 +149,7 @@ def test_content_comes_back_in_place(kind: str, depth: int) -> None:
 
 
 @pytest.mark.parametrize("kind", ["list", "dict", "set", "array", "attributes"])
-def test_content_can_be_restored_twice(kind: str) -> None:
+def test_restore_can_be_repeated(kind: str) -> None:
     """What a first restore gave back is not the copy itself, which a second restore still has."""
     make, change, read = KINDS[kind]
     obj = make()
@@ -162,7 +162,7 @@ def test_content_can_be_restored_twice(kind: str) -> None:
         assert read(obj) == before
 
 
-def test_objects_that_were_replaced_come_back_themselves() -> None:
+def test_restore_restores_replaced_objects_themselves() -> None:
     """Not an equal object but the same one stands where it stood."""
     inner, model = [1], nn.Linear(2, 2)
     holder = types.SimpleNamespace(inner=inner, model=model)
@@ -177,7 +177,7 @@ def test_objects_that_were_replaced_come_back_themselves() -> None:
 
 @pytest.mark.parametrize("later", ["none", "same", "other"])
 @pytest.mark.parametrize("is_present", [True, False], ids=["gradient", "no-gradient"])
-def test_a_gradient_is_the_same_tensor_with_the_same_values(is_present: bool, later: str) -> None:
+def test_restore_restores_a_gradient_itself(is_present: bool, later: str) -> None:
     """A gradient that was there comes back itself; one that was not is gone."""
     parameter = nn.Parameter(torch.ones(2))
     gradient = torch.tensor([3.0, 4.0]) if is_present else None
@@ -195,7 +195,7 @@ def test_a_gradient_is_the_same_tensor_with_the_same_values(is_present: bool, la
     assert gradient is None or gradient.tolist() == [3.0, 4.0]
 
 
-def test_a_sparse_gradient_comes_back() -> None:
+def test_restore_restores_a_sparse_gradient() -> None:
     """What later steps accumulate into the sparse gradient of an embedding is taken out again."""
     embedding = nn.Embedding(4, 2, sparse=True)
     embedding(torch.tensor([1])).sum().backward()
@@ -210,25 +210,26 @@ def test_a_sparse_gradient_comes_back() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.int64])
-def test_copies_are_made_by_keep(dtype: torch.dtype) -> None:
-    """The place of the copies is the caller's choice, for the values and the gradient alike."""
+def test_capture_copies_values_with_keep(dtype: torch.dtype) -> None:
+    """The values of a tensor and of its gradient come from where `keep` put them."""
     kept: list[torch.Tensor] = []
 
     def keep(tensor: torch.Tensor) -> Callable[[], torch.Tensor]:
-        kept.append(copy := tensor.clone())
-        return lambda: copy
+        kept.append(values := tensor.clone())
+        return lambda: values
 
     tensor = torch.ones(2, dtype=dtype)
-    tensor.grad = torch.zeros(2, dtype=dtype)
+    tensor.grad = torch.ones(2, dtype=dtype)
     memento = Memento(keep=keep)
     memento.capture("x", tensor)
-    kept[0].fill_(5)
-    memento.restore()
     assert len(kept) == 2
-    assert tensor.tolist() == [5, 5]
+    for values in kept:
+        values.zero_()
+    memento.restore()
+    assert tensor.tolist() == tensor.grad.tolist() == [0, 0]
 
 
-def test_cycles_and_deep_nesting_are_walked() -> None:
+def test_capture_follows_cycles_and_deep_nesting() -> None:
     """Neither an object that holds itself nor ten thousand lists in each other stop the walk."""
     innermost: list[Any] = [1]
     nested: list[Any] = innermost
@@ -243,10 +244,10 @@ def test_cycles_and_deep_nesting_are_walked() -> None:
     assert innermost[1] is innermost
 
 
-def test_what_is_opaque_is_left_alone() -> None:
+def test_capture_skips_opaque_objects() -> None:
     """An opaque object is not noted, nor what hangs on it alone."""
     opaque, seen = [[1]], [[1]]
-    memento = Memento(is_opaque=lambda obj: obj is opaque)
+    memento = Memento(opaque=[opaque])
     memento.capture("x", [opaque, seen])
     for obj in (opaque, seen):
         obj[0].append(2)
@@ -255,33 +256,40 @@ def test_what_is_opaque_is_left_alone() -> None:
     assert seen == [[1]]
 
 
-@pytest.mark.parametrize("make", [torch.ones, np.ones], ids=["tensor", "array"])
-def test_bulk_data_is_not_copied(make: Callable[[tuple[int, ...]], Any]) -> None:
-    """In a source of data samples keep what was written to them, orders do not."""
-    bulk, order = make((2, 2)), make((4,))
-    memento = Memento(is_data=True)
-    memento.capture("x", [bulk, order])
-    bulk[:] = 0
-    order[:] = 0
+LARGE: dict[str, tuple[Callable[..., Any], Callable[[Any], object]]] = {
+    "tensor": (torch.zeros, lambda data: data[0].fill_(1)),
+    "array": (np.zeros, lambda data: data[0].fill(1)),
+}
+
+
+@pytest.mark.parametrize("kind", LARGE)
+def test_capture_does_not_copy_large_data(kind: str) -> None:
+    """Of data what is small comes back, whatever its shape; what is large is named if written."""
+    make, write = LARGE[kind]
+    large, small, untouched = make((40, 1_000_000)), make((4, 3)), make((40, 1_000_000))
+    memento = Memento()
+    memento.capture("data", {"large": large, "small": small, "other": untouched}, is_data=True)
+    assert memento.not_restored() == []
+    for data in (large, small):
+        write(data)
     memento.restore()
-    assert bulk.sum() == 0
-    assert order.sum() == 4
+    assert (large.sum(), small.sum()) == (1_000_000, 0)
+    assert [path for path, _ in memento.not_restored()] == ["data['large']"]
 
 
-def test_long_containers_are_noted_but_not_looked_into() -> None:
-    """Of more than a thousand samples the order comes back, what each of them holds does not."""
-    long, short = [[i] for i in range(1001)], [[0], [1]]
-    memento = Memento(is_data=True)
-    memento.capture("x", long, short)
-    for obj in (long, short):
-        obj[0].append(9)
-        obj.reverse()
-    memento.restore()
-    assert long == [[0, 9], *([i] for i in range(1, 1001))]
-    assert short == [[0], [1]]
+def test_capture_restores_long_containers_with_what_they_hold() -> None:
+    """There is no limit on the number of elements, in data as in the state of a training."""
+    for is_data in (False, True):
+        long = [[i] for i in range(3000)]
+        memento = Memento()
+        memento.capture("x", long, is_data=is_data)
+        long[0].append(9)
+        long.reverse()
+        memento.restore()
+        assert long == [[i] for i in range(3000)]
 
 
-def test_read_only_arrays_are_left_alone() -> None:
+def test_capture_skips_read_only_arrays() -> None:
     """An array that cannot be written is no error."""
     array = np.broadcast_to(np.arange(3), (2, 3))
     memento = Memento()
@@ -289,8 +297,8 @@ def test_read_only_arrays_are_left_alone() -> None:
     assert memento.restore() == {}
 
 
-def test_locks_weak_references_and_classes_are_left_alone() -> None:
-    """An object without content is skipped."""
+def test_capture_skips_locks_weak_references_and_classes() -> None:
+    """What has no content to put back is passed over."""
 
     class Settings:
         values = [1]  # noqa: RUF012  # shared on purpose
@@ -307,30 +315,26 @@ def test_locks_weak_references_and_classes_are_left_alone() -> None:
     assert owner.count == 5
 
 
-class Sharded(nn.Module):
-    """A module that keeps, as torch's sharded ones do, what talks to other processes."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.count = 1
-        self.mesh = Plain()
+class Sharded(torch.optim.SGD):
+    """An optimizer of torch's distributed package."""
 
 
-def test_what_talks_to_other_processes_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of torch's distributed package modules are noted, and what they communicate by is not."""
-    for cls in (Sharded, Plain):
-        monkeypatch.setattr(cls, "__module__", "torch.distributed.sharded")
-    model = Sharded()
+Sharded.__module__ = "torch.distributed.optim"
+
+
+def test_capture_restores_optimizers_whatever_their_package() -> None:
+    """An optimizer such as `ZeroRedundancyOptimizer` is captured like any other."""
+    optimizer = Sharded([nn.Parameter(torch.ones(1))], lr=0.1)
     memento = Memento()
-    memento.capture("x", model)
-    model.count = model.mesh.count = 5
+    memento.capture("optimizer", optimizer)
+    optimizer.param_groups[0]["lr"] = 0.5
     memento.restore()
-    assert (model.count, model.mesh.count) == (1, 5)
+    assert optimizer.param_groups[0]["lr"] == 0.1
 
 
 @pytest.mark.filterwarnings("ignore:Lazy modules")
-def test_a_lazy_parameter_is_refused_with_a_remedy() -> None:
-    """A parameter without values cannot be captured, and the error says what to do."""
+def test_capture_refuses_a_lazy_parameter() -> None:
+    """A parameter without values cannot be remembered, and the error says what to do."""
     model = nn.LazyLinear(2)
     with pytest.raises(LRFinderError, match=r"net must be initialised.*Pass one batch"):
         Memento().capture("net", model)
@@ -341,7 +345,7 @@ class Stubborn(random.Random):
         raise OSError("on purpose")
 
 
-def test_an_object_that_fails_does_not_keep_back_the_others() -> None:
+def test_restore_continues_after_a_failure() -> None:
     """The first error is reported under its name, and everything else is restored."""
     first, stubborn, last = [1], Stubborn(), [1]
     memento = Memento()
@@ -356,8 +360,8 @@ def test_an_object_that_fails_does_not_keep_back_the_others() -> None:
     assert (first, last) == ([1], [1])
 
 
-def test_only_what_is_named_is_restored() -> None:
-    """A restore by name leaves what was captured under other names."""
+def test_restore_by_name_leaves_other_names() -> None:
+    """A restore by name leaves what was remembered under other names."""
     a, b = [1], [1]
     memento = Memento()
     memento.capture("a", a)
@@ -368,7 +372,7 @@ def test_only_what_is_named_is_restored() -> None:
     assert (a, b) == ([1, 2], [1])
 
 
-def test_forgetting_lets_go_of_objects_and_copies() -> None:
+def test_forget_frees_objects_and_copies() -> None:
     """After `forget` nothing that was noted is held, and a restore does nothing."""
     obj = Plain()
     watch = weakref.ref(obj)
@@ -384,33 +388,64 @@ def test_forgetting_lets_go_of_objects_and_copies() -> None:
     assert watch() is None
 
 
-def test_memory_that_two_tensors_share_is_kept_once() -> None:
-    """Tied parameters, and others of the very same memory, cost one copy and all come back."""
-    weight = nn.Parameter(torch.arange(6.0))
-    tied, other_way, part = nn.Parameter(weight.data), weight.data.view(2, 3), weight.data[1:]
-    kept: list[torch.Size] = []
+def test_capture_copies_shared_memory_once() -> None:
+    """Tied parameters, views of a flat buffer and expanded tensors cost one copy of their bytes."""
+    flat = torch.arange(6.0)
+    tensors = [flat, nn.Parameter(flat), flat.view(2, 3), flat[1:], flat[:2], flat[::2]]
+    tensors.append(torch.ones(1).expand(1_000_000))
+    kept: list[int] = []
 
     def keep(tensor: torch.Tensor) -> Kept:
-        kept.append(tensor.shape)
+        kept.append(tensor.nbytes)
         return in_host_memory(tensor)
 
     memento = Memento(keep=keep)
-    memento.capture("weights", [weight, weight, tied, other_way, part, weight.data])
-    assert kept == [(6,), (2, 3), (5,)]
-    with torch.no_grad():
-        weight.zero_()
+    memento.capture("weights", tensors)
+    assert sorted(kept) == [4, 24]
+    flat.zero_()
+    tensors[-1][:1].zero_()
     assert memento.restore() == {}
-    assert tied.tolist() == [0, 1, 2, 3, 4, 5]
-    assert other_way.tolist() == [[0, 1, 2], [3, 4, 5]]
+    assert flat.tolist() == [0, 1, 2, 3, 4, 5]
+    assert tensors[-1].sum() == 1_000_000
 
 
-def test_two_views_of_a_number_in_the_same_memory_are_two() -> None:
-    """A conjugate has the memory of what it is made of, and other values."""
+def test_capture_copies_only_the_part_of_memory_that_tensors_show() -> None:
+    """A slice of a large tensor costs its own bytes, and the rest is left as written."""
+    large = torch.zeros(1000)
+    first, last = large[:3], large[-2:]
+    kept: list[int] = []
+
+    def keep(tensor: torch.Tensor) -> Kept:
+        kept.append(tensor.nbytes)
+        return in_host_memory(tensor)
+
+    memento = Memento(keep=keep)
+    memento.capture("slices", first, last)
+    large.fill_(1)
+    memento.restore()
+    assert kept == [12, 8]
+    assert large.sum() == 995
+
+
+def test_capture_of_a_view_later_keeps_what_was_captured_first() -> None:
+    """Memory that was captured before a sweep is restored to that, also if captured again."""
+    flat = torch.arange(4.0)
+    memento = Memento()
+    memento.capture("weights", flat[:2])
+    flat.zero_()
+    memento.capture("data", flat)
+    flat.fill_(7)
+    memento.restore()
+    assert flat.tolist() == [0, 1, 0, 0]
+
+
+def test_a_number_and_its_conjugate_are_restored() -> None:
+    """A conjugate shares the memory of what it is made of, and has other values."""
     number = torch.tensor([1 + 2j])
-    held = [number, number.conj(), torch.empty(0), torch.empty(0)]
+    tensors = [number, number.conj(), torch.empty(0), torch.empty(0)]
     memento = Memento(keep=in_host_memory)
-    memento.capture("numbers", held)
+    memento.capture("numbers", tensors)
     number.zero_()
     assert memento.restore() == {}
-    assert held[0].tolist() == [1 + 2j]
-    assert held[1].tolist() == [1 - 2j]
+    assert tensors[0].tolist() == [1 + 2j]
+    assert tensors[1].tolist() == [1 - 2j]

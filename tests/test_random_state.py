@@ -8,7 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from ignite_lrfinder.snapshot.random_state import generator_restorer, global_states
+from ignite_lrfinder.snapshot.random_state import (
+    generator_state,
+    global_states,
+    is_generator,
+    restore_generator,
+)
 
 DRAWS: dict[str, Callable[[], float]] = {
     "Python": lambda: random.gauss(0, 1),  # keeps a second number back, which is state as well
@@ -18,7 +23,7 @@ DRAWS: dict[str, Callable[[], float]] = {
 
 
 @pytest.mark.parametrize("library", DRAWS)
-def test_each_global_generator_goes_on_where_it_was(library: str) -> None:
+def test_global_states_restore_each_generator(library: str) -> None:
     """After any number of draws the generator of that name gives the same numbers again."""
     draw = DRAWS[library]
     draw()
@@ -28,7 +33,7 @@ def test_each_global_generator_goes_on_where_it_was(library: str) -> None:
     assert [draw() for _ in range(3)] == expected
 
 
-def test_an_accelerator_that_is_first_used_later_begins_again(
+def test_global_states_restart_an_accelerator_first_used_later(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A device that was not started has the numbers afterwards that it would have begun with."""
@@ -45,7 +50,7 @@ def test_an_accelerator_that_is_first_used_later_begins_again(
     is_started = True
     put_back()
     assert torch.rand(3, generator=device).tolist() == expected
-    # Seeded with the host by `torch.manual_seed`, which is restored only after it.
+    # Seeded with the host by `torch.manual_seed`, which is put back only after it.
     host_seed = torch.initial_seed()
     torch.manual_seed(5)
     device.manual_seed(5)
@@ -64,16 +69,16 @@ GENERATORS: dict[str, tuple[Callable[[], Any], Callable[[Any], object]]] = {
 
 
 @pytest.mark.parametrize("kind", GENERATORS)
-def test_a_generator_goes_on_where_it_was(kind: str) -> None:
-    """Restored once or twice, a generator gives the numbers it gave after it was captured."""
+def test_restore_generator_repeats_the_numbers(kind: str) -> None:
+    """Restored once or twice, a generator repeats the numbers drawn after its state was read."""
     make, draw = GENERATORS[kind]
     generator = make()
     draw(generator)
-    put_back = generator_restorer(generator)
-    assert put_back is not None
+    assert is_generator(type(generator))
+    state = generator_state(generator)
     expected = [draw(generator) for _ in range(3)]
     for _ in range(2):
-        put_back()
+        restore_generator(generator, state)
         assert [draw(generator) for _ in range(3)] == expected
 
 
@@ -82,6 +87,6 @@ def test_a_generator_goes_on_where_it_was(kind: str) -> None:
     [None, 3, [1], torch.ones(1), random.random],
     ids=["none", "number", "list", "tensor", "function"],
 )
-def test_what_is_no_generator_has_no_random_state(obj: object) -> None:
+def test_is_generator_rejects_other_objects(obj: object) -> None:
     """Other objects, functions that draw among them, are told apart."""
-    assert generator_restorer(obj) is None
+    assert not is_generator(type(obj))

@@ -15,7 +15,8 @@ import torch
 from ignite.engine import Engine, create_supervised_trainer
 from torch import nn
 
-from ignite_lrfinder.snapshot.reachable import is_library, reachable_from
+from ignite_lrfinder.snapshot.functions import is_library
+from ignite_lrfinder.snapshot.reachable import reachable_from
 
 
 class Target:

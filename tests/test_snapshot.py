@@ -1,7 +1,7 @@
 """All that a sweep may change is captured and restored, and Ctrl-C is deferred."""
 
 import random
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pytest
@@ -45,24 +45,23 @@ class Failing(Known):
 
 
 class Hidden:
-    """State that neither Python's attributes nor containers show: only the state dict knows it."""
+    """State that no attribute, container or closure shows: only the state dict knows it."""
+
+    values: ClassVar[dict[int, Any]] = {}
 
     def __init__(self) -> None:
-        value = 1
+        self.put(1)
 
-        def get() -> int:
-            return value
+    def get(self) -> Any:
+        return self.values[id(self)]
 
-        def put(new: int) -> None:
-            nonlocal value
-            value = new
+    def put(self, value: Any) -> None:
+        self.values[id(self)] = value
 
-        self.get, self.put = get, put
-
-    def state_dict(self) -> dict[str, int]:
+    def state_dict(self) -> dict[str, Any]:
         return {"value": self.get()}
 
-    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.put(state_dict["value"])
 
 
@@ -139,7 +138,7 @@ def test_devices_are_done_before_anything_is_copied_and_after(
             with torch.no_grad():
                 other.weight.fill_(7.0)
 
-    monkeypatch.setattr(tensors, "wait_for", wait_for)
+    monkeypatch.setattr(tensors, "synchronize", wait_for)
     snapshot = Snapshot(make_trainer(), {"optimizer": optimizer}, "cpu", others=(model, other))
     with torch.no_grad():
         other.weight.fill_(8.0)
@@ -251,7 +250,7 @@ def test_a_state_dict_that_shares_its_containers_is_copied() -> None:
 
         def load_state_dict(self, state_dict: Any) -> None:
             self.shared.clear()
-            self.put(list(state_dict["deep"][0]["value"]))  # type: ignore[arg-type]  # for the test
+            self.put(list(state_dict["deep"][0]["value"]))
 
     obj = Sharing()
     shared = obj.shared = [1]

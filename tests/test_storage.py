@@ -197,3 +197,12 @@ def test_memory_is_one_copy_or_one_tensor(place: str, most: float, tmp_path: Pat
     run = run_python("-c", MEMORY, where)
     assert run.returncode == 0, run.stderr
     assert float(run.stdout) < most
+
+
+def test_a_tensor_whose_copy_is_on_disk_stays_resizable(tmp_path: Path) -> None:
+    """Writing its bytes does not pin the memory of the tensor."""
+    tensor, place = torch.ones(3), OnDisk(tmp_path)
+    place(tensor)
+    place.close()
+    tensor.resize_(6)
+    assert tensor.untyped_storage().resizable()

@@ -7,19 +7,19 @@ import torch
 from torch import nn
 
 from ignite_lrfinder.snapshot import tensors
-from ignite_lrfinder.snapshot.storage import on_device
+from ignite_lrfinder.snapshot.memento import Memento
 
 
 def restore_after(
     change: Callable[[torch.Tensor], object], tensor: torch.Tensor
 ) -> Callable[[], None]:
-    """Remember a tensor, change it, and return what puts it back."""
-    put_back = tensors.restorer(tensor, on_device)
+    """Capture a tensor, change it, and return a function that restores it."""
+    memento = Memento()
+    memento.capture("tensor", tensor)
     change(tensor)
 
     def restore() -> None:
-        with torch.no_grad():
-            put_back()
+        assert memento.restore() == {}
 
     return restore
 
@@ -258,5 +258,5 @@ def test_accelerators_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each is, and the host is not."""
     waited: list[object] = []
     monkeypatch.setattr(torch.cuda, "synchronize", waited.append)
-    tensors.wait_for([torch.device(name) for name in ("cpu", "meta", "cuda:1")])
+    tensors.synchronize([torch.device(name) for name in ("cpu", "meta", "cuda:1")])
     assert waited == [torch.device("cuda:1")]

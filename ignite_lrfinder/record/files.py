@@ -43,6 +43,7 @@ def plain_data(record: Record) -> dict[str, Any]:
         "losses": record.losses.tolist(),
         "smoothed_losses": record.smoothed_losses.tolist(),
         "trials": [_plain_trial(trial) for trial in record.trials],
+        "not_restored": list(record.not_restored),
     }
 
 
@@ -82,6 +83,7 @@ def load_record(path: str | os.PathLike[str]) -> Record:
             stop_reason=StopReason(content["stop_reason"]),
             settings=_decode_settings(content["settings"]),
             trials=tuple(_decode_trial(trial) for trial in content["trials"]),
+            not_restored=tuple(map(str, content.get("not_restored", ()))),
         )
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise _not_a_record(path, f"a damaged result ({error!r:.200})") from error

@@ -47,6 +47,8 @@ class Record:
         stop_reason: why the sweep ended.
         settings: the settings of the sweep.
         trials: the short trainings at fixed rates that followed the sweep, in order.
+        not_restored: paths to what the training uses and could not be restored after the block,
+            such as `train_step.<closure>.replay`.
 
     Raises:
         ValueError: if the shapes of the arrays do not match.
@@ -58,6 +60,7 @@ class Record:
     stop_reason: StopReason
     settings: SweepSettings
     trials: tuple[Trial, ...] = ()
+    not_restored: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Make the arrays read-only and check their shapes."""

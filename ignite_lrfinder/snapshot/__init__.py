@@ -1,8 +1,9 @@
 """All that a sweep may change, captured and restored."""
 
 from ignite_lrfinder.snapshot.contents import attributes_of
-from ignite_lrfinder.snapshot.data_source import is_loader_iterator
 from ignite_lrfinder.snapshot.interrupts import Interrupts
+from ignite_lrfinder.snapshot.live import is_loader_iterator
+from ignite_lrfinder.snapshot.random_state import is_generator
 from ignite_lrfinder.snapshot.reachable import reachable_from
 from ignite_lrfinder.snapshot.snapshot import Snapshot
 
@@ -10,6 +11,7 @@ __all__ = [
     "Interrupts",
     "Snapshot",
     "attributes_of",
+    "is_generator",
     "is_loader_iterator",
     "reachable_from",
 ]

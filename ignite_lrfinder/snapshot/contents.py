@@ -5,92 +5,86 @@ types and the descriptors of the slots are used throughout.
 """
 
 import collections
-import enum
-import logging
 import types
-import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from operator import is_
 from typing import Any
 
-import numpy as np
-import torch
-
-ATOMS = (
-    type(None), bool, int, float, complex, str, bytes, range, slice, enum.Enum, np.generic,
-    np.dtype, torch.dtype, torch.device, torch.Size, types.ModuleType, types.CodeType,
-    logging.Logger, weakref.ref, weakref.ProxyType, weakref.CallableProxyType,
-)  # fmt: skip
-"""The types of objects that hold no state, or none that belongs to a training."""
-
-CONTAINERS = (list, dict, set, frozenset, collections.deque, bytearray, tuple)
+CONTAINERS = (list, dict, set, frozenset, collections.deque, tuple)
 """The types of objects that have elements."""
 
-# An ordered dict is a dict too, but keeps its order with separate methods, so it comes first.
-_KINDS = (collections.OrderedDict, *CONTAINERS)
-_IMMUTABLE = (tuple, frozenset)
+# An ordered dict is a dict too, but keeps its order with methods of its own, so it comes first.
+BARE = (collections.OrderedDict, *CONTAINERS)
+"""The types of containers that have nothing besides their elements."""
+
+PLAIN = frozenset({type(None), bool, int, float, str, bytes})
+"""The commonest types without state, which are recognised before any look at an object."""
+
+Elements = list[Any] | dict[Any, Any]
 
 UNSET = object()
-"""The value of a slot that has none."""
+"""The value of a slot or variable that has none."""
 
 
-def elements_of(obj: Any) -> list[Any]:
-    """Return the elements of a container in their order: for a dict, its items."""
-    if isinstance(obj, bytearray):
-        return [bytes(obj)]
+def elements_of(obj: Any) -> Elements:
+    """Return a copy of what a container holds, in its order: a dict for a dict, else a list."""
+    if type(obj) in (dict, list):
+        return obj.copy()
     kind = _kind_of(obj)
-    return list(kind.items(obj) if isinstance(obj, dict) else kind.__iter__(obj))
+    if kind is type(obj) and not obj:  # as the tables of hooks of most modules
+        return {} if isinstance(obj, dict) else []
+    return dict(kind.items(obj)) if isinstance(obj, dict) else list(kind.__iter__(obj))
 
 
-def members_of(obj: Any) -> list[Any]:
-    """Return the objects in a container: for a dict, its keys and values."""
-    elements = elements_of(obj)
-    return [part for item in elements for part in item] if isinstance(obj, dict) else elements
-
-
-def restore_elements(obj: Any, elements: list[Any]) -> None:
+def restore_elements(obj: Any, elements: Any) -> None:
     """Give a container its former elements back, unless it still holds the same objects."""
-    if isinstance(obj, _IMMUTABLE) or _is_same(elements_of(obj), elements):
+    if type(obj) in BARE and not obj and not elements:
+        return
+    if _is_same(obj if type(obj) in (dict, list) else elements_of(obj), elements):
         return
     kind = _kind_of(obj)
-    if isinstance(obj, bytearray):
-        kind.__setitem__(obj, slice(None), elements[0])
-    elif isinstance(obj, list):
+    if isinstance(obj, list):
         kind.__setitem__(obj, slice(None), elements)
+        return
+    kind.clear(obj)
+    if isinstance(obj, dict):
+        for key, value in elements.items():
+            kind.__setitem__(obj, key, value)
     else:
-        kind.clear(obj)
+        add = kind.add if isinstance(obj, set) else kind.append
         for element in elements:
-            if isinstance(obj, dict):
-                kind.__setitem__(obj, *element)
-            elif isinstance(obj, set):
-                kind.add(obj, element)
-            else:
-                kind.append(obj, element)
+            add(obj, element)
 
 
-def _is_same(now: Sequence[Any], then: Sequence[Any]) -> bool:
+def _is_same(now: Any, then: Any) -> bool:
     """Return whether two contents are the same objects in the same order."""
-    return len(now) == len(then) and all(map(_is_same_element, now, then))
-
-
-def _is_same_element(now: Any, then: Any) -> bool:
-    """Return whether two elements are the same object; the items of a dict are new each time."""
-    if now is then:
-        return True
-    if type(now) is tuple and type(then) is tuple and len(now) == len(then) == 2:
-        return now[0] is then[0] and now[1] is then[1]
-    return type(now) is type(then) is bytes and now == then
+    if len(now) != len(then) or not all(map(is_, now, then)):
+        return False
+    return type(then) is list or all(map(is_, now.values(), then.values()))
 
 
 def _kind_of(obj: object) -> Any:
     """Return the built-in type that a container is of."""
     kind = type(obj)
-    return kind if kind in _KINDS else next(k for k in _KINDS if issubclass(kind, k))
+    return kind if kind in BARE else next(k for k in BARE if issubclass(kind, k))
 
 
 def attributes_of(obj: object) -> Mapping[str, Any]:
     """Return the `__dict__` of an object: the mapping itself, empty for an object without one."""
-    attributes = getattr(obj, "__dict__", None)
-    return attributes if isinstance(attributes, Mapping) else {}
+    try:
+        attributes = getattr(obj, "__dict__", None)
+    except Exception:  # a property may raise anything
+        return {}
+    return attributes if issubclass(type(attributes), Mapping) else {}  # type: ignore[return-value]  # just checked
+
+
+def restore_instance(obj: object, was: tuple[type, dict[str, Any] | None]) -> None:
+    """Give an object its former class and attributes back."""
+    cls, attributes = was
+    if type(obj) is not cls:
+        obj.__class__ = cls
+    if attributes is not None and not _is_same(obj.__dict__, attributes):
+        restore_elements(obj.__dict__, attributes)
 
 
 def slots_of(cls: type) -> list[types.MemberDescriptorType]:
@@ -115,8 +109,9 @@ def slot_value(slot: types.MemberDescriptorType, obj: object) -> object:
         return UNSET
 
 
-def restore_slot(slot: types.MemberDescriptorType, obj: object, value: object) -> None:
-    """Give a slot its former value back, also in a frozen dataclass."""
+def restore_slot(obj: object, was: tuple[types.MemberDescriptorType, object]) -> None:
+    """Give a slot of an object its former value back, also in a frozen dataclass."""
+    slot, value = was
     if slot_value(slot, obj) is value:
         return
     if value is UNSET:

@@ -1,21 +1,25 @@
-"""Defer Ctrl-C while an interrupt would leave something half done."""
+"""Signals deferred while an exception out of their handlers would leave something half done."""
 
+import contextlib
 import signal
 import threading
 import types
 from collections.abc import Callable
 from typing import Any
 
+_Handler = Callable[[int, types.FrameType | None], Any]
+
 
 class Interrupts:
-    """Defer Ctrl-C, except between `allow` and the next time `is_deferring` is set.
+    """Signals, such as Ctrl-C or the alarm of a time limit, that are delivered later.
 
-    Inside the block `is_deferring` is a plain attribute, so that deferring can begin with a
-    single store, which no interrupt can split. Outside the main thread, where no interrupt
-    arrives, this does nothing; nor does it where Ctrl-C is ignored or ends the process.
+    They are deferred except between `allow` and the next time `is_deferring` is set. Inside the
+    block `is_deferring` is a plain attribute, so that deferring begins with a single store, which
+    no signal can interrupt. Outside the main thread, where no handler runs, this does nothing; nor
+    does it to a signal that is ignored or ends the process.
 
     Attributes:
-        is_deferring: whether interrupts are deferred; True at first.
+        is_deferring: whether signals are deferred; True from the beginning.
 
     Example:
         >>> with Interrupts() as interrupts:
@@ -29,37 +33,49 @@ class Interrupts:
 
     def __init__(self) -> None:
         self.is_deferring = True
-        self._received: list[tuple[int, types.FrameType | None]] = []
-        self._handler: Callable[[int, types.FrameType | None], Any] | None = None
+        self._received: dict[int, types.FrameType | None] = {}
+        self._handlers: dict[int, _Handler] = {}
 
     def __enter__(self) -> "Interrupts":
-        """Replace the present signal handler."""
-        handler = signal.getsignal(signal.SIGINT)
-        is_main = threading.current_thread() is threading.main_thread()
-        if is_main and callable(handler):
-            self._handler = handler
-            signal.signal(signal.SIGINT, self._receive)
+        """Replace the handlers of signals."""
+        self.replace_handlers()
         return self
 
     def __exit__(self, *exception: object) -> None:
-        """Restore the signal handler, unless it was replaced inside, and deliver the interrupt."""
-        if self._handler is not None and signal.getsignal(signal.SIGINT) == self._receive:
-            signal.signal(signal.SIGINT, self._handler)
+        """Restore the handlers that were not replaced since, and deliver deferred signals."""
+        for number, handler in self._handlers.items():
+            if signal.getsignal(number) == self._receive:
+                signal.signal(number, handler)
         self._deliver()
 
     def allow(self) -> None:
-        """Allow interrupts, and deliver a deferred one now."""
+        """Deliver signals, deferred ones at once."""
         self.is_deferring = False
         self._deliver()
 
+    def replace_handlers(self) -> None:
+        """Replace the handlers of signals, also those that were set since the last time."""
+        if threading.current_thread() is not threading.main_thread():
+            return
+        for number in signal.valid_signals():
+            handler = signal.getsignal(number)
+            if callable(handler) and handler != self._receive:
+                self._handlers[number] = handler
+                # Some signals cannot be handled.
+                with contextlib.suppress(OSError, ValueError):
+                    signal.signal(number, self._receive)
+
     def _receive(self, number: int, frame: types.FrameType | None) -> None:
-        """Receive an interrupt."""
-        self._received.append((number, frame))
+        """Record a signal, and deliver it unless signals are deferred."""
+        self._received.setdefault(number, frame)
         if not self.is_deferring:
             self._deliver()
 
     def _deliver(self) -> None:
-        """Pass the first received interrupt to the handler that was there before."""
-        received, self._received = self._received, []
-        if received and self._handler is not None:
-            self._handler(*received[0])
+        """Call the original handler of each signal that was received, once."""
+        if self._received:
+            number, frame = self._received.popitem()
+            try:
+                self._handlers[number](number, frame)
+            finally:
+                self._deliver()

@@ -1,96 +1,101 @@
-"""Capture one object graph and restore it in place.
+"""One object graph captured and restored in place.
 
 A state dict says what an object thinks its state is. "Not one bit changed" needs what it was:
-buffers that are not persistent, gradients, train/eval flags, a tensor that stays the same tensor.
-So a memento walks the Python objects themselves (attributes, lists, dicts, tensors, arrays, random
-generators), captures each mutable one once, and restores the content of the very same objects. It
-leaves alone what it cannot restore (a file, a lock, a process).
+buffers that are not persistent, gradients, train/eval flags, variables that a train step assigns.
+So a memento walks the Python objects themselves, captures each mutable one once, and restores the
+very same objects. What it cannot restore it names.
 """
 
-import collections
+import contextlib
 import functools
-import inspect
-import math
-import sys
+import gc
 import types
-from collections.abc import Callable, Collection, Iterable
+import weakref
+from collections.abc import Callable, Collection, Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
+from ignite.engine import Engine
 from torch.nn.parameter import is_lazy
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ignite_lrfinder.errors import LRFinderError
-from ignite_lrfinder.snapshot import tensors
-from ignite_lrfinder.snapshot.contents import (
-    ATOMS,
-    CONTAINERS,
-    UNSET,
-    attributes_of,
-    elements_of,
-    restore_elements,
-    restore_slot,
-    slot_value,
-    slots_of,
-)
-from ignite_lrfinder.snapshot.random_state import Restorer, generator_restorer
-from ignite_lrfinder.snapshot.reachable import closure_variables
-from ignite_lrfinder.snapshot.storage import Kept, on_device
+from ignite_lrfinder.snapshot import alike, arrays, contents, extension, live, tensors
+from ignite_lrfinder.snapshot.contents import BARE, CONTAINERS
+from ignite_lrfinder.snapshot.functions import is_standard_module, variables_stored_by
+from ignite_lrfinder.snapshot.live import frame_variables
+from ignite_lrfinder.snapshot.random_state import generator_state, is_generator, restore_generator
+from ignite_lrfinder.snapshot.reachable import Walk, paths_to
+from ignite_lrfinder.snapshot.storage import on_device
+from ignite_lrfinder.snapshot.tensors import Keep, Values
 
-_ATOMS = (*ATOMS, frozenset, type, types.BuiltinFunctionType)
-_WITHOUT_ATTRIBUTES = {list, dict, set, tuple, bytearray, collections.deque}
-_CALLABLES = (types.FunctionType, types.MethodType, functools.partial)
-# Files, locks, threads, queues, processes: of the standard library, only plain holders of data.
-_FOREIGN_PACKAGES = sys.stdlib_module_names - {"argparse", "collections", "types"}
+# What others communicate by: locks, queues and signals are not ours to turn back.
+_COMMUNICATION = ("threading", "multiprocessing", "concurrent", "asyncio", "subprocess", "socket")
+_COMMUNICATION += ("ssl", "selectors", "signal", "logging", "weakref", "_thread", "importlib")
+# Code without anything to capture, but with something that it refers to.
+_REFERENCES = (
+    types.MethodType, types.BuiltinMethodType, types.MethodWrapperType, types.MappingProxyType,
+    types.CellType, functools.partial, memoryview, type,
+)  # fmt: skip
+_IMMUTABLE = (tuple, frozenset)
+# Data is not copied, but what says where in it a training is. That is small.
+_MAX_DATA_BYTES = 1 << 27
 
-# Lists of transforms or loaders are shorter, lists of samples are longer.
-_MAX_ITEMS = 1000
-# The order of more samples than this is not held in memory as one array.
-_MAX_ORDER = 10_000_000
+# What belongs to a training by its kind comes back, also where a frame or a thread refers to it.
+_TRAINED = (torch.nn.Module, torch.optim.Optimizer, DataLoader, Sampler, Engine)
+_CODE = (types.FunctionType, types.MethodType, type)
+_STATEFUL = ("state_dict", "load_state_dict")
+_OWN = __name__.partition(".")[0]
+
+Visit = Callable[[Any], bool]
 
 
 class Memento:
     """The content of everything mutable that some objects refer to.
 
     Args:
-        keep: copies the values of a tensor, and returns a function that returns the copy.
-        is_opaque: returns whether to leave an object alone, with everything it refers to.
-        is_data: whether the objects are sources of data. Then samples, which are large and not
-            written, are not copied, and functions are searched for random generators too.
+        keep: copies the values of a tensor, and returns a function that returns them.
+        opaque: objects to leave alone, with all that only they refer to.
+
+    Attributes:
+        loaders: the data loaders that were captured.
     """
 
-    def __init__(
-        self,
-        *,
-        keep: Callable[[torch.Tensor], Kept] = on_device,
-        is_opaque: Callable[[object], bool] = lambda obj: False,
-        is_data: bool = False,
-    ) -> None:
-        self._keep = keep
-        self._is_opaque = is_opaque
-        self._is_data = is_data
-        self._restorers: list[tuple[str, Restorer]] = []
-        self._name = ""
-        self._slots: dict[type, list[types.MemberDescriptorType]] = {}
-        self._kept: dict[object, Kept] = {}
-        # Beside its id each object is held itself: an id is unique only while its object lives.
-        self._seen: dict[int, object] = {}
+    def __init__(self, *, keep: Keep = on_device, opaque: Iterable[object] = ()) -> None:
+        self.loaders: list[DataLoader[Any]] = []
+        self._opaque = {id(obj): obj for obj in opaque}
+        self._values = Values(keep)
+        self._walk = Walk()
+        self._visits: dict[type, Visit] = {}
+        self._instance_visits: dict[type, Visit] = {}
+        self._entries: list[tuple[Callable[[Any, Any], object], Any, Any]] = []
+        self._names: list[tuple[int, str]] = []
+        self._roots: list[tuple[str, object]] = []
+        self._is_data = False
+        self._data: list[torch.Tensor | np.ndarray] = []
+        self._num_data_bytes = 0
+        self._live: list[tuple[object, live.Watch]] = []
+        self._not_restored: dict[int, object] = {}
 
-    def capture(self, name: str, *roots: object) -> None:
-        """Capture the content of `roots` and of everything they refer to, under one name."""
-        self._name = name
-        pending = list(reversed(roots))
-        while pending:
-            obj = pending.pop()
-            if issubclass(type(obj), _ATOMS) or obj is UNSET or id(obj) in self._seen:
-                continue
-            if self._is_opaque(obj):
-                continue
-            self._seen[id(obj)] = obj
-            pending.extend(reversed(list(self._capture(obj))))
+    def capture(self, name: str, *roots: object, is_data: bool = False) -> None:
+        """Capture the content of `roots` and of all that they refer to.
+
+        Args:
+            name: what a user calls them.
+            roots: where the walk begins.
+            is_data: whether they are data, of which only what is small is copied.
+        """
+        self._names.append((len(self._entries), name))
+        self._roots += [(name, root) for root in roots]
+        with _without_garbage_collection():
+            self._capture_as(roots, is_data=is_data)
+            self._copy_data()
+            self._values.copy()
 
     def seen(self) -> Collection[object]:
         """Return the objects that were visited."""
-        return self._seen.values()
+        return self._walk.seen.values()
 
     def restore(self, names: Collection[str] | None = None) -> dict[str, BaseException]:
         """Restore the content of the same objects, each separately.
@@ -102,133 +107,327 @@ class Memento:
             For each name of which something could not be restored, the first error.
         """
         failures: dict[str, BaseException] = {}
-        with torch.no_grad():
-            for name, restore in self._restorers:
-                if names is None or name in names:
-                    try:
-                        restore()
-                    except BaseException as error:  # the others must be restored, whatever it was
-                        failures.setdefault(name, error)
+        left = self._find_what_to_leave()
+        with torch.no_grad(), _without_garbage_collection():
+            for start, stop, name in self._sections():
+                if names is not None and name not in names:
+                    continue
+                for restore, obj, was in self._entries[start:stop]:
+                    if id(obj) not in left:
+                        try:
+                            restore(obj, was)
+                        except BaseException as error:  # the others must be restored all the same
+                            failures.setdefault(name, error)
+            for error in self._values.restore():
+                failures.setdefault("tensors", error)
         return failures
+
+    def not_restored(self) -> list[tuple[str, object]]:
+        """Return what may not be as it was, each by its path and a weak reference if it has one."""
+        objects = [obj for obj, may_have_changed in self._live if may_have_changed()]
+        objects += self._not_restored.values()
+        paths = paths_to(objects, self._roots) if objects else {}
+        named = {paths[id(obj)]: obj for obj in objects if id(obj) in paths}
+        return [(path, _weak(obj)) for path, obj in named.items()]
 
     def forget(self) -> None:
         """Free everything that was captured."""
-        self._restorers.clear()
-        self._kept.clear()
-        self._seen.clear()
+        self._entries.clear()
+        self._values.clear()
+        self._walk.seen.clear()
+        for items in (self._roots, self._live, self._data, self.loaders):
+            items.clear()
+        self._not_restored.clear()
+        # These refer to this object, and would keep it alive until the next garbage collection.
+        self._visits.clear()
+        self._instance_visits.clear()
 
-    def _add(self, restore: Callable[..., object], *args: object) -> None:
-        """Store the call that restores one object."""
-        self._restorers.append((self._name, functools.partial(restore, *args)))
+    def _sections(self) -> list[tuple[int, int, str]]:
+        """Return the first entry under each name, the one behind the last, and the name."""
+        starts, names = [start for start, _ in self._names], [name for _, name in self._names]
+        return list(zip(starts, [*starts[1:], len(self._entries)], names, strict=True))
 
-    def _capture(self, obj: object) -> Iterable[object]:
-        """Capture one object and return what it refers to."""
-        if isinstance(obj, torch.Tensor):
-            return self._capture_tensor(obj)
-        if isinstance(obj, CONTAINERS):
-            return [*self._capture_container(obj), *self._capture_attributes(obj)]
-        if isinstance(obj, np.ndarray):
-            return self._capture_array(obj)
-        if (restorer := generator_restorer(obj)) is not None:
-            self._add(restorer)
-            return ()
-        if isinstance(obj, _CALLABLES):
-            return _generators_behind(obj) if self._is_data else ()
-        if isinstance(obj, types.GeneratorType):
-            return inspect.getgeneratorlocals(obj).values() if self._is_data else ()
-        return () if _is_foreign(obj) else self._capture_attributes(obj)
+    def _add(self, restore: Callable[[Any, Any], object], obj: object, was: object) -> None:
+        """Store what one object was."""
+        self._entries.append((restore, obj, was))
 
-    def _capture_tensor(self, tensor: torch.Tensor) -> Iterable[object]:
-        """Capture a tensor's values, storage, gradient and whether it requires one."""
-        if is_lazy(tensor):
-            raise LRFinderError(
-                f"{self._name} must be initialised, got a lazy parameter. Pass one batch through "
-                "the model before attaching the finder."
-            )
-        if not tensors.has_values(tensor) or (self._is_data and _is_bulk(tensor)):
-            return ()
-        self._add(tensors.restorer(tensor, self._keep_once))
-        return [tensor.grad if tensor.is_leaf else None, *self._capture_attributes(tensor)]
+    def _capture_as(self, roots: Iterable[object], *, is_data: bool) -> None:
+        """Capture objects as data, or as the state of a training."""
+        before, self._is_data = self._is_data, is_data
+        self._walk.over(roots, self._visit)
+        self._is_data = before
 
-    def _keep_once(self, tensor: torch.Tensor) -> Kept:
-        """Copy the values of a tensor, once for all tensors that view the same memory."""
-        place = tensors.place_of(tensor)
-        if place is None:
-            return self._keep(tensor)
-        if place not in self._kept:
-            self._kept[place] = self._keep(tensor)
-        return self._kept[place]
-
-    def _capture_array(self, array: np.ndarray) -> Iterable[object]:
-        """Capture an array's values, and the mask of a masked one among its attributes."""
-        is_fixed = isinstance(array, np.memmap) or not array.flags.writeable
-        if is_fixed or (self._is_data and _is_bulk(array)):
-            return ()
-        plain = array.view(np.ndarray)
-        self._add(_restore_array, array, plain.copy())
-        held = list(plain.flat) if array.dtype == object else []
-        return [*held, *self._capture_attributes(array)]
-
-    def _capture_container(self, obj: object) -> Iterable[object]:
-        """Capture the elements of a container, in order."""
-        held = elements_of(obj)
-        self._add(restore_elements, obj, held)
-        if isinstance(obj, collections.defaultdict):
-            self._add(setattr, obj, "default_factory", obj.default_factory)
-        if self._is_data and len(held) > _MAX_ITEMS:
-            return ()
-        return held if not isinstance(obj, dict) else [part for item in held for part in item]
-
-    def _capture_attributes(self, obj: object) -> Iterable[object]:
-        """Capture the attributes of an instance, in its `__dict__` and in its slots."""
-        if type(obj) in _WITHOUT_ATTRIBUTES:
-            return ()
-        held: list[object] = []
-        attributes = attributes_of(obj)
-        if isinstance(attributes, dict):
-            self._add(restore_elements, attributes, elements_of(attributes))
-            held += attributes.values()
+    def _visit(self, obj: object) -> bool:
+        """Capture one object, and return whether to go on to what it refers to."""
         cls = type(obj)
-        if cls not in self._slots:
-            self._slots[cls] = slots_of(cls)
-        for slot in self._slots[cls]:
-            value = slot_value(slot, obj)
-            self._add(restore_slot, slot, obj, value)
-            held.append(value)
-        return held
+        if id(obj) in self._opaque:
+            return False
+        try:
+            visit = self._visits.get(cls)
+            if visit is None:
+                visit = self._visits[cls] = self._find_visit(cls)
+            return visit(obj)
+        except (LRFinderError, MemoryError, torch.OutOfMemoryError):
+            raise
+        except Exception:  # an object may do anything when it is looked at
+            self._not_restored[id(obj)] = obj
+            return False
+
+    def _find_visit(self, cls: type) -> Visit:
+        """Return what captures an instance of a class."""
+        kinds: tuple[tuple[Any, Visit], ...] = (
+            (torch.Tensor, self._visit_tensor),
+            (np.ndarray, self._visit_array),
+            (types.FunctionType, self._visit_function),
+            (_REFERENCES, lambda obj: True),
+            (_IMMUTABLE, (lambda obj: True) if cls in _IMMUTABLE else self._instance_visit(cls)),
+            (Engine, lambda obj: False),
+            (DataLoader, self._visit_loader),
+            (arrays.BUFFERS, self._visit_buffer),
+            (arrays.WEAK, self._visit_weak),
+            (CONTAINERS, self._visit_container),
+        )
+        if is_generator(cls):
+            return self._visit_generator
+        if live.is_live(cls) and not issubclass(cls, arrays.BUFFERS):
+            return self._visit_live
+        for kind, visit in kinds:
+            if issubclass(cls, kind):
+                return visit
+        if arrays.is_shared_value(cls):
+            return lambda obj: self._walk.over([obj.get_obj()], self._visit) is not None
+        if _is_left_alone(cls):
+            return lambda obj: False
+        if extension.is_known_extension(cls):
+            return lambda obj: True
+        if extension.is_extension(cls):
+            return self._visit_extension
+        if issubclass(cls, torch.jit.ScriptModule):
+            return self._visit_script_module
+        return self._instance_visit(cls)
+
+    def _visit_tensor(self, tensor: torch.Tensor) -> bool:
+        """Capture a tensor's values, memory, gradient and hooks."""
+        if is_lazy(tensor):
+            name = self._names[-1][1]
+            raise LRFinderError(
+                f"{name} must be initialised, got a lazy parameter. Pass one batch through the "
+                "model before attaching the finder."
+            )
+        if not tensors.has_values(tensor):
+            return False
+        if self._is_data:
+            self._data.append(tensor)
+        else:
+            self._capture_tensor(tensor)
+        visit = self._instance_visit(type(tensor))
+        held = [tensor.grad if tensor.is_leaf else None, tensor._backward_hooks]
+        self._walk.over([*held, getattr(tensor, "_post_accumulate_grad_hooks", None)], self._visit)
+        return visit(tensor)
+
+    def _capture_tensor(self, tensor: torch.Tensor) -> None:
+        """Capture a tensor's values, and of a leaf more than these."""
+        self._values.add(tensor)
+        if tensor.is_leaf:
+            self._add(tensors.restore_tensor, tensor, tensors.capture_tensor(tensor))
+
+    def _visit_array(self, array: np.ndarray) -> bool:
+        """Capture an array's values."""
+        if self._is_data or isinstance(array, np.memmap):
+            self._data.append(array)
+        elif array.flags.writeable:
+            self._add(arrays.restore_array, array, array.view(np.ndarray).copy())
+        return self._instance_visit(type(array))(array)
+
+    def _copy_data(self) -> None:
+        """Capture what is small of the data, and watch whether the rest is written."""
+        for data in sorted(self._data, key=arrays.num_bytes):
+            self._num_data_bytes += arrays.num_bytes(data)
+            if self._num_data_bytes > _MAX_DATA_BYTES or isinstance(data, np.memmap):
+                self._live.append((data, arrays.watch_data(data)))
+            elif isinstance(data, torch.Tensor):
+                self._capture_tensor(data)
+            elif data.flags.writeable:
+                self._add(arrays.restore_array, data, data.view(np.ndarray).copy())
+        self._data.clear()
+
+    def _visit_generator(self, generator: object) -> bool:
+        """Capture the state of a random generator."""
+        self._add(restore_generator, generator, generator_state(generator))
+        return False
+
+    def _visit_function(self, function: types.FunctionType) -> bool:
+        """Capture the variables that a function assigns, and its attributes."""
+        for restore, obj, was in variables_stored_by(function):
+            self._add(restore, obj, was)
+        if vars(function):
+            self._add(contents.restore_elements, vars(function), vars(function).copy())
+        return True
+
+    def _visit_live(self, obj: object) -> bool:
+        """Watch an object that cannot be restored, and capture the loaders and models it uses."""
+        self._live.append((obj, live.watch(obj)))
+        used, _ = _used_by(frame_variables(obj))
+        self._walk.over(used, self._visit)
+        return False
+
+    def _visit_container(self, obj: Any) -> bool:
+        """Capture the elements of a container."""
+        elements = contents.elements_of(obj)
+        self._add(contents.restore_elements, obj, elements)
+        if len(elements) >= alike.MANY and self._capture_alike(obj, elements):
+            return False
+        if type(obj) in BARE:
+            return True
+        if hasattr(type(obj), "default_factory"):
+            self._add(arrays.restore_default, obj, obj.default_factory)
+        return self._instance_visit(type(obj))(obj)
+
+    def _capture_alike(self, container: object, elements: contents.Elements) -> bool:
+        """Capture the elements of a bare container together, and return whether they are alike."""
+        objects = list(elements.values()) if isinstance(elements, dict) else elements
+        if type(container) not in BARE or not alike.are_alike(objects):
+            return False
+        seen, is_dict = self._walk.seen, type(objects[0]) is dict
+        if not is_dict and self._find_visit(type(objects[0])) is not self._instance_visit(
+            type(objects[0])
+        ):
+            return False
+        if not seen.keys().isdisjoint(map(id, objects)):
+            return False
+        seen.update(zip(map(id, objects), objects, strict=True))
+        self._add(alike.restore, container, (objects, type(objects[0]), alike.capture(objects)))
+        self._walk.over([type(objects[0]), *alike.members_of(objects)], self._visit)
+        if isinstance(elements, dict):
+            self._walk.over(elements, self._visit)
+        return True
+
+    def _visit_buffer(self, obj: Any) -> bool:
+        """Capture the bytes of a buffer."""
+        self._add(arrays.restore_buffer, obj, arrays.buffer_state(obj))
+        return False
+
+    def _visit_weak(self, obj: Any) -> bool:
+        """Capture a container of weak references, and what it refers to otherwise."""
+        held = arrays.weak_elements(obj)
+        self._add(arrays.restore_weak, obj, held)
+        self._walk.over(held, self._visit)
+        return False
+
+    def _visit_loader(self, loader: DataLoader[Any]) -> bool:
+        """Capture a loader: its samplers as state, the rest as data."""
+        self.loaders.append(loader)
+        self._instance_visit(type(loader))(loader)
+        iterator = vars(loader).get("_iterator")
+        rest = [obj for obj in vars(loader).values() if obj is not iterator]
+        self._capture_as([loader.batch_sampler, loader.sampler], is_data=False)
+        self._capture_as([*rest, type(loader)], is_data=True)
+        return False
+
+    def _visit_script_module(self, module: Any) -> bool:
+        """Capture a TorchScript module, whose tensors and attributes lie outside Python."""
+        names = module._concrete_type.get_attributes() if "_concrete_type" in vars(module) else ()
+        attributes = {name: module._c.getattr(name) for name in names}
+        self._add(_restore_script_attributes, module, attributes)
+        held = [*module.parameters(recurse=False), *module.buffers(recurse=False)]
+        self._walk.over([*held, *attributes.values()], self._visit)
+        return self._instance_visit(type(module))(module)
+
+    def _visit_extension(self, obj: Any) -> bool:
+        """Capture an object of an extension type, as far as it has a way to copy its state."""
+        restore, held = extension.capture(obj)
+        if restore is None:
+            if not self._is_data:
+                self._not_restored[id(obj)] = obj
+        else:
+            self._add(restore, obj, held)
+        self._walk.over(extension.references(obj), self._visit)
+        return True
+
+    def _instance_visit(self, cls: type) -> Visit:
+        """Return what captures the class, attributes and slots of an instance of a class."""
+        if cls in self._instance_visits:
+            return self._instance_visits[cls]
+        slots, entries = contents.slots_of(cls), self._entries
+        is_data = True if issubclass(cls, Dataset) else None
+        if issubclass(cls, (Sampler, torch.nn.Module, torch.optim.Optimizer)):
+            is_data = False
+
+        def visit(obj: Any) -> bool:
+            attributes = getattr(obj, "__dict__", None)
+            held = attributes.copy() if type(attributes) is dict else None
+            entries.append((contents.restore_instance, obj, (cls, held)))
+            for slot in slots:
+                value = contents.slot_value(slot, obj)
+                entries.append((contents.restore_slot, obj, (slot, value)))
+            if is_data is None or is_data is self._is_data:
+                return True
+            self._capture_as(self._walk.references(obj), is_data=is_data)
+            return False
+
+        self._instance_visits[cls] = visit
+        return visit
+
+    def _find_what_to_leave(self) -> set[int]:
+        """Return by their ids the objects that a frame or a live thread goes on working with."""
+        in_frames = [v for obj, changed in self._live if changed() for v in frame_variables(obj)]
+        by_threads = [obj for obj in live.used_by_threads() if id(obj) in self._walk.seen]
+        self._not_restored |= {id(obj): obj for obj in by_threads if not _is_trained(obj)}
+        _, left = _used_by([*in_frames, *by_threads])
+        return set(map(id, left))
 
 
-def _generators_behind(function: object) -> Iterable[object]:
-    """Return the objects behind a function that may be random generators."""
-    if isinstance(function, functools.partial):
-        return (function.func, *function.args, *function.keywords.values())
-    if isinstance(function, types.MethodType):
-        return (function.__self__,)
-    if isinstance(function, types.FunctionType):
-        enclosed = closure_variables(function).values()
-        return [obj for obj in enclosed if generator_restorer(obj) is not None]
-    return ()
+def _used_by(objects: Iterable[object]) -> tuple[list[object], list[object]]:
+    """Return what a frame or a thread uses that comes back all the same, and what does not."""
+    restored: list[object] = []
+    left: list[object] = []
+
+    def visit(obj: object) -> bool:
+        is_restored = _is_trained(obj)
+        (restored if is_restored else left).append(obj)
+        return not (is_restored or issubclass(type(obj), _CODE))
+
+    Walk().over(objects, visit)
+    return restored, left
 
 
-def _is_foreign(obj: object) -> bool:
-    """Tell the objects whose attributes are not for us to write.
-
-    In addition to the standard library: what torch uses to talk to other processes, such as the
-    communication of sharded modules.
-    """
-    module = type(obj).__module__
-    if module.startswith("torch.distributed"):
-        return not isinstance(obj, torch.nn.Module)
-    return module.partition(".")[0] in _FOREIGN_PACKAGES
+def _is_trained(obj: object) -> bool:
+    """Return whether an object is restored even where a frame or a thread refers to it."""
+    cls = type(obj)
+    return issubclass(cls, _TRAINED) or all(hasattr(cls, name) for name in _STATEFUL)
 
 
-def _restore_array(array: np.ndarray, content: np.ndarray) -> None:
-    """Restore the values of an array, and its size."""
-    if array.shape != content.shape:
-        array.resize(content.shape, refcheck=False)
-    np.copyto(array.view(np.ndarray), content)
+def _is_left_alone(cls: type) -> bool:
+    """Return whether instances of a class are for communication, or belong to this package."""
+    modules = [base.__module__ for base in cls.__mro__]
+    if any(module.partition(".")[0] == _OWN for module in modules):
+        return True
+    if any(module.startswith("torch.distributed") for module in modules):
+        return not issubclass(cls, (torch.nn.Module, torch.optim.Optimizer))
+    return any(m.partition(".")[0] in _COMMUNICATION and is_standard_module(m) for m in modules)
 
 
-def _is_bulk(array: torch.Tensor | np.ndarray) -> bool:
-    """Return whether an array holds samples; orders and indices are one-dimensional."""
-    return array.ndim > 1 or math.prod(array.shape) > _MAX_ORDER
+def _restore_script_attributes(module: Any, attributes: dict[str, Any]) -> None:
+    """Restore the attributes of a TorchScript module."""
+    for name, value in attributes.items():
+        module._c.setattr(name, value)
+
+
+def _weak(obj: object) -> object:
+    """Return a weak reference to an object, or the object where it has none."""
+    try:
+        return weakref.ref(obj)
+    except TypeError:
+        return obj
+
+
+@contextlib.contextmanager
+def _without_garbage_collection() -> Iterator[None]:
+    """Keep the garbage collector from walking many new objects again and again."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()

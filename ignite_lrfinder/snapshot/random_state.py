@@ -1,4 +1,4 @@
-"""Capture and restore random generators, global ones and ones that objects hold."""
+"""Random generators, global and held by objects: their states captured and restored."""
 
 import functools
 import random
@@ -11,17 +11,23 @@ import torch
 Restorer = Callable[[], object]
 
 
+_GENERATORS = (
+    torch.Generator, random.Random, np.random.RandomState, np.random.Generator,
+    np.random.BitGenerator,
+)  # fmt: skip
+
+
 def global_states() -> list[tuple[str, Restorer]]:
-    """Return the name of each global random generator and a function that restores it."""
+    """Return for each global random generator its name and a function that restores its state."""
     states: list[tuple[str, Restorer]] = []
-    # Accelerators come first, because one of them may need torch's present seed.
+    # Accelerators come first, as restoring theirs may read torch's seed.
     for kind in ("cuda", "xpu"):
         module = getattr(torch, kind, None)
         if module is not None and module.is_available():
             if module.is_initialized():
                 restore = functools.partial(module.set_rng_state_all, module.get_rng_state_all())
             else:
-                restore = functools.partial(_begin_again, module, torch.initial_seed())
+                restore = functools.partial(_restart, module, torch.initial_seed())
             states.append((f"random state of {kind}", restore))
     if torch.backends.mps.is_available():
         restore = functools.partial(torch.mps.set_rng_state, torch.mps.get_rng_state())
@@ -34,11 +40,12 @@ def global_states() -> list[tuple[str, Restorer]]:
     return states
 
 
-def _begin_again(module: Any, host_seed: int) -> None:
-    """Restore the generators of an accelerator to their state at its first use.
+def _restart(module: Any, host_seed: int) -> None:
+    """Restore the generators of an accelerator to the state in which it is first used.
 
-    They then have their seed, which drawing does not change. A device that was not started has no
-    other state; a generator that was seeded together with the host gets the seed the host had.
+    That state follows from the seed, which drawing does not change. A device that was not started
+    shows nothing else. Where it was seeded together with the host since then, it had the seed that
+    the host had.
     """
     for generator in module.default_generators if module.is_initialized() else ():
         seed = generator.initial_seed()
@@ -46,16 +53,25 @@ def _begin_again(module: Any, host_seed: int) -> None:
         generator.manual_seed(host_seed if is_seeded_since else seed)
 
 
-def generator_restorer(obj: object) -> Restorer | None:
-    """Return a function that restores a random generator; None for any other object."""
-    if isinstance(obj, torch.Generator):
-        return functools.partial(obj.set_state, obj.get_state())
-    if isinstance(obj, random.Random):
-        return functools.partial(obj.setstate, obj.getstate())
-    if isinstance(obj, np.random.RandomState):
-        return functools.partial(obj.set_state, obj.get_state())
-    if isinstance(obj, np.random.Generator):
-        obj = obj.bit_generator
-    if isinstance(obj, np.random.BitGenerator):
-        return functools.partial(setattr, obj, "state", obj.state)
-    return None
+def is_generator(cls: type) -> bool:
+    """Return whether instances of a class are random generators."""
+    return issubclass(cls, _GENERATORS)
+
+
+def generator_state(generator: Any) -> Any:
+    """Return the state of a random generator."""
+    if isinstance(generator, random.Random):
+        return generator.getstate()
+    if isinstance(generator, (torch.Generator, np.random.RandomState)):
+        return generator.get_state()
+    return getattr(generator, "bit_generator", generator).state
+
+
+def restore_generator(generator: Any, state: Any) -> None:
+    """Restore the state of a random generator."""
+    if isinstance(generator, random.Random):
+        generator.setstate(state)
+    elif isinstance(generator, (torch.Generator, np.random.RandomState)):
+        generator.set_state(state)
+    else:
+        getattr(generator, "bit_generator", generator).state = state

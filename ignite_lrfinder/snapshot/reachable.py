@@ -1,41 +1,53 @@
 """What objects refer to: one depth-first walk, with one set of rules.
 
 A function refers to its closure variables, its defaults and attributes. User code also refers to
-the globals that it loads or stores, and to the methods that it may call. Code in an installed
-package or the standard library, recognised by its file, is not searched for globals.
+the globals that it uses, and to the methods that it may call. Code in an installed package or the
+standard library is not searched for globals.
 """
 
-import dis
+import collections
+import enum
 import functools
-import os
-import site
-import sys
-import sysconfig
+import logging
 import types
-from collections.abc import Callable, Iterator
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-import ignite
 import numpy as np
 import torch
 from ignite.engine import Engine
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ignite_lrfinder.snapshot.contents import (
-    ATOMS,
     CONTAINERS,
+    PLAIN,
     attributes_of,
-    members_of,
+    elements_of,
     slot_value,
     slots_of,
 )
+from ignite_lrfinder.snapshot.functions import (
+    closure_variables,
+    globals_of,
+    is_bound,
+    is_library,
+    names_in,
+)
+
+_ATOMS = (
+    type(None), bool, int, float, complex, str, bytes, range, slice, enum.Enum, np.generic,
+    np.dtype, torch.dtype, torch.device, torch.Size, types.ModuleType, types.CodeType,
+    types.FrameType, types.TracebackType, types.GetSetDescriptorType, types.MemberDescriptorType,
+    types.MethodDescriptorType, types.WrapperDescriptorType, types.ClassMethodDescriptorType,
+    logging.Logger, weakref.ref, weakref.ProxyType, weakref.CallableProxyType,
+)  # fmt: skip
 
 _BOUND_BUILTINS = (types.BuiltinMethodType, types.MethodWrapperType)
-_LOADS = ("LOAD_GLOBAL", "LOAD_NAME")
-_STORES = ("STORE_GLOBAL", "DELETE_GLOBAL", "STORE_DEREF", "DELETE_DEREF")
+_SEARCHED_ELSEWHERE = (Engine, DataLoader, Dataset, Sampler, torch.Tensor, np.ndarray)
 _DESCRIPTORS = (staticmethod, classmethod, functools.cached_property, functools.partialmethod)
 
-Rule = Callable[[Any], list[Any]]
+Rule = Callable[["Walk", Any], list[Any]]
 
 
 def reachable_from(*roots: object) -> list[object]:
@@ -43,8 +55,33 @@ def reachable_from(*roots: object) -> list[object]:
 
     Engines, tensors and sources of data are included, but not searched.
     """
-    walk = Walk()
-    return [obj for root in roots for obj in walk.over(root, is_leaf=_is_searched_elsewhere)]
+    found: list[object] = []
+
+    def visit(obj: object) -> bool:
+        found.append(obj)
+        return not issubclass(type(obj), _SEARCHED_ELSEWHERE)
+
+    Walk().over(roots, visit)
+    return found
+
+
+def paths_to(objects: Iterable[object], roots: Iterable[tuple[str, object]]) -> dict[int, str]:
+    """Return by its id a path to each of some objects, such as `train_step.<closure>.replay`.
+
+    Args:
+        objects: the objects to look for.
+        roots: where to look, each with its name.
+    """
+    wanted, paths, walk = {id(obj) for obj in objects}, dict[int, str](), Walk()
+    for name, root in roots:
+
+        def visit(obj: object, name: str = name) -> bool:
+            if id(obj) in wanted:
+                paths[id(obj)] = name + walk.path_to(obj)
+            return not issubclass(type(obj), Engine)
+
+        walk.over([root], visit)
+    return paths
 
 
 class Walk:
@@ -57,53 +94,53 @@ class Walk:
     def __init__(self) -> None:
         self.seen: dict[int, object] = {}
         self._rules: dict[type, Rule | None] = {}
+        self._trail: list[tuple[object, Iterator[object]]] = []
         self._called: set[str] = set()
         self._uncalled: dict[str, list[object]] = {}
 
-    def over(
-        self, root: object, *, is_leaf: Callable[[object], bool] = lambda obj: False
-    ) -> Iterator[object]:
-        """Iterate over `root` and what it refers to, as far as this walk has not visited it.
+    def over(self, roots: Iterable[object], visit: Callable[[Any], bool]) -> None:
+        """Visit `roots` and what they refer to, except what this walk has visited before.
 
         Args:
-            root: where the walk begins.
-            is_leaf: return whether to ignore what an object refers to.
+            roots: where the walk begins.
+            visit: called with each object; returns whether to go on to what it refers to. It may
+                call this method itself.
         """
-        rules, seen = self._rules, self.seen
-        trail = [iter((root,))]
-        while trail:
-            for obj in trail[-1]:
+        rules, seen, trail = self._rules, self.seen, self._trail
+        depth = len(trail)
+        trail.append((None, iter(roots)))
+        while len(trail) > depth:
+            for obj in trail[-1][1]:
                 cls = type(obj)
                 rule = rules[cls] if cls in rules else self._find_rule(cls)
                 if rule is None or id(obj) in seen:
                     continue
                 seen[id(obj)] = obj
-                yield obj
-                if not is_leaf(obj):
-                    trail.append(iter(rule(obj)))
+                if visit(obj) and (references := rule(self, obj)):
+                    trail.append((obj, iter(references)))
                     break
             else:
                 trail.pop()
 
+    def references(self, obj: object) -> list[object]:
+        """Return what an object refers to."""
+        rule = self._find_rule(type(obj))
+        return [] if rule is None else rule(self, obj)
+
+    def path_to(self, obj: object) -> str:
+        """Return the path from the root to the object that is being visited."""
+        steps = [holder for holder, _ in self._trail if holder is not None]
+        return "".join(map(_label, steps, [*steps[1:], obj]))
+
     def _find_rule(self, cls: type) -> Rule | None:
         """Return the function that lists what an instance of `cls` refers to; None for an atom."""
-        rule = next((rule for kinds, rule in self._code_rules() if issubclass(cls, kinds)), None)
-        if rule is None and not issubclass(cls, ATOMS):
+        rule = next((rule for kinds, rule in _CODE_RULES if issubclass(cls, kinds)), None)
+        if rule is None and not issubclass(cls, _ATOMS):
             rule = _instance_rule(cls)
         self._rules[cls] = rule
         return rule
 
-    def _code_rules(self) -> list[tuple[Any, Rule]]:
-        """Return the kinds of code, each with the function that lists what it refers to."""
-        return [
-            (types.FunctionType, self._of_function),
-            (types.MethodType, _of_method),
-            (_BOUND_BUILTINS, lambda method: [method.__self__]),
-            (functools.partial, lambda p: [p.func, p.args, p.keywords, vars(p)]),
-            (type, self._of_class),
-        ]
-
-    def _of_function(self, function: types.FunctionType) -> list[object]:
+    def of_function(self, function: types.FunctionType) -> list[object]:
         """List what a function refers to."""
         held = [*closure_variables(function).values(), *(function.__defaults__ or ())]
         held += [*(function.__kwdefaults__ or {}).values(), *function.__dict__.values()]
@@ -111,13 +148,12 @@ class Walk:
 
     def _of_user_code(self, function: types.FunctionType) -> list[object]:
         """List the globals of a function, and the methods of known objects that it may call."""
-        names = _names_in(function.__code__)
-        called = set(names.attributes) - self._called
+        called = names_in(function.__code__).attributes - self._called
         self._called |= called
         methods = [method for name in called for method in self._uncalled.pop(name, ())]
         return [*globals_of(function), *methods]
 
-    def _of_class(self, cls: type) -> list[object]:
+    def of_class(self, cls: type) -> list[object]:
         """List the methods of a user class that may be called, and its base classes."""
         if is_library(cls):
             return []
@@ -134,7 +170,50 @@ class Walk:
         return held
 
 
-def _of_method(method: types.MethodType) -> list[object]:
+def _instance_rule(cls: type) -> Rule:
+    """Return the function that lists what an instance holds; with the first, a user's class."""
+    if cls in _BARE_RULES:
+        return _BARE_RULES[cls]
+    slots, classes = slots_of(cls), [] if is_library(cls) else [cls]
+    is_container = issubclass(cls, (*CONTAINERS, types.MappingProxyType))
+
+    def rule(walk: Walk, obj: object) -> list[Any]:
+        held = [v for v in attributes_of(obj).values() if type(v) not in PLAIN]
+        if is_container:
+            held += _members_of(obj)
+        if slots:
+            held += [slot_value(slot, obj) for slot in slots]
+        if classes:
+            held.append(classes.pop())
+        return held
+
+    return rule
+
+
+def _members_of(obj: Any) -> list[Any]:
+    """List the elements of a container: for a mapping, its keys and values."""
+    elements = obj if isinstance(obj, types.MappingProxyType) else elements_of(obj)
+    return _of_dict(None, elements) if isinstance(elements, Mapping) else _of_list(None, elements)
+
+
+def _of_dict(walk: object, obj: Mapping[Any, Any]) -> list[Any]:
+    """List the keys and values of a mapping."""
+    held = [value for value in obj.values() if type(value) not in PLAIN]
+    return held + [key for key in obj if type(key) not in PLAIN]
+
+
+def _of_list(walk: object, obj: Iterable[Any]) -> list[Any]:
+    """List the elements of a container."""
+    return [element for element in obj if type(element) not in PLAIN]
+
+
+_BARE_RULES: dict[type, Rule] = {
+    dict: _of_dict,
+    **dict.fromkeys((list, tuple, set, frozenset, collections.deque), _of_list),
+}
+
+
+def _of_method(walk: object, method: types.MethodType) -> list[Any]:
     """List what a method refers to: its object or, for a class method, what user classes hold."""
     owner = method.__self__
     classes = owner.__mro__ if isinstance(owner, type) else ()
@@ -142,79 +221,36 @@ def _of_method(method: types.MethodType) -> list[object]:
     return [owner, method.__func__, *held]
 
 
-class _Names:
-    """The names that a code object uses, nested functions included.
-
-    Attributes:
-        loaded: the globals it reads.
-        stored: the globals and closure variables it assigns or deletes.
-        attributes: the names it may use as attributes.
-    """
-
-    __slots__ = ("attributes", "loaded", "stored")
-
-    def __init__(self, code: types.CodeType) -> None:
-        self.attributes, self.loaded, self.stored = set(code.co_names), set[str](), set[str]()
-        for instruction in dis.get_instructions(code):
-            if instruction.opname in _LOADS:
-                self.loaded.add(instruction.argval)
-            elif instruction.opname in _STORES:
-                self.stored.add(instruction.argval)
-        for constant in code.co_consts:
-            if isinstance(constant, types.CodeType):
-                nested = _names_in(constant)
-                self.attributes |= nested.attributes
-                self.loaded |= nested.loaded
-                self.stored |= nested.stored
+def _of_array(walk: Walk, array: np.ndarray) -> list[Any]:
+    """List the objects in an array, and its attributes."""
+    held = list(array.flat) if array.dtype == object else []
+    return [*held, *attributes_of(array).values()]
 
 
-@functools.lru_cache(maxsize=4096)
-def _names_in(code: types.CodeType) -> _Names:
-    """Return the names that a code object uses."""
-    return _Names(code)
+def _label(holder: Any, held: object) -> str:
+    """Return the step of a path from an object to one that it refers to."""
+    steps = (f"{step}" for step, value in _steps_from(holder) if value is held)
+    return next(steps, "")
 
 
-def closure_variables(function: types.FunctionType) -> dict[str, object]:
-    """Return the bound closure variables of a function by name."""
-    cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
-    return {name: cell.cell_contents for name, cell in cells if _is_bound(cell)}
-
-
-def globals_of(function: types.FunctionType) -> list[object]:
-    """Return the globals that a function uses, and what it may use of the modules it knows."""
-    uses, namespace = _names_in(function.__code__), function.__globals__
-    found = [namespace[name] for name in uses.loaded if name in namespace]
-    pending = [*found, *closure_variables(function).values()]
-    modules: list[types.ModuleType] = []
-    while pending:
-        obj = pending.pop()
-        if isinstance(obj, types.ModuleType) and not is_library(obj) and obj not in modules:
-            modules.append(obj)
-            members = [vars(obj)[name] for name in uses.attributes if name in vars(obj)]
-            found += members
-            pending += members
-    return found
-
-
-def _instance_rule(cls: type) -> Rule:
-    """Return the function that lists what an instance holds, and its class if that is user code."""
-    slots, classes = slots_of(cls), [] if is_library(cls) else [cls]
-    is_container = issubclass(cls, CONTAINERS)
-
-    def rule(obj: object) -> list[Any]:
-        held = members_of(obj) if is_container else []
-        slotted = [slot_value(slot, obj) for slot in slots]
-        return [*held, *attributes_of(obj).values(), *slotted, *classes]
-
-    return rule
-
-
-def _is_bound(cell: types.CellType) -> bool:
-    """Return whether a closure variable has a value."""
-    try:
-        return cell.cell_contents is not cell
-    except ValueError:
-        return False
+def _steps_from(holder: Any) -> Iterator[tuple[str, object]]:
+    """Iterate over what an object refers to, each with the step of a path that leads there."""
+    cls = type(holder)
+    if issubclass(cls, types.FunctionType):
+        for name, value in closure_variables(holder).items():
+            yield f".<closure>.{name}", value
+        for name, value in holder.__globals__.items():
+            yield f".<global>.{name}", value
+        defaults = (*(holder.__defaults__ or ()), *(holder.__kwdefaults__ or {}).values())
+        yield from ((".<default>", value) for value in defaults)
+    elif issubclass(cls, functools.partial):
+        yield from ((".args", holder.args), (".keywords", holder.keywords))
+    elif issubclass(cls, dict):
+        yield from ((f"[{key!r:.40}]", value) for key, value in dict.items(holder))
+    elif issubclass(cls, (list, tuple, collections.deque)):
+        yield from ((f"[{i}]", value) for i, value in enumerate(elements_of(holder)))
+    yield from ((f".{name}", value) for name, value in attributes_of(holder).items())
+    yield from ((f".{slot.__name__}", slot_value(slot, holder)) for slot in slots_of(cls))
 
 
 def _functions_in(attribute: object) -> list[object]:
@@ -226,37 +262,13 @@ def _functions_in(attribute: object) -> list[object]:
     return [attribute] if isinstance(attribute, types.FunctionType) else []
 
 
-_LIBRARY_PATHS = tuple(
-    os.path.join(os.path.realpath(path), "")
-    for path in (
-        *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
-        *site.getsitepackages(),
-        site.getusersitepackages(),
-        *(path for package in (ignite, np, torch) for path in package.__path__),
-        os.path.dirname(os.path.dirname(__file__)),
-    )
+_CODE_RULES: tuple[tuple[Any, Rule], ...] = (
+    (types.FunctionType, Walk.of_function),
+    (types.MethodType, _of_method),
+    (_BOUND_BUILTINS, lambda walk, method: [method.__self__]),
+    (functools.partial, lambda walk, p: [p.func, p.args, p.keywords, *vars(p).values()]),
+    (types.CellType, lambda walk, cell: [cell.cell_contents] if is_bound(cell) else []),
+    (memoryview, lambda walk, view: [view.obj]),
+    (np.ndarray, _of_array),
+    (type, Walk.of_class),
 )
-
-
-def is_library(obj: types.FunctionType | type | types.ModuleType) -> bool:
-    """Return whether code lies in an installed package or the standard library."""
-    if isinstance(obj, types.FunctionType):
-        name = obj.__globals__.get("__name__")
-    else:
-        name = obj.__name__ if isinstance(obj, types.ModuleType) else obj.__module__
-    return isinstance(name, str) and _is_library_module(name)
-
-
-@functools.lru_cache(maxsize=4096)
-def _is_library_module(name: str) -> bool:
-    """Return whether a module is built in, or its file lies in a library."""
-    module = sys.modules.get(name)
-    path = getattr(module, "__file__", None)
-    if path is None:
-        return getattr(getattr(module, "__spec__", None), "origin", None) in ("built-in", "frozen")
-    return os.path.realpath(path).startswith(_LIBRARY_PATHS)
-
-
-def _is_searched_elsewhere(obj: object) -> bool:
-    """Return whether an object holds too much to be searched for what a train step uses."""
-    return isinstance(obj, (Engine, DataLoader, Dataset, Sampler, torch.Tensor, np.ndarray))

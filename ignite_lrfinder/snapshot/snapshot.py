@@ -1,8 +1,9 @@
-"""Capture everything that a sweep may change, and restore it."""
+"""Everything that a sweep may change, as it was before: captured and restored."""
 
 import copy
 import functools
 import sys
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeGuard
 
@@ -15,27 +16,34 @@ from ignite_lrfinder.errors import LRFinderError
 from ignite_lrfinder.protocols import Saveable, SnapshotPlace
 from ignite_lrfinder.snapshot import tensors
 from ignite_lrfinder.snapshot.contents import attributes_of
-from ignite_lrfinder.snapshot.data_source import DataSource, is_loader_iterator
+from ignite_lrfinder.snapshot.data_source import SweepWorkers
 from ignite_lrfinder.snapshot.memento import Memento
-from ignite_lrfinder.snapshot.random_state import global_states
+from ignite_lrfinder.snapshot.random_state import global_states, is_generator
+from ignite_lrfinder.snapshot.reachable import reachable_from
 from ignite_lrfinder.snapshot.storage import Kept, OnDisk, in_host_memory, on_device
 
 _LENGTH_OF_RUN = ("epoch_length", "max_epochs", "max_iters", "dataloader")
+# What a run in progress consists of; it is replaced during a sweep, not changed.
+_RUN = ("_process_function", "_internal_run_generator", "_dataloader_iter", "_init_iter")
+# All state of these is in attributes, containers and tensors.
+_KNOWN = (nn.Module, torch.optim.Optimizer, Engine, DataLoader, Sampler, Dataset)
 
 
 class Snapshot:
-    """The state of a trainer, of the objects in `to_save` and of all random generators.
+    """The state of a training: its trainer, the objects of `to_save`, all that they refer to.
 
-    Modules, optimizers and engines are captured object by object, in place; so are the
-    attributes of other objects, whose `load_state_dict` is called too, for what lies outside
-    Python.
+    What the train step reaches belongs to it. Objects are captured and restored in place;
+    `load_state_dict` is called too, for what lies outside Python.
 
     Args:
         trainer: the engine that will run the sweep.
-        to_save: names to objects with `state_dict` and `load_state_dict`.
+        to_save: names to objects with `state_dict` and `load_state_dict`, or random generators.
         place: where copies of tensors are held: "cpu", in host memory; "device", beside the
             originals; or a directory.
         evaluators: further engines that will run.
+        handlers: the user's handlers that will run. Of what they refer to, models, optimizers,
+            other objects with `state_dict`, loaders and random generators are captured; what they
+            observe stays.
         others: further objects to capture, such as Ignite's own handlers that will run.
         opaque: objects to leave alone, such as the trainer's table of handlers.
     """
@@ -47,42 +55,54 @@ class Snapshot:
         place: SnapshotPlace,
         *,
         evaluators: Sequence[Engine] = (),
+        handlers: Sequence[object] = (),
         others: tuple[object, ...] = (),
         opaque: tuple[object, ...] = (),
     ) -> None:
         self._trainer = trainer
         engines = (trainer, *evaluators)
         self._attributes = [(engine, dict(attributes_of(engine))) for engine in engines]
-        self._sources: list[DataSource] = []
+        self._workers = SweepWorkers()
         self._keep = _storage(place)
         self._state_dicts: dict[str, tuple[Saveable, object]] = {}
-        self._opaque = {id(obj): obj for obj in (*opaque, trainer.state.dataloader)}
-        self._memento = Memento(
-            keep=self._keep_when_done,
-            is_opaque=self._is_opaque,
-        )
-        self._met_data: list[object] = [trainer.state.dataloader]
+        self._memento = Memento(keep=self._keep_when_done, opaque=opaque)
         self._devices: set[torch.device] = set()
+        self._not_restored: list[tuple[str, object]] = []
+        # First: a `state_dict` may draw random numbers.
+        self._has_grad = torch.is_grad_enabled()
+        self._random_states = global_states()
         try:
-            self._capture_saved(to_save)
-            for _, attributes in self._attributes:
-                self._memento.capture("trainer", *attributes.values())
-            self._memento.capture("handlers", *others)
-            self._has_grad = torch.is_grad_enabled()
-            self._random_states = global_states()
-            for data in self._met_data:
-                self.add_data(data)
+            for engine in engines:
+                self._memento.capture("data", engine.state.dataloader, is_data=True)
+            for name, obj in to_save.items():
+                self._memento.capture(name, obj.state if isinstance(obj, Engine) else obj)
+            for engine, attributes in self._attributes:
+                self._capture_engine(engine, attributes)
+            self._memento.capture(
+                "handlers", *others, *filter(_is_state, reachable_from(*handlers))
+            )
+            self._capture_state_dicts(to_save)
+            self._workers.separate(self._memento.loaders)
         except BaseException:
-            for source in reversed(self._sources):
-                source.restore()
+            self._memento.restore()
             self._forget()
             raise
 
+    @property
+    def objects(self) -> list[object]:
+        """All objects that were captured."""
+        return list(self._memento.seen())
+
+    @property
+    def not_restored(self) -> tuple[str, ...]:
+        """The paths to what may not be as it was, after `restore`; objects that ended count not."""
+        return tuple(path for path, obj in self._not_restored if not _has_ended(obj))
+
     def add_data(self, data: object) -> None:
         """Capture what the sweep is about to draw batches from."""
-        source = DataSource(data)
-        self._sources.append(source)
-        source.separate_workers()
+        num_known = len(self._memento.loaders)
+        self._memento.capture("data", data, is_data=True)
+        self._workers.separate(self._memento.loaders[num_known:])
 
     def restore(self) -> None:
         """Restore everything, each object separately.
@@ -94,8 +114,8 @@ class Snapshot:
             vars(engine).clear()
             vars(engine).update(attributes)
         failures = self._restore_objects()
+        self._not_restored = self._memento.not_restored()
         self._forget()
-        self._sources.clear()
         if failures:
             _report(failures)
 
@@ -117,8 +137,7 @@ class Snapshot:
         attributes = vars(self._trainer.state)
         length = {name: attributes[name] for name in _LENGTH_OF_RUN if name in attributes}
         failures = self._restore_objects()
-        for source in self._sources:
-            source.separate_workers()
+        self._workers.separate(self._memento.loaders)
         attributes.update(length, iteration=0, epoch=0)
         if failures:
             _report(failures)
@@ -126,61 +145,56 @@ class Snapshot:
     def _restore_objects(self) -> dict[str, BaseException]:
         """Restore all but the engines' attributes, and return what failed."""
         failures: dict[str, BaseException] = {}
-        # A train step may use separate streams, before this and after it.
-        _attempt("device", failures, functools.partial(tensors.wait_for, self._devices))
-        for source in reversed(self._sources):
-            failures |= source.restore()
-        # What fails here fails again below; `load_state_dict` needs the content of its argument.
-        self._memento.restore(self._state_dicts)
+        # A train step may work on separate streams, before this and after it.
+        _attempt("device", failures, functools.partial(tensors.synchronize, self._devices))
+        _attempt("workers", failures, self._workers.end)
+        if self._state_dicts:
+            # `load_state_dict` needs the content of its argument. What fails here fails below too.
+            self._memento.restore([f"{name}.state_dict()" for name in self._state_dicts])
         for name, (obj, state_dict) in self._state_dicts.items():
             _attempt(name, failures, functools.partial(obj.load_state_dict, state_dict))
         failures |= self._memento.restore()
-        # Last: what is called above may draw random numbers.
+        # Last, as what is called above may draw random numbers.
         for name, restore in self._random_states:
             _attempt(name, failures, restore)
         torch.set_grad_enabled(self._has_grad)
-        _attempt("device", failures, functools.partial(tensors.wait_for, self._devices))
+        _attempt("device", failures, functools.partial(tensors.synchronize, self._devices))
         return failures
 
     def _keep_when_done(self, tensor: torch.Tensor) -> Kept:
         """Copy the values of a tensor, which another stream of the train step may still write."""
         if tensor.device not in self._devices:
             self._devices.add(tensor.device)
-            tensors.wait_for([tensor.device])
+            tensors.synchronize([tensor.device])
         return self._keep(tensor)
 
-    def _is_opaque(self, obj: object) -> bool:
-        """Return whether the memento leaves an object alone, and collect sources of data."""
-        if id(obj) in self._opaque:
-            return True
-        if isinstance(obj, (DataLoader, Dataset, Sampler)):
-            self._met_data.append(obj)
-            return True
-        return isinstance(obj, Engine) or is_loader_iterator(obj)
+    def _capture_engine(self, engine: Engine, attributes: Mapping[str, object]) -> None:
+        """Capture what an engine's train step and attributes refer to."""
+        name = "trainer" if engine is self._trainer else "evaluator"
+        step = "train_step" if engine is self._trainer else f"{name}.process_function"
+        self._memento.capture(step, attributes.get("_process_function"))
+        for attribute, value in attributes.items():
+            if attribute not in _RUN:
+                self._memento.capture(f"{name}.{attribute}", value)
 
-    def _capture_saved(self, to_save: Mapping[str, Saveable]) -> None:
-        """Capture the objects in `to_save`; objects that need their `state_dict` come first."""
-        known = {name: obj for name, obj in to_save.items() if _is_known(obj)}
+    def _capture_state_dicts(self, to_save: Mapping[str, Saveable]) -> None:
+        """Capture the state of the objects that only their state dict may show completely."""
         for name, obj in to_save.items():
-            if name not in known:
+            if not isinstance(obj, _KNOWN) and not is_generator(type(obj)):
                 state_dict = _copy_containers(obj.state_dict())
                 self._state_dicts[name] = (obj, state_dict)
-                self._memento.capture(name, state_dict, obj)
-        for name, obj in known.items():
-            self._memento.capture(name, *_parts(obj))
+                self._memento.capture(f"{name}.state_dict()", state_dict)
 
 
-def _is_known(obj: object) -> bool:
-    """Return whether a memento sees all state of an object in its attributes and tensors."""
-    return isinstance(obj, (nn.Module, torch.optim.Optimizer, Engine))
+def _is_state(obj: object) -> bool:
+    """Return whether an object that a handler refers to belongs to the training by its kind."""
+    is_stateful = all(hasattr(type(obj), name) for name in ("state_dict", "load_state_dict"))
+    return is_stateful or issubclass(type(obj), _KNOWN) or is_generator(type(obj))
 
 
-def _parts(obj: object) -> tuple[object, ...]:
-    """Return where the state of a known object is."""
-    if isinstance(obj, nn.Module):
-        # A scripted module has its tensors outside Python's attributes.
-        return (obj, *obj.parameters(), *obj.buffers())
-    return (obj.state,) if isinstance(obj, Engine) else (obj,)
+def _has_ended(obj: object) -> bool:
+    """Return whether a weak reference is to an object that is gone."""
+    return isinstance(obj, weakref.ref) and obj() is None
 
 
 def _storage(place: SnapshotPlace) -> Callable[[torch.Tensor], Kept]:
@@ -203,7 +217,7 @@ def _copy_containers(state: object) -> object:
 
 
 def _attempt(name: str, failures: dict[str, BaseException], restore: Callable[[], object]) -> None:
-    """Call `restore`, and store its error under `name`."""
+    """Call `restore`, and record its error under `name`."""
     try:
         restore()
     except BaseException as error:  # the others must be restored, whatever it was
@@ -211,11 +225,11 @@ def _attempt(name: str, failures: dict[str, BaseException], restore: Callable[[]
 
 
 def _report(failures: Mapping[str, BaseException]) -> None:
-    """Raise one error for all failures of a restore; Ctrl-C stays Ctrl-C."""
+    """Raise one error for all that went wrong in a restore, or Ctrl-C if that was among it."""
     what = "; ".join(f"{name}: {error!r}" for name, error in failures.items())
     problem = LRFinderError(
-        f"Not everything could be restored to its state before the sweep: {what}. "
-        "Everything else is restored; load these objects from a checkpoint before you continue."
+        f"Not everything could be restored as it was before the sweep: {what}. "
+        "All else is restored; load these objects from your own checkpoint before training on."
     )
     problem.__cause__ = next(iter(failures.values()))
     interrupts = [error for error in (sys.exc_info()[1], *failures.values()) if _is_exit(error)]
@@ -225,5 +239,5 @@ def _report(failures: Mapping[str, BaseException]) -> None:
 
 
 def _is_exit(error: BaseException | None) -> TypeGuard[BaseException]:
-    """Return whether an exception is Ctrl-C or the end of the program, not an error."""
+    """Return whether an exception is Ctrl-C or the end of the program."""
     return isinstance(error, (KeyboardInterrupt, SystemExit, GeneratorExit))

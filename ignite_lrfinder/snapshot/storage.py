@@ -1,8 +1,8 @@
-"""Hold copies of tensors in host memory, beside the originals, or on disk."""
+"""Where the copies of tensors are held: in host memory, beside the originals, or on disk."""
 
 import contextlib
+import ctypes
 import functools
-import math
 import os
 import tempfile
 from collections.abc import Callable
@@ -13,7 +13,7 @@ import torch
 from ignite_lrfinder.errors import LRFinderError
 
 Kept = Callable[[], torch.Tensor]
-"""Returns the copied values."""
+"""Returns the values that were copied."""
 
 
 def in_host_memory(tensor: torch.Tensor) -> Kept:
@@ -22,16 +22,16 @@ def in_host_memory(tensor: torch.Tensor) -> Kept:
 
 
 def on_device(tensor: torch.Tensor) -> Kept:
-    """Copy a tensor on its device."""
+    """Copy a tensor beside itself."""
     return functools.partial(_same, tensor.clone())
 
 
 class OnDisk:
-    """Copies of tensors in a file, one after the other.
+    """A file with the bytes of tensors, one after the other.
 
-    The file has no name if the system allows that, and only this user may open it; nothing is left
-    behind even if the process is killed. Only one tensor at a time is in memory twice. A tensor
-    without plain bytes, such as a sparse one, is copied to host memory.
+    The file has no name where the system allows it, and nobody else can open it: it is gone even if
+    the process is killed. Only one tensor at a time is in memory twice. A tensor without plain
+    bytes, such as a sparse one, is copied to host memory.
 
     Args:
         directory: where there is room for the file.
@@ -42,7 +42,7 @@ class OnDisk:
         self._file = tempfile.TemporaryFile(dir=directory)
 
     def __call__(self, tensor: torch.Tensor) -> Kept:
-        """Copy the values of a tensor, or this process's part of a sharded one.
+        """Copy the values of a tensor, or of a process's part of a sharded tensor.
 
         Raises:
             LRFinderError: if the disk is full or cannot be written.
@@ -65,7 +65,7 @@ class OnDisk:
         return functools.partial(self._read, offset, plain.dtype, plain.shape)
 
     def close(self) -> None:
-        """Free the disk space."""
+        """Free the space."""
         with contextlib.suppress(OSError):
             self._file.close()
 
@@ -86,13 +86,13 @@ def _same(tensor: torch.Tensor) -> torch.Tensor:
 
 def _bytes_of(tensor: torch.Tensor) -> memoryview:
     """Return the memory of a contiguous tensor on the host."""
-    if math.prod(tensor.shape) == 0:
-        return memoryview(b"")
-    return tensor.detach().reshape(-1).view(torch.uint8).numpy().data
+    # Through NumPy it would be the same memory, but then never resizable again.
+    memory = ctypes.c_byte * (tensor.numel() * tensor.element_size())
+    return memoryview(memory.from_address(tensor.data_ptr())).cast("B")
 
 
 def _with_local(sharded: Any, local: Kept) -> torch.Tensor:
-    """Return a sharded tensor like another, with the copy of this process's part."""
+    """Return a sharded tensor like another, with this process's part as it was copied."""
     return type(sharded).from_local(
         local().to(sharded.device),
         sharded.device_mesh,
@@ -104,7 +104,7 @@ def _with_local(sharded: Any, local: Kept) -> torch.Tensor:
 
 
 def _is_plain(tensor: torch.Tensor) -> bool:
-    """Return whether a tensor is defined by its bytes alone."""
+    """Return whether a tensor is fully described by its bytes."""
     is_usual = type(tensor) in (torch.Tensor, torch.nn.Parameter)
     is_dense = tensor.layout == torch.strided and not tensor.is_nested
     return is_usual and is_dense and not tensor.is_quantized

@@ -1,36 +1,30 @@
-"""Capture a tensor's values, storage and gradient, and restore them in the same tensor."""
+"""Tensors: their values, kept once for memory that several share, their storage and gradient."""
 
-import functools
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 
-from ignite_lrfinder.snapshot.random_state import Restorer
 from ignite_lrfinder.snapshot.storage import Kept
 
 _PROBE = 1024
+_HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
+
+Keep = Callable[[torch.Tensor], Kept]
+"""Copies the values of a tensor to where the snapshot is held."""
 
 
 def has_values(tensor: torch.Tensor) -> bool:
-    """Return whether a tensor has values: allocated memory, not on the meta device."""
+    """Return whether a tensor has values: on the meta device, or freed by FSDP, it has none."""
     if tensor.is_meta:
         return False
-    if type(tensor) not in (torch.Tensor, torch.nn.Parameter) or tensor.layout != torch.strided:
+    if not _is_dense(tensor):
         return True
-    return tensor.is_nested or tensor.numel() == 0 or tensor.untyped_storage().nbytes() > 0
+    return tensor.numel() == 0 or tensor.untyped_storage().nbytes() > 0
 
 
-def place_of(tensor: torch.Tensor) -> object | None:
-    """Return a key for the memory that a tensor views and how; None if there is no such key."""
-    is_usual = type(tensor) in (torch.Tensor, torch.nn.Parameter)
-    if not is_usual or tensor.layout != torch.strided or tensor.is_nested or not tensor.data_ptr():
-        return None
-    how = (tensor.dtype, tensor.shape, tensor.stride(), tensor.is_conj(), tensor.is_neg())
-    return (tensor.device, tensor.data_ptr(), *how)
-
-
-def wait_for(devices: Iterable[torch.device]) -> None:
-    """Wait until accelerators have finished all work, on every stream."""
+def synchronize(devices: Iterable[torch.device]) -> None:
+    """Wait until accelerators have finished what was submitted to them, on whatever stream."""
     for device in devices:
         if device.type == "mps":
             torch.mps.synchronize()
@@ -38,86 +32,149 @@ def wait_for(devices: Iterable[torch.device]) -> None:
             getattr(torch, device.type).synchronize(device)
 
 
-def restorer(tensor: torch.Tensor, keep: Callable[[torch.Tensor], Kept]) -> Restorer:
-    """Return a function that restores a tensor to its present state.
+class Values:
+    """The values of tensors. Of memory that several tensors show, there is one copy.
 
     Args:
-        tensor: any tensor with storage; of one inside an autograd graph only the values are
-            restored.
-        keep: copies the values, and returns a function that returns the copy.
+        keep: copies values to where the snapshot is held.
     """
-    alias = tensor.detach()
-    kept = keep(alias)
-    if tensor.layout != torch.strided or tensor.is_nested:
-        # Only the tensor itself leads to its storage: accumulation in place replaces its parts.
-        alias = tensor
-    if not tensor.is_leaf:
-        return functools.partial(_write_kept, alias, kept)
-    return functools.partial(_restore_leaf, tensor, alias, kept, tensor.grad, tensor.requires_grad)
+
+    def __init__(self, keep: Keep) -> None:
+        self._keep = keep
+        self._pending: dict[tuple[torch.device, int], list[torch.Tensor]] = {}
+        self._kept: list[tuple[torch.Tensor, Kept]] = []
+        # From a storage to the parts of it that were copied, and to what keeps it alive.
+        self._parts: dict[tuple[torch.device, int], list[tuple[int, int]]] = {}
+
+    def add(self, tensor: torch.Tensor) -> None:
+        """Capture the values of a tensor: at once, or, where it may share its memory, in `copy`."""
+        alias = tensor.detach()
+        if not _is_dense(tensor):
+            # Accumulation in place replaces the parts of a sparse tensor.
+            is_replaced = tensor.layout != torch.strided or tensor.is_nested
+            self._kept.append((tensor if is_replaced else alias, self._keep(alias)))
+        elif alias.numel():
+            storage = alias.untyped_storage()
+            self._pending.setdefault((alias.device, storage.data_ptr()), []).append(alias)
+
+    def copy(self) -> None:
+        """Copy the memory of the tensors that were added."""
+        for place, aliases in self._pending.items():
+            copied = self._parts.setdefault(place, [])
+            for start, stop in _merge([*map(_extent, aliases), *copied]):
+                if (start, stop) not in copied:
+                    part = _bytes_of(aliases[0], start, stop)
+                    self._kept.append((part, self._keep(part)))
+                    copied.append((start, stop))
+        self._pending.clear()
+
+    def restore(self) -> list[BaseException]:
+        """Restore all values where they differ, and return what failed."""
+        failures: list[BaseException] = []
+        # Backwards: what was copied first is older.
+        for alias, kept in reversed(self._kept):
+            try:
+                _write(alias, kept())
+            except BaseException as error:  # the others must be restored, whatever it was
+                failures.append(error)
+        return failures
+
+    def clear(self) -> None:
+        """Free the copies."""
+        self._pending.clear()
+        self._parts.clear()
+        self._kept.clear()
 
 
-def _restore_leaf(
-    tensor: torch.Tensor,
-    alias: torch.Tensor,
-    kept: Kept,
-    grad: torch.Tensor | None,
-    requires_grad: bool,
-) -> None:
-    """Restore a tensor's values in the storage it had, and its gradient."""
+def capture_tensor(tensor: torch.Tensor) -> Any:
+    """Return what a leaf is besides its values: its memory, its gradient and its hooks."""
+    hooks = [getattr(tensor, name, None) for name in _HOOKS]
+    copies = [None if table is None else dict(table) for table in hooks]
+    return tensor.detach(), tensor.grad, tensor.requires_grad, hooks, copies
+
+
+def restore_tensor(tensor: torch.Tensor, was: Any) -> None:
+    """Restore what `capture_tensor` captured."""
+    alias, grad, requires_grad, hooks, copies = was
     if not tensor.is_leaf:
         tensor.detach_()
-    if alias is not tensor and _has_moved(tensor, alias):
+    is_movable = tensor.layout == torch.strided and not tensor.is_nested
+    if is_movable and _has_moved(tensor, alias):
         tensor.data = alias
-    _write(alias, kept())
     if tensor.requires_grad != requires_grad:
         tensor.requires_grad_(requires_grad)
     if tensor.grad is not grad:
         tensor.grad = grad
+    for name, table, copy in zip(_HOOKS, hooks, copies, strict=True):
+        _restore_hooks(tensor, name, table, copy)
 
 
-def _write_kept(alias: torch.Tensor, kept: Kept) -> None:
-    """Restore the copied values of a tensor."""
-    _write(alias, kept())
+def _restore_hooks(tensor: torch.Tensor, name: str, table: Any, copy: Any) -> None:
+    """Restore the hooks of a tensor; a table that a hook of the sweep made is emptied."""
+    now = getattr(tensor, name, None)
+    if now is not None and now is not table:
+        now.clear()
+        setattr(tensor, name, table)
+    if table is not None and dict(table) != copy:
+        table.clear()
+        table.update(copy)
+
+
+def _is_dense(tensor: torch.Tensor) -> bool:
+    """Return whether a tensor is no more than a view of its memory."""
+    is_usual = type(tensor) in (torch.Tensor, torch.nn.Parameter)
+    return is_usual and tensor.layout == torch.strided and not tensor.is_nested
+
+
+def _extent(tensor: Any) -> tuple[int, int]:
+    """Return the first byte of a storage that a tensor shows, and the one behind the last."""
+    start = tensor.storage_offset()
+    reach = sum(
+        (size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True)
+    )
+    return start * tensor.element_size(), (start + reach + 1) * tensor.element_size()
+
+
+def _merge(extents: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Merge the extents that overlap."""
+    merged: list[tuple[int, int]] = []
+    for start, stop in sorted(extents):
+        if merged and start < merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(stop, merged[-1][1]))
+        else:
+            merged.append((start, stop))
+    return merged
+
+
+def _bytes_of(tensor: torch.Tensor, start: int, stop: int) -> torch.Tensor:
+    """Return a part of a tensor's storage as bytes."""
+    part = torch.empty(0, dtype=torch.uint8, device=tensor.device)
+    return part.set_(tensor.untyped_storage(), start, (stop - start,), (1,))
 
 
 def _has_moved(tensor: torch.Tensor, alias: torch.Tensor) -> bool:
-    """Return whether `tensor.data` has another storage than when `alias` was made."""
+    """Return whether `tensor.data` was replaced since `alias` was made of it."""
     if (tensor.dtype, tensor.device, tensor.shape) != (alias.dtype, alias.device, alias.shape):
         return True
     return tensor.data_ptr() != alias.data_ptr() or tensor.stride() != alias.stride()
 
 
 def _write(alias: torch.Tensor, content: torch.Tensor) -> None:
-    """Copy values into a tensor where they differ.
-
-    Memory may be read-only, and autograd cannot differentiate through a tensor that was written.
-    """
+    """Copy values into a tensor where they differ, as its memory may be read-only."""
     if alias.is_nested:
         for part, values in zip(alias.unbind(), content.unbind(), strict=True):
             _write(part, values)
-        return
-    if alias.layout == torch.strided:
-        if _is_same(alias, content):
-            return
-        if 0 in alias.stride():
-            distinct = tuple(slice(None if stride else 1) for stride in alias.stride())
-            alias, content = alias[distinct], content[distinct]
-    with torch.inference_mode(alias.is_inference()):
-        alias.copy_(content)
+    elif not _is_same(alias, content):
+        with torch.inference_mode(alias.is_inference()):
+            alias.copy_(content)
 
 
 def _is_same(alias: torch.Tensor, content: torch.Tensor) -> bool:
-    """Return whether two strided tensors are equal bit for bit; False if it is unknown."""
-    if type(alias) not in (torch.Tensor, torch.nn.Parameter) or alias.is_quantized:
+    """Return whether two tensors are the same bit for bit; False where that is unknown."""
+    if not _is_dense(alias) or alias.is_quantized:
         return False
-    # Trained values differ early; only values that seem unchanged are compared completely.
-    for part in (slice(_PROBE), slice(None)):
-        now, then = alias.reshape(-1)[part], content.reshape(-1)[part].to(alias.device)
-        if not torch.equal(_bits(now), _bits(then)):
-            return False
-    return True
-
-
-def _bits(tensor: torch.Tensor) -> torch.Tensor:
-    """Return the bytes of a tensor, in which NaN equals itself and -0.0 differs from 0.0."""
-    return tensor.resolve_conj().resolve_neg().contiguous().view(torch.uint8)
+    # Trained values differ at once; only what seems untouched is compared as a whole.
+    return all(
+        torch.equal(alias[part], content[part].to(alias.device))
+        for part in (slice(_PROBE), slice(None))
+    )

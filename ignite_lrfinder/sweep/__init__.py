@@ -8,7 +8,6 @@ from ignite_lrfinder.sweep.engine import (
     is_running,
     pending_run,
     start_afresh,
-    train_step_of,
 )
 from ignite_lrfinder.sweep.graphs import graphs_among
 from ignite_lrfinder.sweep.handlers import HandlerChoice, library_objects
@@ -37,6 +36,5 @@ __all__ = [
     "pending_run",
     "scalers_among",
     "start_afresh",
-    "train_step_of",
     "unchanged",
 ]

@@ -19,6 +19,7 @@ from ignite_lrfinder.protocols import (
     SnapshotPlace,
 )
 from ignite_lrfinder.record import Plan, SweepSettings
+from ignite_lrfinder.snapshot import is_generator
 from ignite_lrfinder.suggest import Trials
 from ignite_lrfinder.sweep.handlers import HandlerChoice, handlers_of, is_named
 from ignite_lrfinder.sweep.rates import group_lrs, lr_table, number
@@ -138,8 +139,11 @@ def _check_to_save(to_save: object) -> None:
         raise wrong_type("to_save", requirement, to_save, f"Pass {_EXAMPLE}.")
     for name, obj in to_save.items():
         methods = ("state_dict", "load_state_dict")
-        if not all(callable(getattr(obj, method, None)) for method in methods):
-            requirement = "an object with the methods state_dict and load_state_dict"
+        has_methods = all(callable(getattr(obj, method, None)) for method in methods)
+        if not has_methods and not is_generator(type(obj)):
+            requirement = (
+                "an object with the methods state_dict and load_state_dict, or a random generator"
+            )
             raise wrong_type(f"to_save[{name!r}]", requirement, obj, "Leave it out, or add them.")
     if "optimizer" not in to_save:
         requirement = "a mapping with the key 'optimizer'"

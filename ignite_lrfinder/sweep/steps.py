@@ -214,7 +214,8 @@ def _is_skipping(optimizer: Any) -> bool:
 
 def scalers_among(*objects: object) -> list[GradScalerLike]:
     """Return the gradient scalers among some objects, each once."""
-    found = {id(obj): cast(GradScalerLike, obj) for obj in objects if _is_scaler(type(obj))}
+    kinds = set(filter(_is_scaler, set(map(type, objects))))
+    found = {id(obj): cast(GradScalerLike, obj) for obj in objects if type(obj) in kinds}
     return list(found.values())
 
 

@@ -4,38 +4,24 @@ from collections.abc import Callable, Iterable
 
 from ignite.engine import Engine
 from torch import nn
-from torch.utils.data import DataLoader
 
 from ignite_lrfinder.snapshot import reachable_from
-from ignite_lrfinder.sweep.engine import train_step_of
 
 
 class Validation:
     """A validation loss that leaves every module in train or eval mode as it was.
 
     Args:
-        val_loss: returns the loss, called without arguments; None for no validation.
-        trainer: the engine that trains, which `val_loss` may refer to but does not run.
-        models: modules whose modes are restored, in addition to those that `val_loss` refers to.
-
-    Attributes:
-        evaluators: the engines that `val_loss` refers to.
-        loaders: the data loaders that `val_loss` refers to.
+        val_loss: returns the loss, called without arguments.
+        objects: everything that may run, including the modules whose modes are restored.
     """
 
-    def __init__(
-        self, val_loss: Callable[[], object] | None, trainer: Engine, models: Iterable[object]
-    ) -> None:
+    def __init__(self, val_loss: Callable[[], object], objects: Iterable[object]) -> None:
         self._val_loss = val_loss
-        used = reachable_from(val_loss)
-        self.evaluators = evaluators_of(trainer, val_loss)
-        self.loaders = [obj for obj in used if isinstance(obj, DataLoader)]
-        used += reachable_from(*models, *map(train_step_of, self.evaluators))
-        self._models = _outermost(obj for obj in used if isinstance(obj, nn.Module))
+        self._models = _outermost(obj for obj in objects if isinstance(obj, nn.Module))
 
     def __call__(self) -> object:
         """Return what `val_loss` returns."""
-        assert self._val_loss is not None  # otherwise nobody calls this
         modes = [[(part, part.training) for part in model.modules()] for model in self._models]
         try:
             return self._val_loss()

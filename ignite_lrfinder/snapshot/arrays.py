@@ -1,0 +1,105 @@
+"""Arrays, buffers and containers of weak references: captured as values, restored in place."""
+
+import array
+import ctypes
+import io
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+BUFFERS = (
+    array.array, bytearray, io.BytesIO, io.StringIO,
+    ctypes._SimpleCData, ctypes.Array, ctypes.Structure, ctypes.Union,
+)  # fmt: skip
+"""The types of objects whose state is a run of bytes."""
+
+WEAK = (weakref.WeakKeyDictionary, weakref.WeakValueDictionary, weakref.WeakSet)
+"""The types of containers of weak references."""
+
+_NUM_SAMPLES = 64
+
+
+def restore_array(obj: np.ndarray, values: np.ndarray) -> None:
+    """Restore the values of an array, and its size."""
+    if obj.shape != values.shape:
+        obj.resize(values.shape, refcheck=False)
+    np.copyto(obj.view(np.ndarray), values)
+
+
+def num_bytes(data: torch.Tensor | np.ndarray) -> int:
+    """Return the size of an array in bytes."""
+    return data.nbytes if isinstance(data, np.ndarray) else data.numel() * data.element_size()
+
+
+def watch_data(data: torch.Tensor | np.ndarray) -> Callable[[], bool]:
+    """Return a function that returns whether an array was written since now, as far as it shows.
+
+    The version of a tensor tells; of an array, a sample of its values is compared.
+    """
+    if isinstance(data, torch.Tensor):
+        version = None if data.is_inference() else data._version
+        return lambda: version is not None and data._version != version
+    before = _samples(data)
+    return lambda: _samples(data) != before
+
+
+def _samples(data: np.ndarray) -> bytes:
+    """Return some values of an array."""
+    step = max(1, data.size // _NUM_SAMPLES)
+    return data.flat[::step].tobytes() if data.size else b""
+
+
+def buffer_state(obj: Any) -> tuple[Any, int]:
+    """Return the content of a buffer, and the position in it."""
+    if isinstance(obj, (io.BytesIO, io.StringIO)):
+        return (None, 0) if obj.closed else (obj.getvalue(), obj.tell())
+    return bytes(obj), 0
+
+
+def restore_buffer(obj: Any, was: tuple[Any, int]) -> None:
+    """Restore the content of a buffer, and the position in it."""
+    content, position = was
+    if content is None or buffer_state(obj) == was:
+        return
+    if isinstance(obj, (io.BytesIO, io.StringIO)):
+        obj.seek(0)
+        obj.truncate()
+        obj.write(content)
+        obj.seek(position)
+    elif isinstance(obj, array.array):
+        obj[:] = array.array(obj.typecode, content)
+    elif isinstance(obj, bytearray):
+        obj[:] = content
+    else:
+        memoryview(obj).cast("B")[:] = content
+
+
+def is_shared_value(cls: type) -> bool:
+    """Return whether instances of a class show shared memory, as `multiprocessing.Value` does."""
+    return any(base.__module__ == "multiprocessing.sharedctypes" for base in cls.__mro__)
+
+
+def weak_elements(obj: Any) -> list[Any]:
+    """Return what a container of weak references holds."""
+    return list(obj) if isinstance(obj, weakref.WeakSet) else list(obj.items())
+
+
+def restore_weak(obj: Any, elements: list[Any]) -> None:
+    """Restore what a container of weak references held."""
+    if list(map(id, _flat(weak_elements(obj)))) == list(map(id, _flat(elements))):
+        return
+    obj.clear()
+    obj.update(elements)
+
+
+def _flat(elements: list[Any]) -> list[Any]:
+    """Return the parts of pairs."""
+    return [part for e in elements for part in (e if isinstance(e, tuple) else (e,))]
+
+
+def restore_default(obj: Any, factory: object) -> None:
+    """Restore what makes the missing values of a dict."""
+    obj.default_factory = factory

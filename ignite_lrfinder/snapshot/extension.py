@@ -1,0 +1,92 @@
+"""Objects of extension types, whose state lies outside Python."""
+
+import contextlib
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+from ignite_lrfinder.snapshot.contents import slots_of
+from ignite_lrfinder.snapshot.functions import is_standard_module
+
+_KNOWN = ("torch", "numpy", "ignite")
+
+Restore = Callable[[Any, Any], object]
+
+
+def is_extension(cls: type) -> bool:
+    """Return whether instances of a class may hold changing state that Python does not show."""
+    # What is hashed by its value does not change in place.
+    owner = _owner(cls)
+    is_known = owner is None or _is_known(owner) or _is_known(cls)
+    return not is_known and cls.__hash__ in (object.__hash__, None)
+
+
+def is_known_extension(cls: type) -> bool:
+    """Return whether torch, NumPy or Python implement a class outside Python.
+
+    Their types that hold state have rules of their own.
+    """
+    return _owner(cls) is not None and _is_known(cls)
+
+
+def _owner(cls: type) -> type | None:
+    """Return the class that gives instances of a class their hidden state."""
+    return next((base for base in reversed(cls.__mro__) if _has_hidden_state(base)), None)
+
+
+def _is_known(cls: type) -> bool:
+    """Return whether a class belongs to torch, NumPy or the standard library."""
+    return cls.__module__.partition(".")[0] in _KNOWN or is_standard_module(cls.__module__)
+
+
+def capture(obj: Any) -> tuple[Restore | None, Any]:
+    """Return what restores an object, and its state; None where it has no way to copy it."""
+    if _is_block_manager(type(obj)):
+        return _restore_blocks, (obj.blocks, list(obj.axes))
+    try:
+        return _restore_state, _state_of(obj)
+    except Exception:  # there are many ways to deny a copy
+        return None, None
+
+
+def references(obj: Any) -> list[object]:
+    """Return what an object refers to that Python does not show."""
+    return [block.values for block in obj.blocks] if _is_block_manager(type(obj)) else []
+
+
+def _state_of(obj: Any) -> bytes:
+    """Return the state that an object gives for pickling."""
+    return pickle.dumps(obj.__reduce_ex__(4)[1:3], protocol=4)
+
+
+def _restore_state(obj: Any, state: bytes) -> None:
+    """Restore the state of an object if it changed.
+
+    Raises:
+        TypeError: if it changed, and cannot be restored.
+    """
+    if _state_of(obj) == state:
+        return
+    with contextlib.suppress(Exception):
+        obj.__setstate__(pickle.loads(state)[1])
+    if _state_of(obj) != state:
+        raise TypeError(f"{type(obj).__qualname__} has no way to restore its state in place")
+
+
+def _is_block_manager(cls: type) -> bool:
+    """Return whether a class holds the columns of a pandas object."""
+    return cls.__module__.startswith("pandas.") and hasattr(cls, "blocks")
+
+
+def _restore_blocks(manager: Any, was: tuple[Any, list[Any]]) -> None:
+    """Restore the columns of a pandas object; their values are arrays, restored by themselves."""
+    blocks, axes = was
+    manager.blocks, manager.axes = blocks, list(axes)
+    getattr(manager, "_rebuild_blknos_and_blklocs", lambda: None)()
+
+
+def _has_hidden_state(cls: type) -> bool:
+    """Return whether instances of a class take more memory than attributes and slots do."""
+    pointer = tuple.__itemsize__
+    num_pointers = len(slots_of(cls)) + (cls.__dictoffset__ > 0) + (cls.__weakrefoffset__ > 0)
+    return cls.__basicsize__ > object.__basicsize__ + pointer * num_pointers

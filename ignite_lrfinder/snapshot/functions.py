@@ -1,0 +1,174 @@
+"""What the code of a function uses: closure variables, globals, modules; and whose code it is."""
+
+import dis
+import functools
+import os
+import site
+import sys
+import sysconfig
+import types
+from typing import Any
+
+import ignite
+import numpy as np
+import torch
+
+from ignite_lrfinder.snapshot.contents import UNSET
+
+_LOADS = ("LOAD_GLOBAL", "LOAD_NAME")
+_STORES = ("STORE_GLOBAL", "DELETE_GLOBAL", "STORE_DEREF", "DELETE_DEREF")
+_SETS = ("STORE_ATTR", "DELETE_ATTR")
+
+
+class Names:
+    """The names that a code object uses, nested functions included.
+
+    Attributes:
+        loaded: the globals it reads.
+        stored: the globals and closure variables it assigns or deletes.
+        attributes: the names it may use as attributes.
+        stored_attributes: the attributes it assigns or deletes.
+    """
+
+    __slots__ = ("attributes", "loaded", "stored", "stored_attributes")
+
+    def __init__(self, code: types.CodeType) -> None:
+        """Read the instructions of a code object."""
+        self.attributes = set(code.co_names)
+        self.loaded, self.stored, self.stored_attributes = set[str](), set[str](), set[str]()
+        by_operation = (
+            (_LOADS, self.loaded), (_STORES, self.stored), (_SETS, self.stored_attributes)
+        )  # fmt: skip
+        for instruction in dis.get_instructions(code):
+            for operations, names in by_operation:
+                if instruction.opname in operations:
+                    names.add(instruction.argval)
+        for constant in code.co_consts:
+            if isinstance(constant, types.CodeType):
+                for name in self.__slots__:
+                    getattr(self, name).update(getattr(names_in(constant), name))
+
+
+@functools.lru_cache(maxsize=4096)
+def names_in(code: types.CodeType) -> Names:
+    """Return the names that a code object uses."""
+    return Names(code)
+
+
+def closure_variables(function: types.FunctionType) -> dict[str, object]:
+    """Return the bound closure variables of a function by name."""
+    cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+    return {name: cell.cell_contents for name, cell in cells if is_bound(cell)}
+
+
+def globals_of(function: types.FunctionType) -> list[object]:
+    """Return the globals that a function uses, and what it may use of the modules it knows."""
+    uses, namespace = names_in(function.__code__), function.__globals__
+    found = [namespace[name] for name in uses.loaded if name in namespace]
+    for module in modules_of(function):
+        found += [vars(module)[name] for name in uses.attributes if name in vars(module)]
+    return found
+
+
+def modules_of(function: types.FunctionType) -> list[types.ModuleType]:
+    """Return the user modules that a function may use."""
+    uses, namespace = names_in(function.__code__), function.__globals__
+    pending = [namespace[name] for name in uses.loaded if name in namespace]
+    pending += closure_variables(function).values()
+    modules: list[types.ModuleType] = []
+    while pending:
+        obj = pending.pop()
+        if isinstance(obj, types.ModuleType) and obj not in modules and not is_library(obj):
+            modules.append(obj)
+            pending += [vars(obj)[name] for name in uses.attributes if name in vars(obj)]
+    return modules
+
+
+def is_bound(cell: types.CellType) -> bool:
+    """Return whether a closure variable has a value."""
+    try:
+        return cell.cell_contents is not cell
+    except ValueError:
+        return False
+
+
+def variables_stored_by(function: types.FunctionType) -> list[tuple[Any, Any, Any]]:
+    """Return the variables that a function assigns, each with what restores its present value.
+
+    These are closure variables and, in user code, globals and the variables of modules.
+    """
+    if function.__closure__ is None and is_library(function):
+        return []
+    uses, names = names_in(function.__code__), function.__code__.co_freevars
+    found: list[tuple[Any, Any, Any]] = [
+        (restore_cell, cell, cell.cell_contents if is_bound(cell) else UNSET)
+        for name, cell in zip(names, function.__closure__ or (), strict=True)
+        if name in uses.stored
+    ]
+    if is_library(function):
+        return found
+    namespaces = [(function.__globals__, uses.stored.difference(names))]
+    namespaces += [(vars(module), uses.stored_attributes) for module in modules_of(function)]
+    for namespace, stored in namespaces:
+        found += [(restore_item, namespace, (n, namespace.get(n, UNSET))) for n in stored]
+    return found
+
+
+def restore_cell(cell: types.CellType, value: object) -> None:
+    """Give a closure variable its former value back."""
+    if value is not UNSET:
+        cell.cell_contents = value
+    elif is_bound(cell):
+        del cell.cell_contents
+
+
+def restore_item(namespace: dict[str, Any], was: tuple[str, object]) -> None:
+    """Give a variable of a module its former value back."""
+    name, value = was
+    if value is not UNSET:
+        namespace[name] = value
+    else:
+        namespace.pop(name, None)
+
+
+def _directories(*paths: str) -> tuple[str, ...]:
+    """Return directories in the form in which the path of a file begins with them."""
+    return tuple(os.path.join(os.path.realpath(path), "") for path in paths)
+
+
+_STANDARD_PATHS = _directories(*map(sysconfig.get_path, ("stdlib", "platstdlib")))
+_PACKAGE_PATHS = _directories(
+    *map(sysconfig.get_path, ("purelib", "platlib")),
+    *site.getsitepackages(),
+    site.getusersitepackages(),
+    *(path for package in (ignite, np, torch) for path in package.__path__),
+    os.path.dirname(os.path.dirname(__file__)),
+)
+
+
+def is_library(obj: types.FunctionType | type | types.ModuleType) -> bool:
+    """Return whether code lies in an installed package or the standard library."""
+    if isinstance(obj, types.FunctionType):
+        name = obj.__globals__.get("__name__")
+    else:
+        name = obj.__name__ if isinstance(obj, types.ModuleType) else obj.__module__
+    return isinstance(name, str) and is_library_module(name)
+
+
+@functools.lru_cache(maxsize=4096)
+def is_library_module(name: str) -> bool:
+    """Return whether a module is built in, or its file lies in a library."""
+    module = sys.modules.get(name)
+    path = getattr(module, "__file__", None)
+    if path is None:
+        return getattr(getattr(module, "__spec__", None), "origin", None) in ("built-in", "frozen")
+    return os.path.realpath(path).startswith((*_STANDARD_PATHS, *_PACKAGE_PATHS))
+
+
+def is_standard_module(name: str) -> bool:
+    """Return whether a module is built in or belongs to the standard library, by its file."""
+    path = getattr(sys.modules.get(name), "__file__", None)
+    if path is None:
+        return is_library_module(name)
+    path = os.path.realpath(path)
+    return path.startswith(_STANDARD_PATHS) and not path.startswith(_PACKAGE_PATHS)

@@ -1,0 +1,783 @@
+"""Whatever holds the state of a train step, and whatever the state is, training goes on as without.
+
+Each training is compared bit for bit with a twin that had no sweep. What cannot be restored is
+named by its path.
+"""
+
+import array
+import collections
+import concurrent.futures
+import ctypes
+import dataclasses
+import functools
+import io
+import itertools
+import multiprocessing
+import queue
+import random
+import socket
+import threading
+import types
+import warnings
+import weakref
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import Log, seed_all
+from ignite.engine import Engine, Events
+from torch import nn
+from torch.optim.swa_utils import AveragedModel
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from ignite_lrfinder import FastaiLRFinder
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Run completed without loss diverging:UserWarning"),
+]
+
+Use = Callable[[Any], object]
+
+
+class Slotted:
+    """An object with a slot."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+@dataclasses.dataclass
+class Stateful:
+    """An object with a state dict."""
+
+    count: int = 0
+
+    def state_dict(self) -> dict[str, int]:
+        """Return the state."""
+        return {"count": self.count}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Load the state."""
+        self.count = state["count"]
+
+
+class Sealed(nn.Linear):
+    """A layer whose class changes while it trains."""
+
+
+class Other(Sealed):
+    """The class that it changes to."""
+
+
+def increment(obj: Any) -> int:
+    """Add 1 to a count."""
+    obj.count += 1
+    return obj.count
+
+
+def add_key(obj: dict[Any, Any]) -> list[Any]:
+    """Add a key to a dict, and move the oldest one to its end."""
+    obj[len(obj)] = 1
+    first = next(iter(obj))
+    obj[first] = obj.pop(first) + 1
+    return list(obj.items())
+
+
+def add_element(obj: set[int]) -> list[int]:
+    """Add an element to a set."""
+    obj.add(max(obj) + 1)
+    return sorted(obj)
+
+
+def append(obj: Any) -> list[Any]:
+    """Append to a sequence, and remove what is oldest."""
+    obj.append(len(obj) + obj[0])
+    del obj[0]
+    return list(obj)
+
+
+def add_in_place(obj: Any) -> list[Any]:
+    """Add 1 to the first element."""
+    obj[0] += 1
+    return obj.tolist()
+
+
+def change_class(layer: nn.Module) -> str:
+    """Toggle the class of an object."""
+    layer.__class__ = Other if type(layer) is Sealed else Sealed
+    return type(layer).__name__
+
+
+def weak_count(obj: Any) -> list[int]:
+    """Count in a dictionary of weak references."""
+    for key in obj[0]:
+        obj[0][key] += 1
+    return list(obj[0].values())
+
+
+def weak_dict() -> tuple[Any, Any]:
+    """Make a dictionary of weak references, and what keeps its key alive."""
+    key = random.Random()
+    return weakref.WeakKeyDictionary({key: 0}), key
+
+
+def average(model: AveragedModel) -> list[float]:
+    """Update an averaged model."""
+    model.update_parameters(nn.Linear(1, 1))
+    return [p.sum().item() for p in model.parameters()]
+
+
+def normalise(layer: nn.BatchNorm1d) -> list[float]:
+    """Let a layer update its statistics."""
+    layer(torch.randn(4, 2))
+    return layer.running_mean.tolist()  # type: ignore[union-attr]  # it has statistics
+
+
+def step(optimizer: torch.optim.Optimizer) -> list[float]:
+    """Take a step of another optimizer."""
+    [parameter] = optimizer.param_groups[0]["params"]
+    parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+    return parameter.tolist()
+
+
+def schedule(scheduler: Any) -> float:
+    """Take a step of a scheduler."""
+    scheduler.optimizer.step()
+    scheduler.step()
+    return scheduler.get_last_lr()[0]
+
+
+def read(loader: DataLoader[Any]) -> list[Any]:
+    """Read an epoch."""
+    return [batch.tolist() for batch in loader]
+
+
+def write(file: io.BytesIO) -> bytes:
+    """Write to a file in memory."""
+    file.write(b"ab")
+    return file.getvalue()
+
+
+def take(obj: queue.Queue[int]) -> list[int]:
+    """Take from a queue and put something back."""
+    obj.put(obj.get() + 1)
+    return list(obj.queue)
+
+
+def write_frame(frame: pd.DataFrame) -> list[Any]:
+    """Write to a frame in place, and add a column."""
+    frame.loc[0, "a"] += 1
+    frame[f"b{frame.shape[1]}"] = 1.0
+    return frame.to_numpy().tolist() + list(frame.columns)
+
+
+def scripted() -> nn.Module:
+    """Make a TorchScript module with a counter."""
+    return torch.jit.script(Counting())
+
+
+class Counting(nn.Module):
+    """A module with attributes that its forward pass changes."""
+
+    count: int
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+        self.register_buffer("total", torch.zeros(1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Count the calls."""
+        self.count += 1
+        self.total = self.total + x
+        return self.total + self.count
+
+
+def parameter() -> nn.Parameter:
+    """Make a parameter with a gradient."""
+    parameter = nn.Parameter(torch.ones(2))
+    parameter.grad = torch.ones(2)
+    return parameter
+
+
+def register(parameter: nn.Parameter) -> list[float]:
+    """Register hooks on a tensor, which double its gradient."""
+    parameter.register_hook(lambda grad: grad * 2)
+    parameter.register_post_accumulate_grad_hook(lambda p: setattr(p, "grad", p.grad + 1))
+    parameter.grad = None
+    parameter.sum().backward()
+    assert parameter.grad is not None
+    return parameter.grad.tolist()
+
+
+def lr_scheduler() -> Any:
+    """Make a scheduler with an optimizer."""
+    return torch.optim.lr_scheduler.ExponentialLR(torch.optim.SGD([parameter()], lr=1.0), 0.5)
+
+
+STATES: dict[str, tuple[Callable[[], Any], Use]] = {
+    "python-generator": (lambda: random.Random(1), lambda o: o.random()),
+    "numpy-generator": (lambda: np.random.default_rng(1), lambda o: o.random()),
+    "legacy-generator": (lambda: np.random.RandomState(1), lambda o: o.standard_normal()),
+    "torch-generator": (
+        lambda: torch.Generator().manual_seed(1),
+        lambda o: torch.rand((), generator=o).item(),
+    ),
+    "method-of-generator": (lambda: np.random.default_rng(1).normal, lambda o: o()),
+    "partial-of-generator": (
+        lambda: functools.partial(random.Random(1).uniform, 0, 1),
+        lambda o: o(),
+    ),
+    "batch-norm": (lambda: nn.BatchNorm1d(2), normalise),
+    "averaged-model": (lambda: AveragedModel(nn.Linear(1, 1)), average),
+    "frozen-module": (lambda: nn.BatchNorm1d(2).requires_grad_(False), normalise),
+    "script-module": (scripted, lambda o: o(torch.ones(1)).item()),
+    "class": (lambda: Sealed(1, 1), change_class),
+    "hooks": (parameter, register),
+    "optimizer": (lambda: torch.optim.Adam([nn.Parameter(torch.ones(2))]), step),
+    "scheduler": (lr_scheduler, schedule),
+    "loader": (
+        lambda: DataLoader(range(6), 2, shuffle=True, generator=torch.Generator()),  # type: ignore[arg-type]  # a range will do
+        read,
+    ),
+    "state-dict": (Stateful, increment),
+    "namespace": (lambda: types.SimpleNamespace(count=0), increment),
+    "slot": (lambda: Slotted(0), lambda o: setattr(o, "value", o.value + 1) or o.value),
+    "list": (lambda: [1, 2], append),
+    "deque": (lambda: collections.deque([1, 2], maxlen=3), append),
+    "long-list": (lambda: list(range(3000)), append),
+    "dict": (lambda: {0: 1, 1: 2}, add_key),
+    "ordered-dict": (lambda: collections.OrderedDict({0: 1, 1: 2}), add_key),
+    "set": (lambda: {1, 2}, add_element),
+    "objects-in-set": (
+        lambda: {types.MethodType(increment, Stateful())},
+        lambda o: [f() for f in o],
+    ),
+    "weak-dictionary": (weak_dict, weak_count),
+    "tensor": (lambda: torch.zeros(3), add_in_place),
+    "array": (lambda: np.zeros((2, 2))[:, 0], add_in_place),
+    "object-array": (
+        lambda: np.array([[1], None], dtype=object)[:1],
+        lambda o: o[0].append(2) or list(o[0]),
+    ),
+    "array.array": (lambda: array.array("i", [1, 2]), append),
+    "bytearray": (lambda: bytearray(b"ab"), lambda o: o.append(1) or bytes(o)),
+    "bytes-io": (io.BytesIO, write),
+    "shared-value": (
+        lambda: multiprocessing.Value("i", 0),
+        lambda o: setattr(o, "value", o.value + 1) or o.value,
+    ),
+    "shared-array": (
+        lambda: multiprocessing.Array("i", 2),
+        lambda o: o.__setitem__(0, o[0] + 1) or list(o),
+    ),
+    "ctypes": (
+        lambda: ctypes.c_int(0),
+        lambda o: setattr(o, "value", o.value + 1) or o.value,
+    ),
+    "queue": (lambda: filled_queue(), take),
+    "data-frame": (lambda: pd.DataFrame({"a": [1.0, 2.0]}), write_frame),
+}
+
+
+def filled_queue() -> queue.Queue[int]:
+    """Make a queue with an item."""
+    items: queue.Queue[int] = queue.Queue()
+    items.put(1)
+    return items
+
+
+HOLDERS: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
+    # how a state is held, and how it is taken out
+    "itself": (lambda state: state, lambda held: held),
+    "list": (lambda state: [0, [state]], lambda held: held[1][0]),
+    "tuple": (lambda state: (0, (state,)), lambda held: held[1][0]),
+    "dict": (lambda state: {"a": {"b": state}}, lambda held: held["a"]["b"]),
+    "attribute": (lambda state: types.SimpleNamespace(a=state), lambda held: held.a),
+    "slot": (Slotted, lambda held: held.value),
+    "module-list": (
+        lambda state: nn.ModuleList([Holding(state)]),
+        lambda held: held[0].state,
+    ),
+    "partial": (lambda state: functools.partial(print, state), lambda held: held.args[0]),
+    "long-list": (lambda state: [[] for _ in range(2000)] + [state], lambda held: held[-1]),
+}
+
+
+class Holding(nn.Module):
+    """A module with something as an attribute."""
+
+    def __init__(self, state: Any) -> None:
+        super().__init__()
+        self.state = state
+
+
+GLOBAL: Any = None
+
+
+class Program:
+    """A callable train step."""
+
+    def __init__(self, held: Any, use: Use) -> None:
+        self.held, self.use = held, use
+
+    def __call__(self, engine: Engine, batch: Any) -> object:
+        """Use the state."""
+        return self.use(self.held)
+
+    def method(self, engine: Engine, batch: Any) -> object:
+        """Use the state."""
+        return self.use(self.held)
+
+
+def use_global(use: Use) -> object:
+    """Use the global."""
+    return use(GLOBAL)
+
+
+def by_closure(held: Any, use: Use) -> Callable[..., object]:
+    """Enclose the state."""
+    return lambda engine, batch: use(held)
+
+
+def by_default(held: Any, use: Use) -> Callable[..., object]:
+    """Make the state a default."""
+
+    def step(engine: Engine, batch: Any, held: Any = held) -> object:
+        return use(held)
+
+    return step
+
+
+def by_global(held: Any, use: Use) -> Callable[..., object]:
+    """Make the state a global."""
+    global GLOBAL
+    GLOBAL = held
+    return lambda engine, batch: use(GLOBAL)
+
+
+def by_called_function(held: Any, use: Use) -> Callable[..., object]:
+    """Make the state a global of a function that is called."""
+    global GLOBAL
+    GLOBAL = held
+    return lambda engine, batch: use_global(use)
+
+
+def by_attribute(held: Any, use: Use) -> Callable[..., object]:
+    """Make the state an attribute of the train step."""
+
+    def step(engine: Engine, batch: Any) -> object:
+        return use(step.held)  # type: ignore[attr-defined]  # users do
+
+    step.held = held  # type: ignore[attr-defined]
+    return step
+
+
+def by_hook(held: Any, use: Use) -> Callable[..., object]:
+    """Use the state in a hook of a module, which is a bound method."""
+    layer, seen = nn.Linear(1, 1), Log()
+
+    class Hook:
+        def __init__(self) -> None:
+            self.held = held
+
+        def look(self, *args: Any) -> None:
+            seen.append(use(self.held))
+
+    layer.register_forward_hook(Hook().look)
+    return lambda engine, batch: (layer(torch.ones(1)), seen[-1])[1]
+
+
+def by_trainer(held: Any, use: Use) -> Callable[..., object]:
+    """Make the state an attribute of the trainer's state."""
+
+    def step(engine: Engine, batch: Any) -> object:
+        if not hasattr(engine, "held"):
+            raise AssertionError
+        return use(engine.held)  # type: ignore[attr-defined]
+
+    step.prepare = lambda engine: setattr(engine, "held", held)  # type: ignore[attr-defined]
+    return step
+
+
+REACHED: dict[str, Callable[[Any, Use], Callable[..., object]]] = {
+    "closure": by_closure,
+    "default": by_default,
+    "global": by_global,
+    "called-function": by_called_function,
+    "function-attribute": by_attribute,
+    "method": lambda held, use: Program(held, use).method,
+    "callable": Program,
+    "partial": lambda held, use: functools.partial(lambda held, e, b: use(held), held),
+    "hook": by_hook,
+    "trainer": by_trainer,
+}
+
+
+def make_trainer(step: Callable[..., object]) -> tuple[Engine, dict[str, Any], Log]:
+    """Make a trainer that logs what a step returns beside its loss."""
+    model = nn.Linear(1, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+    seen = Log()
+
+    def train(engine: Engine, batch: Any) -> float:
+        seen.append(step(engine, batch))
+        optimizer.zero_grad()
+        loss = model(torch.ones(1, 1)).square().sum()
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    trainer = Engine(train)
+    getattr(step, "prepare", lambda engine: None)(trainer)
+    return trainer, {"model": model, "optimizer": optimizer}, seen
+
+
+def course(make: Callable[[], Callable[..., object]], *, is_swept: bool) -> list[Any]:
+    """Return what the steps of a training return, after a sweep or without one."""
+    seed_all(0)
+    trainer, to_save, seen = make_trainer(make())
+    trainer.run([0], max_epochs=2)
+    if is_swept:
+        seen.clear()
+        with FastaiLRFinder().attach(trainer, to_save, num_iter=3, end_lr=1e-2) as attached:
+            attached.run([0])
+        assert len(seen) == 3
+    seen.clear()
+    trainer.run([0], max_epochs=5)
+    assert len(seen) == 3
+    return list(seen)
+
+
+def assert_same_course(make: Callable[[], Callable[..., object]]) -> None:
+    """Compare a training with its twin; the state must change from step to step."""
+    with_sweep = course(make, is_swept=True)
+    without = course(make, is_swept=False)
+    assert repr(with_sweep) == repr(without)
+    assert repr(without[0]) != repr(without[1])
+
+
+@pytest.mark.parametrize("reached", ["closure", "method", "global"])
+@pytest.mark.parametrize("state", STATES)
+def test_state_of_any_kind_is_restored(state: str, reached: str) -> None:
+    """Whatever the state of a train step is, later steps find it as without the sweep."""
+    make, use = STATES[state]
+    assert_same_course(lambda: REACHED[reached](make(), use))
+
+
+@pytest.mark.parametrize("state", ["numpy-generator", "namespace", "batch-norm"])
+@pytest.mark.parametrize("reached", REACHED)
+@pytest.mark.parametrize("holder", HOLDERS)
+def test_state_is_restored_wherever_it_is_held(holder: str, reached: str, state: str) -> None:
+    """Whatever holds the state, and however the train step refers to that, it is found."""
+    make, use = STATES[state]
+    hold, take_out = HOLDERS[holder]
+    assert_same_course(lambda: REACHED[reached](hold(make()), lambda held: use(take_out(held))))
+
+
+NUM_STEPS = 0
+
+
+def test_closure_variables_that_a_step_assigns_are_restored() -> None:
+    """A counter that the train step keeps by `nonlocal` goes on where it was."""
+
+    def make() -> Callable[..., object]:
+        count = 0
+
+        def step(engine: Engine, batch: Any) -> int:
+            nonlocal count
+            count += 1
+            return count
+
+        return step
+
+    assert_same_course(make)
+
+
+def test_globals_that_a_step_assigns_are_restored() -> None:
+    """A counter that the train step keeps by `global` goes on where it was."""
+
+    def make() -> Callable[..., object]:
+        def step(engine: Engine, batch: Any) -> int:
+            global NUM_STEPS
+            NUM_STEPS += 1
+            return NUM_STEPS
+
+        global NUM_STEPS
+        NUM_STEPS = 0
+        return step
+
+    assert_same_course(make)
+
+
+def test_a_variable_that_a_step_only_reads_keeps_what_the_block_assigns() -> None:
+    """What the user assigns inside the block is not undone, unless the train step assigns it."""
+    scale = 1.0
+
+    def step(engine: Engine, batch: Any) -> float:
+        return scale
+
+    trainer, to_save, _ = make_trainer(step)
+    with FastaiLRFinder().attach(trainer, to_save, num_iter=3) as attached:
+        attached.run([0])
+        scale = 2.0
+    assert step(trainer, None) == 2.0
+
+
+class Samples(Dataset):
+    """Samples with a state that reading them changes."""
+
+    def __init__(self, state: Any, use: Use) -> None:
+        self.state, self.use = state, use
+
+    def __len__(self) -> int:
+        return 2
+
+    def __getitem__(self, index: int) -> object:
+        return repr(self.use(self.state))
+
+
+class Order(Sampler):
+    """A sampler with a state that an epoch changes."""
+
+    def __init__(self, state: Any, use: Use) -> None:
+        self.state, self.use = state, use
+
+    def __iter__(self) -> Iterator[int]:
+        random.seed(repr(self.use(self.state)))
+        return iter([random.randrange(100), random.randrange(100)])
+
+    def __len__(self) -> int:
+        return 2
+
+
+def collate(state: Any, use: Use, samples: list[Any]) -> list[Any]:
+    """Collate samples, and use a state."""
+    return [*samples, repr(use(state))]
+
+
+LOADERS: dict[str, Callable[[Any, Use], Any]] = {
+    "data-set": lambda state, use: DataLoader(Samples(state, use), collate_fn=list),
+    "sampler": lambda state, use: DataLoader(
+        range(100),  # type: ignore[arg-type]  # a range will do
+        sampler=Order(state, use),
+    ),
+    "collate": lambda state, use: DataLoader(
+        range(2),  # type: ignore[arg-type]
+        collate_fn=functools.partial(collate, state, use),
+    ),
+    "collate-closure": lambda state, use: DataLoader(
+        range(2),  # type: ignore[arg-type]
+        collate_fn=lambda samples: [*samples, repr(use(state))],
+    ),
+}
+
+
+@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("loader", LOADERS)
+def test_state_of_a_loader_is_restored(loader: str, state: str) -> None:
+    """Whatever the state of a data set, sampler or collate function is, batches come as without."""
+    make, use = STATES[state]
+
+    def batches(*, is_swept: bool) -> list[str]:
+        seed_all(0)
+        trainer, to_save, seen = make_trainer(lambda engine, batch: repr(batch))
+        source = LOADERS[loader](make(), use)
+        if is_swept:
+            with FastaiLRFinder().attach(trainer, to_save, num_iter=4, end_lr=1e-2) as attached:
+                attached.run(source)
+        seen.clear()
+        trainer.run(source, max_epochs=2)
+        return list(seen)
+
+    without = batches(is_swept=False)
+    assert batches(is_swept=True) == without
+    assert len(set(without)) > 1
+
+
+@pytest.mark.parametrize("state", ["batch-norm", "scheduler", "torch-generator", "state-dict"])
+def test_training_state_that_a_running_handler_uses_is_restored(state: str) -> None:
+    """Of what a handler refers to, models, schedulers, generators and the like come back."""
+    make, use = STATES[state]
+
+    def values(*, is_swept: bool) -> list[Any]:
+        seed_all(0)
+        trainer, to_save, _ = make_trainer(lambda engine, batch: None)
+        obj, seen = make(), []
+        trainer.add_event_handler(Events.ITERATION_STARTED, lambda: seen.append(use(obj)))
+        if is_swept:
+            with FastaiLRFinder().attach(trainer, to_save, num_iter=3, end_lr=1e-2) as attached:
+                attached.run([0])
+            assert len(seen) == 3
+        trainer.run([0], max_epochs=2)
+        return seen[-2:]
+
+    assert repr(values(is_swept=True)) == repr(values(is_swept=False))
+
+
+class Thread:
+    """An object with a thread that writes to it."""
+
+    def __init__(self) -> None:
+        self.count, self.is_ended = [0], threading.Event()
+        self.thread = threading.Thread(target=self.run, daemon=True)
+        self.thread.start()
+
+    def run(self) -> None:
+        """Wait for the end."""
+        self.is_ended.wait()
+
+
+def generate() -> Iterator[int]:
+    """Count."""
+    yield from itertools.count()
+
+
+LIVE: dict[str, tuple[Callable[[Path], Any], Use, str]] = {
+    "generator": (lambda path: started(generate()), next, ""),
+    "new-generator": (lambda path: generate(), next, ""),
+    "count": (lambda path: itertools.count(), next, ""),
+    "list-iterator": (lambda path: iter(list(range(100))), next, ""),
+    "zip": (lambda path: zip(range(100), range(100), strict=True), next, ""),
+    "loader-iterator": (lambda path: iter(DataLoader(range(100))), next, ""),  # type: ignore[arg-type]
+    "file": (lambda path: (path / "log").open("w"), lambda o: o.write("a"), ""),
+    "socket": (lambda path: socket.socketpair(), lambda o: o[0].send(b"a"), "[0]"),
+    "executor": (
+        lambda path: concurrent.futures.ThreadPoolExecutor(1),
+        lambda o: o.submit(int).result(),
+        "",
+    ),
+    "thread": (lambda path: Thread(), lambda o: o.count.append(1), ""),
+    "simple-queue": (lambda path: queue.SimpleQueue(), lambda o: o.put(1), ""),
+}
+
+
+def started(generator: Iterator[int]) -> Iterator[int]:
+    """Take the first item."""
+    next(generator)
+    return generator
+
+
+def close(obj: Any) -> None:
+    """End what would go on after a test."""
+    if isinstance(obj, Thread):
+        obj.is_ended.set()
+        obj.thread.join()
+    for part in obj if isinstance(obj, tuple) else (obj,):
+        getattr(part, "close", getattr(part, "shutdown", lambda: None))()
+
+
+@pytest.mark.parametrize("kind", LIVE)
+def test_what_cannot_be_restored_is_named(kind: str, tmp_path: Path) -> None:
+    """One warning names it by its path, and the result keeps the list."""
+    make, use, step = LIVE[kind]
+    source = make(tmp_path)
+    trainer, to_save, _ = make_trainer(lambda engine, batch: use(source))
+    finder = FastaiLRFinder()
+    try:
+        with (
+            pytest.warns(UserWarning, match="must be restorable") as caught,
+            finder.attach(trainer, to_save, num_iter=3, end_lr=1e-2) as attached,
+        ):
+            attached.run([0])
+        named = finder.result.not_restored
+        assert f"train_step.<closure>.step.<closure>.source{step}" in named
+        assert sum("must be restorable" in str(w.message) for w in caught) == 1
+    finally:
+        close(source)
+
+
+@pytest.mark.parametrize("kind", ["generator", "new-generator", "list-iterator", "file", "count"])
+def test_what_did_not_move_is_not_named(kind: str, tmp_path: Path) -> None:
+    """An object that the sweep left where it was, as far as can be told, needs no warning."""
+    make, _, _ = LIVE[kind]
+    source = make(tmp_path)
+    if kind == "generator":
+        source.close()
+    trainer, to_save, _ = make_trainer(lambda engine, batch: source)
+    finder = FastaiLRFinder()
+    with finder.attach(trainer, to_save, num_iter=3, end_lr=1e-2) as attached:
+        attached.run([0])
+    assert finder.result.not_restored == ()
+    close(source)
+
+
+def test_what_hangs_on_a_frame_is_left_as_it_is() -> None:
+    """A list that a generator fills keeps its items, as the generator will not add them again."""
+    filled: list[int] = []
+
+    def fill(items: list[int]) -> Iterator[int]:
+        while True:
+            items.append(len(items))
+            yield len(items)
+
+    source = fill(filled)
+    trainer, to_save, _ = make_trainer(lambda engine, batch: next(source) + len(filled))
+    with (
+        pytest.warns(UserWarning, match="must be restorable"),
+        FastaiLRFinder().attach(trainer, to_save, num_iter=3, end_lr=1e-2) as attached,
+    ):
+        attached.run([0])
+    assert filled == [0, 1, 2]
+
+
+def test_what_a_live_thread_works_on_is_left_as_it_is() -> None:
+    """A thread that goes on would be misled by an object that was turned back."""
+    source = Thread()
+    trainer, to_save, _ = make_trainer(lambda engine, batch: source.count.append(1))
+    with (
+        pytest.warns(UserWarning, match="must be restorable"),
+        FastaiLRFinder().attach(trainer, to_save, num_iter=3, end_lr=1e-2) as attached,
+    ):
+        attached.run([0])
+    assert source.count == [0, 1, 1, 1]
+    close(source)
+
+
+class Odd:
+    """An object that refuses to be looked at."""
+
+    @property
+    def __dict__(self) -> Any:  # type: ignore[override]
+        raise ValueError("on purpose")
+
+
+class Denying(torch.Tensor):
+    """A tensor that denies every operation."""
+
+    @classmethod
+    def __torch_function__(cls, func, types, args=(), kwargs=None):
+        raise RuntimeError("on purpose")
+
+
+@pytest.mark.parametrize(
+    "make", [Odd, lambda: torch.ones(2).as_subclass(Denying)], ids=["property", "tensor"]
+)
+def test_an_object_that_cannot_be_looked_at_is_named(make: Callable[[], Any]) -> None:
+    """Neither attach nor the end of the block fails because of it."""
+    source = make()
+    trainer, to_save, _ = make_trainer(lambda engine, batch: source is None)
+    finder = FastaiLRFinder()
+    with (
+        pytest.warns(UserWarning, match="must be restorable"),
+        finder.attach(trainer, to_save, num_iter=3, end_lr=1e-2) as attached,
+    ):
+        attached.run([0])
+    assert finder.result.not_restored == ("train_step.<closure>.step.<closure>.source",)
+
+
+def test_the_finder_itself_is_not_part_of_the_training() -> None:
+    """A train step that refers to the finder does not undo its result."""
+    finder = FastaiLRFinder()
+    trainer, to_save, _ = make_trainer(lambda engine, batch: repr(finder))
+    with warnings.catch_warnings(), finder.attach(trainer, to_save, num_iter=3) as attached:
+        warnings.simplefilter("ignore")
+        attached.run([0])
+    assert len(finder.result) == 3
