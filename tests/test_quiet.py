@@ -139,6 +139,25 @@ def test_started_runs_once_in_a_block(verify: bool | Trials) -> None:
     assert (len(result.trials) > 0) == (verify is not False)
 
 
+def test_trials_begin_from_the_state_after_started() -> None:
+    """Weights that a STARTED handler loads are there in each trial, and gone after the block."""
+    program, firsts = Program(), []
+    loaded = {name: 0 * value + 0.25 for name, value in program.model.state_dict().items()}
+    before = program.model.weight.detach().clone()
+    program.trainer.add_event_handler(
+        Events.STARTED, lambda engine: program.model.load_state_dict(loaded)
+    )
+
+    @program.trainer.on(Events.ITERATION_STARTED)
+    def look(engine: Engine) -> None:
+        if engine.state.iteration == 1:
+            firsts.append(program.model.weight.tolist())
+
+    result = program.sweep(verify=TRIALS).result
+    assert firsts == [[[0.25] * 8]] * (1 + len(result.trials))
+    assert torch.equal(program.model.weight, before)
+
+
 @with_and_without_trials
 def test_a_handler_added_at_started_is_muted_and_removed(verify: bool | Trials) -> None:
     """What a STARTED handler adds by the data's length runs in training once, not in the block."""

@@ -27,7 +27,7 @@ from ignite_lrfinder.snapshot.functions import is_standard_module, variables_sto
 from ignite_lrfinder.snapshot.live import frame_variables
 from ignite_lrfinder.snapshot.random_state import generator_state, is_generator, restore_generator
 from ignite_lrfinder.snapshot.reachable import Walk, paths_to
-from ignite_lrfinder.snapshot.storage import on_device
+from ignite_lrfinder.snapshot.storage import Kept, on_device
 from ignite_lrfinder.snapshot.tensors import Keep, Values
 
 # What others communicate by: locks, queues and signals are not ours to turn back.
@@ -57,15 +57,24 @@ class Memento:
     Args:
         keep: copies the values of a tensor, and returns a function that returns them.
         opaque: objects to leave alone, with all that only they refer to.
+        base: an earlier memento, whose copies of what has not changed since then are shared.
 
     Attributes:
         loaders: the data loaders that were captured.
     """
 
-    def __init__(self, *, keep: Keep = on_device, opaque: Iterable[object] = ()) -> None:
+    def __init__(
+        self,
+        *,
+        keep: Keep = on_device,
+        opaque: Iterable[object] = (),
+        base: "Memento | None" = None,
+    ) -> None:
         self.loaders: list[DataLoader[Any]] = []
         self._opaque = {id(obj): obj for obj in opaque}
-        self._values = Values(keep)
+        self._keep = keep
+        self._base = base
+        self._values = Values(keep if base is None else self._keep_changed)
         self._walk = Walk()
         self._visits: dict[type, Visit] = {}
         self._instance_visits: dict[type, Visit] = {}
@@ -75,6 +84,7 @@ class Memento:
         self._is_data = False
         self._data: list[torch.Tensor | np.ndarray] = []
         self._num_data_bytes = 0
+        self._array_copies: dict[int, np.ndarray] = {}
         self._live: list[tuple[object, live.Watch]] = []
         self._not_restored: dict[int, object] = {}
 
@@ -138,6 +148,7 @@ class Memento:
         for items in (self._roots, self._live, self._data, self.loaders):
             items.clear()
         self._not_restored.clear()
+        self._array_copies.clear()
         # These refer to this object, and would keep it alive until the next garbage collection.
         self._visits.clear()
         self._instance_visits.clear()
@@ -231,12 +242,34 @@ class Memento:
         if tensor.is_leaf:
             self._add(tensors.restore_tensor, tensor, tensors.capture_tensor(tensor))
 
+    def _keep_changed(self, tensor: torch.Tensor) -> Kept:
+        """Copy the values of a tensor, unless the memento before this one has the same."""
+        kept = None if self._base is None else self._base._values.find(tensor)
+        if kept is not None and tensors.is_same(tensor, kept()):
+            return kept
+        return self._keep(tensor)
+
+    def _copy_array(self, array: np.ndarray) -> np.ndarray:
+        """Copy the values of an array, unless the memento before this one has the same."""
+        plain = array.view(np.ndarray)
+        before = {} if self._base is None else self._base._arrays()
+        values = before.get(id(array))
+        is_same = values is not None and not plain.dtype.hasobject and np.array_equal(values, plain)
+        return values if values is not None and is_same else plain.copy()
+
+    def _arrays(self) -> dict[int, np.ndarray]:
+        """Return the copies of arrays by the ids of the originals."""
+        if not self._array_copies:
+            restored = (entry for entry in self._entries if entry[0] is arrays.restore_array)
+            self._array_copies = {id(array): values for _, array, values in restored}
+        return self._array_copies
+
     def _visit_array(self, array: np.ndarray) -> bool:
         """Capture an array's values."""
         if self._is_data or isinstance(array, np.memmap):
             self._data.append(array)
         elif array.flags.writeable:
-            self._add(arrays.restore_array, array, array.view(np.ndarray).copy())
+            self._add(arrays.restore_array, array, self._copy_array(array))
         return self._instance_visit(type(array))(array)
 
     def _copy_data(self) -> None:
@@ -248,7 +281,7 @@ class Memento:
             elif isinstance(data, torch.Tensor):
                 self._capture_tensor(data)
             elif data.flags.writeable:
-                self._add(arrays.restore_array, data, data.view(np.ndarray).copy())
+                self._add(arrays.restore_array, data, self._copy_array(data))
         self._data.clear()
 
     def _visit_generator(self, generator: object) -> bool:

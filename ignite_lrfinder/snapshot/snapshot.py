@@ -1,6 +1,5 @@
 """Everything that a sweep may change, as it was before: captured and restored."""
 
-import copy
 import functools
 import sys
 import weakref
@@ -9,24 +8,15 @@ from typing import TypeGuard
 
 import torch
 from ignite.engine import Engine
-from torch import nn
-from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ignite_lrfinder.errors import LRFinderError
 from ignite_lrfinder.protocols import Saveable, SnapshotPlace
 from ignite_lrfinder.snapshot import tensors
-from ignite_lrfinder.snapshot.contents import attributes_of
 from ignite_lrfinder.snapshot.data_source import SweepWorkers
-from ignite_lrfinder.snapshot.memento import Memento
-from ignite_lrfinder.snapshot.random_state import global_states, is_generator
-from ignite_lrfinder.snapshot.reachable import reachable_from
+from ignite_lrfinder.snapshot.moment import Moment, attempt
 from ignite_lrfinder.snapshot.storage import Kept, OnDisk, in_host_memory, on_device
 
 _LENGTH_OF_RUN = ("epoch_length", "max_epochs", "max_iters", "dataloader")
-# What a run in progress consists of; it is replaced during a sweep, not changed.
-_RUN = ("_process_function", "_internal_run_generator", "_dataloader_iter", "_init_iter")
-# All state of these is in attributes, containers and tensors.
-_KNOWN = (nn.Module, torch.optim.Optimizer, Engine, DataLoader, Sampler, Dataset)
 
 
 class Snapshot:
@@ -60,38 +50,30 @@ class Snapshot:
         opaque: tuple[object, ...] = (),
     ) -> None:
         self._trainer = trainer
-        engines = (trainer, *evaluators)
-        self._attributes = [(engine, dict(attributes_of(engine))) for engine in engines]
         self._workers = SweepWorkers()
         self._keep = _storage(place)
-        self._state_dicts: dict[str, tuple[Saveable, object]] = {}
-        self._memento = Memento(keep=self._keep_when_done, opaque=opaque)
         self._devices: set[torch.device] = set()
         self._not_restored: list[tuple[str, object]] = []
-        # First: a `state_dict` may draw random numbers.
-        self._has_grad = torch.is_grad_enabled()
-        self._random_states = global_states()
+        self._capture = functools.partial(
+            Moment,
+            (trainer, *evaluators),
+            to_save,
+            self._keep_when_done,
+            handlers=handlers,
+            others=others,
+            opaque=opaque,
+        )
         try:
-            for engine in engines:
-                self._memento.capture("data", engine.state.dataloader, is_data=True)
-            for name, obj in to_save.items():
-                self._memento.capture(name, obj.state if isinstance(obj, Engine) else obj)
-            for engine, attributes in self._attributes:
-                self._capture_engine(engine, attributes)
-            self._memento.capture(
-                "handlers", *others, *filter(_is_state, reachable_from(*handlers))
-            )
-            self._capture_state_dicts(to_save)
-            self._workers.separate(self._memento.loaders)
+            self._before = self._start = self._capture()
         except BaseException:
-            self._memento.restore()
-            self._forget()
+            self._close()
             raise
+        self._workers.separate(self._before.memento.loaders)
 
     @property
     def objects(self) -> list[object]:
         """All objects that were captured."""
-        return list(self._memento.seen())
+        return list(self._before.memento.seen())
 
     @property
     def not_restored(self) -> tuple[str, ...]:
@@ -100,9 +82,31 @@ class Snapshot:
 
     def add_data(self, data: object) -> None:
         """Capture what the sweep is about to draw batches from."""
-        num_known = len(self._memento.loaders)
-        self._memento.capture("data", data, is_data=True)
-        self._workers.separate(self._memento.loaders[num_known:])
+        memento = self._before.memento
+        num_known = len(memento.loaders)
+        memento.capture("data", data, is_data=True)
+        self._workers.separate(memento.loaders[num_known:])
+
+    def mark(self) -> None:
+        """Capture the present state as the one that `rewind` restores.
+
+        What has not changed since the beginning is shared with it, so memory grows by the rest.
+        """
+        self._start = self._capture(base=self._before)
+
+    def rewind(self) -> None:
+        """Restore the state of the start in the middle of a run, whose first epoch comes next.
+
+        Raises:
+            LRFinderError: naming the objects of which something could not be restored.
+        """
+        attributes = vars(self._trainer.state)
+        length = {name: attributes[name] for name in _LENGTH_OF_RUN if name in attributes}
+        failures = self._restore(self._start)
+        self._workers.separate(self._before.memento.loaders)
+        attributes.update(length, iteration=0, epoch=0)
+        if failures:
+            _report(failures)
 
     def restore(self) -> None:
         """Restore everything, each object separately.
@@ -110,56 +114,32 @@ class Snapshot:
         Raises:
             LRFinderError: naming the objects of which something could not be restored.
         """
-        for engine, attributes in self._attributes:
+        for engine, attributes in self._before.attributes:
             vars(engine).clear()
             vars(engine).update(attributes)
-        failures = self._restore_objects()
-        self._not_restored = self._memento.not_restored()
-        self._forget()
+        failures = self._restore(self._before)
+        self._not_restored = self._before.memento.not_restored()
+        # A traceback may keep this object alive.
+        for moment in (self._start, self._before):
+            moment.memento.forget()
+        self._close()
         if failures:
             _report(failures)
 
-    def _forget(self) -> None:
-        """Free the copies, as a traceback may keep this object alive."""
-        self._memento.forget()
-        if isinstance(self._keep, OnDisk):
-            self._keep.close()
-
-    def mark(self) -> None:
-        """Make the present state the one that `rewind` restores."""
-
-    def rewind(self) -> None:
-        """Restore everything in the middle of a run, which starts again with its first epoch.
-
-        Raises:
-            LRFinderError: naming the objects of which something could not be restored.
-        """
-        attributes = vars(self._trainer.state)
-        length = {name: attributes[name] for name in _LENGTH_OF_RUN if name in attributes}
-        failures = self._restore_objects()
-        self._workers.separate(self._memento.loaders)
-        attributes.update(length, iteration=0, epoch=0)
-        if failures:
-            _report(failures)
-
-    def _restore_objects(self) -> dict[str, BaseException]:
+    def _restore(self, moment: Moment) -> dict[str, BaseException]:
         """Restore all but the engines' attributes, and return what failed."""
         failures: dict[str, BaseException] = {}
         # A train step may work on separate streams, before this and after it.
-        _attempt("device", failures, functools.partial(tensors.synchronize, self._devices))
-        _attempt("workers", failures, self._workers.end)
-        if self._state_dicts:
-            # `load_state_dict` needs the content of its argument. What fails here fails below too.
-            self._memento.restore([f"{name}.state_dict()" for name in self._state_dicts])
-        for name, (obj, state_dict) in self._state_dicts.items():
-            _attempt(name, failures, functools.partial(obj.load_state_dict, state_dict))
-        failures |= self._memento.restore()
-        # Last, as what is called above may draw random numbers.
-        for name, restore in self._random_states:
-            _attempt(name, failures, restore)
-        torch.set_grad_enabled(self._has_grad)
-        _attempt("device", failures, functools.partial(tensors.synchronize, self._devices))
+        attempt("device", failures, functools.partial(tensors.synchronize, self._devices))
+        attempt("workers", failures, self._workers.end)
+        failures |= moment.restore()
+        attempt("device", failures, functools.partial(tensors.synchronize, self._devices))
         return failures
+
+    def _close(self) -> None:
+        """Free the room on disk."""
+        if isinstance(self._keep, OnDisk):
+            self._keep.close()
 
     def _keep_when_done(self, tensor: torch.Tensor) -> Kept:
         """Copy the values of a tensor, which another stream of the train step may still write."""
@@ -167,29 +147,6 @@ class Snapshot:
             self._devices.add(tensor.device)
             tensors.synchronize([tensor.device])
         return self._keep(tensor)
-
-    def _capture_engine(self, engine: Engine, attributes: Mapping[str, object]) -> None:
-        """Capture what an engine's train step and attributes refer to."""
-        name = "trainer" if engine is self._trainer else "evaluator"
-        step = "train_step" if engine is self._trainer else f"{name}.process_function"
-        self._memento.capture(step, attributes.get("_process_function"))
-        for attribute, value in attributes.items():
-            if attribute not in _RUN:
-                self._memento.capture(f"{name}.{attribute}", value)
-
-    def _capture_state_dicts(self, to_save: Mapping[str, Saveable]) -> None:
-        """Capture the state of the objects that only their state dict may show completely."""
-        for name, obj in to_save.items():
-            if not isinstance(obj, _KNOWN) and not is_generator(type(obj)):
-                state_dict = _copy_containers(obj.state_dict())
-                self._state_dicts[name] = (obj, state_dict)
-                self._memento.capture(f"{name}.state_dict()", state_dict)
-
-
-def _is_state(obj: object) -> bool:
-    """Return whether an object that a handler refers to belongs to the training by its kind."""
-    is_stateful = all(hasattr(type(obj), name) for name in ("state_dict", "load_state_dict"))
-    return is_stateful or issubclass(type(obj), _KNOWN) or is_generator(type(obj))
 
 
 def _has_ended(obj: object) -> bool:
@@ -202,26 +159,6 @@ def _storage(place: SnapshotPlace) -> Callable[[torch.Tensor], Kept]:
     if place == "cpu":
         return in_host_memory
     return on_device if place == "device" else OnDisk(place)
-
-
-def _copy_containers(state: object) -> object:
-    """Copy the dicts and lists of a state dict, as `load_state_dict` may empty the originals."""
-    if isinstance(state, dict):
-        copied = copy.copy(state)
-        for key, value in state.items():
-            copied[key] = _copy_containers(value)
-        return copied
-    if isinstance(state, list):
-        return [_copy_containers(item) for item in state]
-    return state
-
-
-def _attempt(name: str, failures: dict[str, BaseException], restore: Callable[[], object]) -> None:
-    """Call `restore`, and record its error under `name`."""
-    try:
-        restore()
-    except BaseException as error:  # the others must be restored, whatever it was
-        failures.setdefault(name, error)
 
 
 def _report(failures: Mapping[str, BaseException]) -> None:

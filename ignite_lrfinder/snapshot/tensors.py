@@ -45,6 +45,7 @@ class Values:
         self._kept: list[tuple[torch.Tensor, Kept]] = []
         # From a storage to the parts of it that were copied, and to what keeps it alive.
         self._parts: dict[tuple[torch.device, int], list[tuple[int, int]]] = {}
+        self._by_place: dict[tuple[torch.device, int, int], Kept] = {}
 
     def add(self, tensor: torch.Tensor) -> None:
         """Capture the values of a tensor: at once, or, where it may share its memory, in `copy`."""
@@ -56,6 +57,13 @@ class Values:
         elif alias.numel():
             storage = alias.untyped_storage()
             self._pending.setdefault((alias.device, storage.data_ptr()), []).append(alias)
+
+    def find(self, part: torch.Tensor) -> Kept | None:
+        """Return the copy of a part of memory, if that part was copied by itself."""
+        if not self._by_place:
+            copies = ((alias, kept) for alias, kept in self._kept if _is_bytes(alias))
+            self._by_place = {_place_of(alias): kept for alias, kept in copies}
+        return self._by_place.get(_place_of(part)) if _is_bytes(part) else None
 
     def copy(self) -> None:
         """Copy the memory of the tensors that were added."""
@@ -84,6 +92,7 @@ class Values:
         self._pending.clear()
         self._parts.clear()
         self._kept.clear()
+        self._by_place.clear()
 
 
 def capture_tensor(tensor: torch.Tensor) -> Any:
@@ -126,6 +135,16 @@ def _is_dense(tensor: torch.Tensor) -> bool:
     return is_usual and tensor.layout == torch.strided and not tensor.is_nested
 
 
+def _is_bytes(part: torch.Tensor) -> bool:
+    """Return whether a tensor is a part of memory, as `_bytes_of` returns it."""
+    return _is_dense(part) and part.dtype == torch.uint8
+
+
+def _place_of(part: torch.Tensor) -> tuple[torch.device, int, int]:
+    """Return where a part of memory is."""
+    return part.device, part.data_ptr(), part.numel()
+
+
 def _extent(tensor: Any) -> tuple[int, int]:
     """Return the first byte of a storage that a tensor shows, and the one behind the last."""
     start = tensor.storage_offset()
@@ -164,12 +183,12 @@ def _write(alias: torch.Tensor, content: torch.Tensor) -> None:
     if alias.is_nested:
         for part, values in zip(alias.unbind(), content.unbind(), strict=True):
             _write(part, values)
-    elif not _is_same(alias, content):
+    elif not is_same(alias, content):
         with torch.inference_mode(alias.is_inference()):
             alias.copy_(content)
 
 
-def _is_same(alias: torch.Tensor, content: torch.Tensor) -> bool:
+def is_same(alias: torch.Tensor, content: torch.Tensor) -> bool:
     """Return whether two tensors are the same bit for bit; False where that is unknown."""
     if not _is_dense(alias) or alias.is_quantized:
         return False
