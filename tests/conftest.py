@@ -1,11 +1,12 @@
 """The Agg backend, seeds, and the small trainings that the tests sweep."""
 
+import collections
 import dataclasses
 import gc
 import inspect
 import os
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
 import matplotlib as mpl
@@ -68,40 +69,22 @@ class Net(nn.Module):
         return self.layers(x)
 
 
-class Log:
-    """A list for what a test observes in a train step.
+class Log(collections.UserList):
+    """A list of what a test observes in a training.
 
     A snapshot restores what a train step refers to, but not the attributes of classes.
     """
 
     _entries: ClassVar[dict[int, list[Any]]] = {}
 
-    def __init__(self) -> None:
-        self.clear()
+    @property
+    def data(self) -> list[Any]:  # type: ignore[override]  # it is an attribute of the parent
+        """The entries."""
+        return self._entries.setdefault(id(self), [])
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._entries[id(self)], name)
-
-    def clear(self) -> None:
-        """Remove all entries."""
-        self._entries[id(self)] = []
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self._entries[id(self)])
-
-    def __len__(self) -> int:
-        return len(self._entries[id(self)])
-
-    def __getitem__(self, index: Any) -> Any:
-        return self._entries[id(self)][index]
-
-    def __setitem__(self, index: Any, value: Any) -> None:
-        self._entries[id(self)][index] = value
-
-    def __eq__(self, other: object) -> bool:
-        return list(self) == (list(other) if isinstance(other, Log) else other)
-
-    __hash__ = object.__hash__
+    @data.setter
+    def data(self, entries: list[Any]) -> None:
+        self._entries[id(self)] = entries
 
 
 @dataclasses.dataclass

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 import torch
+from conftest import Log
 from ignite.engine import Engine
 from torch import nn
 
@@ -33,8 +34,8 @@ class Probe:
 
     parameters: list[nn.Parameter]
     optimizer: torch.optim.Optimizer
-    used: list[list[float]] = dataclasses.field(default_factory=list)
-    losses: list[float] = dataclasses.field(default_factory=list)
+    used: Log = dataclasses.field(default_factory=Log)
+    losses: Log = dataclasses.field(default_factory=Log)
 
     @classmethod
     def make(

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from conftest import Log
 from ignite.engine import Engine
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
@@ -29,7 +30,7 @@ class Training:
         x = torch.randn(160, 20)
         loader = DataLoader(TensorDataset(x, x[:, :5].argmax(1)), 16, shuffle=True)
         self.model, self.optimizer, self.loader = accelerator.prepare(model, inner, loader)
-        self.used: list[float] = []
+        self.used = Log()
         inner.register_step_pre_hook(lambda *args: self.used.append(inner.param_groups[0]["lr"]))
 
         def step(engine: Engine, batch: list[torch.Tensor]) -> float:

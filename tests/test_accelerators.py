@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import Net, data, seed_all
+from conftest import Log, Net, data, seed_all
 from ignite.engine import Engine
 from torch import nn
 from torch.utils.data import DataLoader
@@ -157,7 +157,7 @@ def test_each_snapshot_place_restores_in_place(device: str, place: str, tmp_path
 def test_the_rates_of_the_steps_are_those_recorded(device: str, optimizer: str) -> None:
     """Each step had the rate of its point, as rounded to the tensor where it is one."""
     training = make_training(optimizer, device)
-    used: list[float] = []
+    used = Log()
     training.optimizer.register_step_pre_hook(
         lambda opt, args, kwargs: used.append(float(opt.param_groups[0]["lr"]))
     )
@@ -175,19 +175,14 @@ def test_a_step_that_the_scaler_skips_is_not_a_point(device: str) -> None:
     inputs = torch.ones(4, device=device)
     weight = nn.Parameter(torch.ones(4, device=device))
     optimizer = torch.optim.SGD([weight], lr=1e-3)
-    num_iterations = num_steps = 0
-    optimizer.register_step_post_hook(lambda *args: taken())
-
-    def taken() -> None:
-        nonlocal num_steps
-        num_steps += 1
+    iterations, steps = Log(), Log()
+    optimizer.register_step_post_hook(lambda *args: steps.append(args))
 
     def train_step(engine: Engine, batch: int) -> torch.Tensor:
-        nonlocal num_iterations
-        num_iterations += 1
+        iterations.append(batch)
         loss = (weight * inputs).square().mean()
         training.scaler.scale(loss).backward()
-        if num_iterations % 3 == 0:
+        if len(iterations) % 3 == 0:
             assert weight.grad is not None
             weight.grad.fill_(torch.inf)
         training.scaler.step(optimizer)
@@ -199,8 +194,8 @@ def test_a_step_that_the_scaler_skips_is_not_a_point(device: str) -> None:
     to_save = {"optimizer": optimizer, "scaler": training.scaler}
     with finder.attach(Engine(train_step), to_save, num_iter=10, end_lr=0.1) as trainer:
         trainer.run([0] * 5)
-    assert len(finder.result) == num_steps == 10
-    assert num_iterations == 14
+    assert len(finder.result) == len(steps) == 10
+    assert len(iterations) == 14
 
 
 def syncs(run: Callable[[], object]) -> int:
@@ -287,7 +282,7 @@ class Graphed:
         self.graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self.graph):
             self.loss = self.compute()
-        self.used: list[float] = []
+        self.used = Log()
         self.trainer = Engine(self.train_step)
 
     def compute(self) -> torch.Tensor:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import pytest
 import torch
+from conftest import Log
 from ignite.engine import Engine, Events, create_supervised_trainer
 from ignite.handlers import LinearCyclicalScheduler
 from probe import Probe
@@ -319,9 +320,8 @@ def test_ignites_gradient_accumulation_makes_points_of_steps(steps: int) -> None
     """With `create_supervised_trainer` a point is a step, and its loss the mean of its batches."""
     model = nn.Linear(2, 1)
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
-    used = []
+    used, losses = Log(), Log()
     optimizer.register_step_post_hook(lambda o, args, kwargs: used.append(o.param_groups[0]["lr"]))
-    losses = []
 
     def loss_fn(y_pred: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         loss = nn.functional.mse_loss(y_pred, y)
@@ -352,7 +352,7 @@ def test_a_step_that_the_scaler_skips_is_not_a_point(
     parameter = nn.Parameter(torch.zeros(()))
     optimizer = torch.optim.SGD([parameter], lr=1e-3, fused=is_fused)
     scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
-    used, taken, pending = [], [], []
+    used, taken, pending = Log(), Log(), []
 
     def train_step(engine: Engine, batch: object) -> float:
         i = engine.state.iteration

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from conftest import Log
 from ignite.engine import Engine
 from torch import nn
 
@@ -16,7 +17,7 @@ def sweep(*lrs: float) -> tuple[FastaiLRFinder, list[float]]:
     parameters = [nn.Parameter(torch.ones((), dtype=torch.float64)) for _ in lrs]
     groups = [{"params": [p], "lr": lr} for p, lr in zip(parameters, lrs, strict=True)]
     optimizer = torch.optim.SGD(groups)
-    losses: list[float] = []
+    losses = Log()
 
     def train_step(engine: Engine, batch: object) -> float:
         optimizer.zero_grad()
@@ -29,7 +30,7 @@ def sweep(*lrs: float) -> tuple[FastaiLRFinder, list[float]]:
     finder = FastaiLRFinder()
     with finder.attach(Engine(train_step), {"optimizer": optimizer}, smooth_f=SMOOTH_F) as trainer:
         trainer.run([0] * 60)
-    return finder, losses
+    return finder, list(losses)
 
 
 def test_there_are_no_results_before_a_sweep() -> None:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 import pytest
 import torch
-from conftest import Training, data, seed_all
+from conftest import Log, Training, data, seed_all
 from ignite.engine import Engine, Events, create_supervised_trainer
 from ignite.handlers import (
     CosineAnnealingScheduler,
@@ -42,7 +42,7 @@ MakeTraining = Callable[..., Training]
 class Logged(Training):
     """A training with a log of the rates its steps used, and more objects in `to_save`."""
 
-    used: list[list[float]] = dataclasses.field(default_factory=list)
+    used: Log = dataclasses.field(default_factory=Log)
     others: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     @classmethod
@@ -62,9 +62,9 @@ def rates_of(optimizer: Any) -> list[float]:
     return [float(group["lr"]) for group in optimizer.param_groups]
 
 
-def log_of(optimizer: Optimizer) -> list[list[float]]:
-    """Return a list that grows by the learning rates of each step of an optimizer."""
-    used: list[list[float]] = []
+def log_of(optimizer: Optimizer) -> Log:
+    """Return a log that grows by the learning rates of each step of an optimizer."""
+    used = Log()
     optimizer.register_step_post_hook(lambda o, args, kwargs: used.append(rates_of(o)))
     return used
 
@@ -132,7 +132,7 @@ def test_no_kind_of_step_leaves_a_trace(
 
     without, training = begun(make, before), begun(make, before)
     lr = training.optimizer.param_groups[0]["lr"]
-    rates = []
+    rates = Log()
     training.optimizer.register_step_pre_hook(lambda o, a, k: rates.append(o.param_groups[0]["lr"]))
     training.used.clear()
     result = find_in(training, verify=verify)
@@ -173,7 +173,7 @@ def test_each_step_of_a_line_search_is_a_point() -> None:
     optimizer = torch.optim.LBFGS(
         net.parameters(), lr=1e-3, max_iter=4, line_search_fn="strong_wolfe"
     )
-    steps: list[list[tuple[float, float]]] = []
+    steps = Log()
 
     def train_step(engine: Engine, batch: list[torch.Tensor]) -> float:
         def closure() -> torch.Tensor:
@@ -225,7 +225,7 @@ def test_a_subclass_that_calls_its_parents_step_leaves_no_trace(
         return make_training(lambda p: Lookahead(p, 1e-3))
 
     without, training = begun(make, before), begun(make, before)
-    numbers: list[int] = []
+    numbers = Log()
 
     def count(optimizer: Any, *arguments: object) -> None:
         numbers.append(optimizer.num_steps)
@@ -354,8 +354,7 @@ class FromScratch:
         seed_all(0)
         shapes = [(6, 16), (16,), (16, 3), (3,)]
         self.tensors = [(0.4 * torch.randn(s)).requires_grad_() for s in shapes]
-        self.used: list[list[float]] = []
-        self.losses: list[float] = []
+        self.used, self.losses = Log(), Log()
         self.optimizer = PlainSGD(self.tensors, lr, self.used.append)
         self.trainer = Engine(self.train_step)
         self.loader = DataLoader(data(), 8, shuffle=True)
@@ -467,7 +466,7 @@ def test_a_group_that_was_added_between_two_runs_is_swept(
     without, training = (unfrozen_between_runs(make_training) for _ in range(2))
     frozen = list(training.model.parameters())[2:4]
     values = [parameter.detach().clone() for parameter in frozen]
-    untouched = []
+    untouched = Log()
     training.optimizer.register_step_post_hook(
         lambda *args: untouched.append(
             all(torch.equal(p, v) and p.grad is None for p, v in zip(frozen, values, strict=True))
@@ -516,11 +515,11 @@ def test_steps_of_a_wrapped_optimizer_are_points(
 ) -> None:
     """Where an optimizer wraps the one that steps, the steps of that one are the points."""
 
-    def make() -> tuple[Engine, SAM, nn.Module, list[float]]:
+    def make() -> tuple[Engine, SAM, nn.Module, Log]:
         seed_all(0)
         net = nn.Linear(6, 1)
         optimizer = SAM(net.parameters(), lr=1e-3, momentum=0.9)
-        losses: list[float] = []
+        losses = Log()
 
         def step(engine: Engine, batch: list[torch.Tensor]) -> float:
             for half in (optimizer.first_half, optimizer.second_half):
@@ -562,7 +561,7 @@ class GAN:
             "discriminator": Adam(self.nets["discriminator"].parameters(), lr=4e-3),
         }
         self.used = {name: log_of(optimizer) for name, optimizer in self.optimizers.items()}
-        self.outputs: list[dict[str, float]] = []
+        self.outputs = Log()
         self.trainer = Engine(self.train_step)
         self.loader = DataLoader(data(), 8, shuffle=True)
 
@@ -696,7 +695,7 @@ def test_mixed_precision_with_skipped_steps_leaves_no_trace(
     make_training: MakeTraining, moment: str, verify: bool | Trials
 ) -> None:
     """Under bfloat16 and a scaler that skips steps, points are steps and the scale goes on."""
-    losses_of_steps: list[float] = []
+    losses_of_steps = Log()
 
     def make() -> Logged:
         training = make_training("sgd-momentum")
@@ -728,7 +727,7 @@ def test_mixed_precision_with_skipped_steps_leaves_no_trace(
     without, training = begun(make, before), begun(make, before)
     training.used.clear()
     losses_of_steps.clear()
-    num_iterations = []
+    num_iterations = Log()
     with training.trainer.add_event_handler(
         Events.ITERATION_STARTED, lambda: num_iterations.append(1)
     ):
@@ -888,12 +887,12 @@ def test_an_existing_cyclical_policy_adopts_the_suggestion(
 ) -> None:
     """With `apply_suggested_lr` it goes on as if made with the suggestion; momentum cycles on."""
 
-    def make(lr: float) -> tuple[Logged, list[tuple[float, float]]]:
+    def make(lr: float) -> tuple[Logged, Log]:
         plain = make_training(lambda p: SGD(p, lr=lr, momentum=0.9))
         scheduler = POLICIES[policy](plain.optimizer, lr)
         training = Logged.of(plain, scheduler=scheduler)
         training.trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda: scheduler.step())
-        used: list[tuple[float, float]] = []
+        used = Log()
         training.optimizer.register_step_post_hook(
             lambda o, a, k: used.append((o.param_groups[0]["lr"], o.param_groups[0]["momentum"]))
         )

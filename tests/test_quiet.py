@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import Log
 from ignite.engine import Engine, Events, create_supervised_evaluator, create_supervised_trainer
 from ignite.handlers import (
     Checkpoint,
@@ -216,7 +217,7 @@ def test_a_state_scheduler_runs_and_is_restored() -> None:
     """The train step finds the value of Ignite's StateParamScheduler, in training as without."""
 
     def train(is_swept: bool) -> list[float]:
-        program, betas = Program(), []
+        program, betas = Program(), Log()
         step = program.trainer._process_function
 
         def train_step(engine: Engine, batch: Batch) -> object:
@@ -232,7 +233,7 @@ def test_a_state_scheduler_runs_and_is_restored() -> None:
             assert len(set(betas)) > 20
             betas.clear()
         program.trainer.run(program.batches, max_epochs=2)
-        return betas
+        return list(betas)
 
     assert train(True) == train(False)
 

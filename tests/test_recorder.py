@@ -11,6 +11,7 @@ import ignite.distributed as idist
 import numpy as np
 import pytest
 import torch
+from conftest import Log
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ignite.engine import Engine
@@ -235,20 +236,19 @@ def sweep_over(
     """Run a sweep whose train step returns these losses; return the result and the step count."""
     parameter = nn.Parameter(torch.zeros(()))
     optimizer = torch.optim.SGD([parameter], lr=1e-3)
-    num_steps = 0
+    steps = Log()
 
     def train_step(engine: Engine, batch: object) -> object:
-        nonlocal num_steps
         if engine.state.iteration % every == 0:
             parameter.grad = torch.ones(())
             optimizer.step()
-            num_steps += 1
+            steps.append(engine.state.iteration)
         return loss_type(losses[engine.state.iteration - 1])
 
     finder, num_iter = FastaiLRFinder(), len(losses) // every
     with finder.attach(Engine(train_step), {"optimizer": optimizer}, num_iter=num_iter) as t:
         t.run([0] * 7)
-    return finder.result, num_steps
+    return finder.result, len(steps)
 
 
 def test_a_sweep_of_n_points_reads_n_over_10_tensors() -> None:

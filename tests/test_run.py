@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 import pytest
 import torch
-from conftest import HAS_MAX_ITERS
+from conftest import HAS_MAX_ITERS, Log
 from ignite.engine import Engine, Events
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
@@ -24,7 +24,6 @@ class Sweep:
 
     losses: Callable[[int], float] = lambda iteration: 1.0
     every: int = 1
-    num_steps: int = 0
     warnings: list[str] = dataclasses.field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -32,13 +31,19 @@ class Sweep:
         self.parameter = nn.Parameter(torch.zeros(()))
         self.optimizer = torch.optim.SGD([self.parameter], lr=1e-3)
         self.trainer = Engine(self.train_step)
+        self._steps = Log()
+
+    @property
+    def num_steps(self) -> int:
+        """The number of steps, those of the sweep included."""
+        return len(self._steps)
 
     def train_step(self, engine: Engine, batch: object) -> float:
         """Step on every so many iterations and return the loss of this one."""
         if engine.state.iteration % self.every == 0:
             self.parameter.grad = torch.ones(())
             self.optimizer.step()
-            self.num_steps += 1
+            self._steps.append(engine.state.iteration)
         return self.losses(engine.state.iteration)
 
     def run(
@@ -177,7 +182,7 @@ def test_a_sweep_ends_with_its_data(data: Callable[[], Iterable], kwargs: dict[s
     result = sweep.run(lambda t: t.run(data(), **kwargs), num_iter=12)
     assert len(result) == sweep.num_steps == 5
     assert result.stop_reason is StopReason.OUT_OF_DATA
-    assert StopReason.OUT_OF_DATA.remedy in sweep.warnings[-1]
+    assert StopReason.OUT_OF_DATA.remedy in sweep.warnings[0]
 
 
 @pytest.mark.parametrize("kwargs", LENGTHS, ids=str)

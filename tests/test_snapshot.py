@@ -325,7 +325,7 @@ def test_one_error_names_all_that_failed() -> None:
     obj.values.append(2)
     trainer.extra = 1  # type: ignore[attr-defined]
     with pytest.raises(
-        LRFinderError, match=r"a: OSError.*z: ValueError.*from a checkpoint"
+        LRFinderError, match=r"a: OSError.*z: ValueError.*from your own checkpoint"
     ) as info:
         snapshot.restore()
     assert isinstance(info.value.__cause__, OSError)
