@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from ignite.handlers import FastaiLRFinder as IgniteLRFinder
 from torch import Tensor
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from benchmarks.measurement import measure, quiet
 from benchmarks.oracle import load
@@ -47,8 +48,12 @@ def num_exact(finder: str) -> tuple[int, int]:
     """Return how many recorded rates equal the rates used, and how many rates were recorded."""
     t = training(TASKS[1], 0)
     used: list[float] = []
-    t.optimizer.register_step_pre_hook(lambda opt, *_: used.append(opt.param_groups[0]["lr"]))
+    # A global hook: this finder would restore what a hook of the optimizer itself collects.
+    handle = register_optimizer_step_pre_hook(
+        lambda opt, *_: used.append(opt.param_groups[0]["lr"])
+    )
     recorded = sweep(finder, t)
+    handle.remove()
     return sum(a == b for a, b in zip(recorded, used, strict=False)), len(recorded)
 
 

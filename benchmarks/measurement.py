@@ -7,6 +7,8 @@ import logging
 import warnings
 from collections.abc import Iterator, Sequence
 
+from torch.optim.optimizer import Optimizer, register_optimizer_step_post_hook
+
 from benchmarks.oracle import SCHEDULES, Record, Schedule
 from benchmarks.regret import regret
 from benchmarks.tasks import Task
@@ -39,7 +41,7 @@ def measure(
 ) -> list[Outcome]:
     """Get a tool's suggestion for a task, and score it under each schedule."""
     setup = training(task, seed)
-    with quiet():
+    with quiet(), counting_steps() as steps:
         try:
             suggested = TOOLS[tool].suggest(setup)
         except RuntimeError:
@@ -48,8 +50,22 @@ def measure(
     for schedule in schedules:
         lr = suggested[schedule]
         lost = None if lr is None else regret(record, schedule, lr)
-        outcomes.append(Outcome(tool, task.name, schedule, setup.loss.count, lr, lost))
+        outcomes.append(Outcome(tool, task.name, schedule, len(steps), lr, lost))
     return outcomes
+
+
+@contextlib.contextmanager
+def counting_steps() -> Iterator[list[Optimizer]]:
+    """Collect the optimizer of each step.
+
+    The hook is a global one, as this finder would restore what a training itself counts.
+    """
+    steps: list[Optimizer] = []
+    handle = register_optimizer_step_post_hook(lambda optimizer, *_: steps.append(optimizer))
+    try:
+        yield steps
+    finally:
+        handle.remove()
 
 
 @contextlib.contextmanager

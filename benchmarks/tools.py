@@ -41,19 +41,6 @@ _GRID = np.geomspace(START_LR, 10.0, 17)
 Suggestion = Mapping[Schedule, float | None]
 
 
-class CountedLoss:
-    """A loss function that counts its calls, one per training step."""
-
-    def __init__(self, loss: Loss) -> None:
-        self.loss = loss
-        self.count = 0
-
-    def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """Return the loss."""
-        self.count += 1
-        return self.loss(prediction, target)
-
-
 @dataclasses.dataclass(frozen=True, slots=True)
 class Training:
     """A training that has not started."""
@@ -61,7 +48,7 @@ class Training:
     task: Task
     model: nn.Module
     optimizer: Optimizer
-    loss: CountedLoss
+    loss: Loss
     loader: DataLoader[Batch]
 
 
@@ -70,7 +57,7 @@ def training(task: Task, seed: int) -> Training:
     model = task.initial_model(seed)
     optimizer = task.optimizer(model.parameters(), lr=START_LR)
     torch.manual_seed(500 + seed)
-    return Training(task, model, optimizer, CountedLoss(task.loss), task.loader())
+    return Training(task, model, optimizer, task.loss, task.loader())
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ very same objects. What it cannot restore it names.
 import contextlib
 import functools
 import gc
+import itertools
 import types
 import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -155,8 +156,8 @@ class Memento:
 
     def _sections(self) -> list[tuple[int, int, str]]:
         """Return the first entry under each name, the one behind the last, and the name."""
-        starts, names = [start for start, _ in self._names], [name for _, name in self._names]
-        return list(zip(starts, [*starts[1:], len(self._entries)], names, strict=True))
+        marks = [*self._names, (len(self._entries), "")]
+        return [(start, stop, name) for (start, name), (stop, _) in itertools.pairwise(marks)]
 
     def _add(self, restore: Callable[[Any, Any], object], obj: object, was: object) -> None:
         """Store what one object was."""
