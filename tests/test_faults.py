@@ -42,8 +42,8 @@ IS_THOROUGH = CASES >= 1000
 BATCHES = 6
 
 
-class Fault(Exception):  # not an error of the package
-    """A failure that nothing else raises."""
+class Fault(MemoryError):
+    """A failure that nothing else raises, of the kind that any line may raise."""
 
 
 class Loose:
