@@ -361,7 +361,7 @@ class _Annotation:
         self.index, self.label, self.box = index, index % 80, (0.0, 0.0, 1.0, float(index))
 
 
-class _Annotated(Dataset):
+class _Annotated(Dataset[int]):
     """A data set of annotations."""
 
     def __init__(self, annotations: list[_Annotation]) -> None:

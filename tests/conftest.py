@@ -6,7 +6,7 @@ import gc
 import inspect
 import os
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, MutableSequence
 from typing import Any, ClassVar
 
 import matplotlib as mpl
@@ -78,12 +78,12 @@ class Log(collections.UserList):
     _entries: ClassVar[dict[int, list[Any]]] = {}
 
     @property
-    def data(self) -> list[Any]:  # type: ignore[override]  # it is an attribute of the parent
+    def data(self) -> list[Any]:
         """The entries."""
         return self._entries.setdefault(id(self), [])
 
     @data.setter
-    def data(self, entries: list[Any]) -> None:
+    def data(self, entries: list[Any]) -> None:  # type: ignore[override]  # of an attribute
         self._entries[id(self)] = entries
 
 
@@ -95,7 +95,7 @@ class Training:
     optimizer: torch.optim.Optimizer
     trainer: Engine
     loader: Iterable
-    losses: list[float] | Log
+    losses: MutableSequence[float]
 
     @property
     def to_save(self) -> dict:

@@ -44,7 +44,7 @@ def test_only_the_learning_rate_changes(
 
     @training.trainer.on(Events.EPOCH_COMPLETED)
     def keep() -> None:
-        epochs.append(training.losses[-12:])
+        epochs.append(list(training.losses[-12:]))
 
     seed_all(1)
     training.trainer.run(training.loader, max_epochs=4)

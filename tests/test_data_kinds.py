@@ -439,6 +439,6 @@ def test_a_loader_behind_a_generator_is_put_back(
         seed_all(2)
         training.trainer.run(endlessly(training.loader), max_epochs=2, epoch_length=9)
         end_workers(training.loader)
-        return training.losses
+        return list(training.losses)
 
     assert course(is_swept=True) == course(is_swept=False)

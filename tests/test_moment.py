@@ -28,7 +28,7 @@ def test_a_later_moment_copies_only_what_has_changed() -> None:
     before = capture()
     assert len(sizes) > 5
     sizes.clear()
-    weight: torch.Tensor = net.layers[0].weight
+    weight = next(net.layers.parameters())
     original = weight.detach().clone()
     with torch.no_grad():
         weight.add_(1)

@@ -84,7 +84,9 @@ def test_a_sweep_with_its_snapshot_on_disk_leaves_no_trace(
         training.losses.clear()
         seed_all(3)
         training.trainer.run(training.loader, max_epochs=2)
-        return training.losses, {k: v.tolist() for k, v in training.model.state_dict().items()}
+        return list(training.losses), {
+            k: v.tolist() for k, v in training.model.state_dict().items()
+        }
 
     assert course(is_swept=True) == course(is_swept=False)
     assert list(tmp_path.iterdir()) == []

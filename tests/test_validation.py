@@ -96,7 +96,7 @@ def test_validation_leaves_no_trace(
         v.val_loss()
         v.training.trainer.run(v.training.loader, max_epochs=2)
         v.val_loss()
-        return v.training.losses[-12:], v.losses, v.evaluator.state.metrics
+        return list(v.training.losses[-12:]), v.losses, v.evaluator.state.metrics
 
     assert course(with_sweep=True) == course(with_sweep=False)
 
