@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from ignite.engine import Engine
+from torch import nn
 
 from ignite_lrfinder.errors import LRFinderError, warn
 from ignite_lrfinder.protocols import (
@@ -33,12 +34,12 @@ from ignite_lrfinder.sweep import (
     end_run,
     evaluators_of,
     event_list,
-    graphs_among,
     handler_table,
+    is_graph,
     is_running,
+    is_scaler,
     library_objects,
     pending_run,
-    scalers_among,
     start_afresh,
     unchanged,
 )
@@ -226,10 +227,11 @@ class FastaiLRFinder:
             )
             undo.callback(self._report_not_restored, before)
             undo.callback(before.restore)
-            objects = before.objects
+            scalers, graphs = before.objects_of(is_scaler), before.objects_of(is_graph)
+            modules = before.objects_of(lambda cls: issubclass(cls, nn.Module))
             undo.callback(self._end_block, trainer)
             self._begin_block(trainer)
-            steps = StepWatch(arguments.optimizer, scalers_among(*objects), graphs_among(objects))
+            steps = StepWatch(arguments.optimizer, scalers, graphs)
             undo.callback(steps.remove)
             in_run = functools.partial(is_running, trainer)
             mutings = [Muting(e, c, steps.hold_lr, in_run) for e, c in choices.items()]
@@ -240,7 +242,7 @@ class FastaiLRFinder:
                 arguments,
                 steps,
                 muting=mutings[0],
-                validate=Validation(arguments.val_loss, objects) if arguments.val_loss else None,
+                validate=Validation(arguments.val_loss, modules) if arguments.val_loss else None,
                 snapshot=before,
                 progress=Progress() if arguments.is_showing else None,
                 on_result=self._store_result,

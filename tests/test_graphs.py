@@ -2,13 +2,13 @@
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from ignite_lrfinder.sweep.graphs import graphs_among
 from ignite_lrfinder.sweep.scheduler import LRSweep
 from ignite_lrfinder.sweep.steps import StepWatch
 
@@ -21,9 +21,9 @@ def make_optimizer() -> torch.optim.SGD:
 
 
 @contextlib.contextmanager
-def watching(optimizer: torch.optim.Optimizer, *graphs: object) -> Iterator[StepWatch]:
+def watching(optimizer: torch.optim.Optimizer, *graphs: Any) -> Iterator[StepWatch]:
     """Watch an optimizer whose learning rate is to be 0.25, and graphs."""
-    watch = StepWatch(optimizer, [], graphs_among(graphs))
+    watch = StepWatch(optimizer, [], graphs)
     try:
         watch.follow(LRSweep(optimizer, np.array([[0.25]])))
         yield watch

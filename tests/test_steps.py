@@ -3,7 +3,7 @@
 import contextlib
 import functools
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -12,9 +12,9 @@ from torch import nn
 
 from ignite_lrfinder.protocols import OptimizerLike
 from ignite_lrfinder.sweep.calls import WatchedClosure
-from ignite_lrfinder.sweep.graphs import graphs_among
+from ignite_lrfinder.sweep.graphs import GraphLike, is_graph
 from ignite_lrfinder.sweep.scheduler import LRSweep
-from ignite_lrfinder.sweep.steps import StepWatch, scalers_among
+from ignite_lrfinder.sweep.steps import GradScalerLike, StepWatch, is_scaler
 
 
 class HasNoHooks:
@@ -38,7 +38,9 @@ def make_optimizer(**kwargs: bool) -> torch.optim.SGD:
 @contextlib.contextmanager
 def watching(optimizer: OptimizerLike, *others: object) -> Iterator[StepWatch]:
     """Watch an optimizer whose learning rate is to be 0.25, and scalers and graphs among others."""
-    watch = StepWatch(optimizer, scalers_among(*others), graphs_among(others))
+    scalers = [cast(GradScalerLike, obj) for obj in others if is_scaler(type(obj))]
+    graphs = [cast(GraphLike, obj) for obj in others if is_graph(type(obj))]
+    watch = StepWatch(optimizer, scalers, graphs)
     try:
         watch.follow(LRSweep(optimizer, np.array([[0.25]])))
         yield watch
@@ -290,10 +292,10 @@ def test_an_lr_written_through_data_is_overruled() -> None:
     assert optimizer.param_groups[0]["params"][0].item() == -0.25
 
 
-def test_scalers_are_found_by_their_methods() -> None:
-    """Objects with a scaler's methods are found, each once."""
-    scaler, optimizer = torch.amp.GradScaler("cpu"), make_optimizer()
-    assert scalers_among(None, 3, optimizer, scaler, "x", scaler) == [scaler]
+def test_a_scaler_is_known_by_its_methods() -> None:
+    """A class with a scaler's methods is one, an optimizer's is not."""
+    assert is_scaler(torch.amp.GradScaler)
+    assert not any(map(is_scaler, (torch.optim.SGD, nn.Linear, str, type(None))))
 
 
 class Accumulating:

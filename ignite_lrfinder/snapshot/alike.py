@@ -18,9 +18,9 @@ _attributes = attrgetter("__dict__")
 
 
 def are_alike(objects: list[Any]) -> bool:
-    """Return whether objects are distinct dicts, or instances of one class with attributes only."""
+    """Return whether objects are dicts, or instances of one class with attributes only."""
     cls = type(objects[0])
-    if set(map(type, objects)) != {cls} or len(set(map(id, objects))) != len(objects):
+    if set(map(type, objects)) != {cls}:
         return False
     return cls is dict or (cls.__dictoffset__ != 0 and cls.__base__ is object and not slots_of(cls))
 
@@ -50,9 +50,14 @@ def restore(container: object, was: tuple[list[Any], type, list[dict[Any, Any]]]
 def members_of(objects: list[Any]) -> list[Any]:
     """Return what the objects hold, with the elements of tuples in place of the tuples."""
     held = list(chain.from_iterable(map(dict.values, contents_of(objects))))
-    members = [value for value in held if type(value) not in _PASSED]
-    tuples = chain.from_iterable(value for value in held if type(value) is tuple)
-    return members + [value for value in tuples if type(value) not in PLAIN]
+    kinds = set(map(type, held))
+    members = [] if kinds <= _PASSED else [value for value in held if type(value) not in _PASSED]
+    if tuple not in kinds:
+        return members
+    tuples = [value for value in held if type(value) is tuple]
+    if set(map(type, chain.from_iterable(tuples))) <= PLAIN:
+        return members
+    return members + [e for e in chain.from_iterable(tuples) if type(e) not in PLAIN]
 
 
 def _is_same(now: list[dict[Any, Any]], then: list[dict[Any, Any]]) -> bool:

@@ -208,7 +208,7 @@ def _of_list(walk: object, obj: Iterable[Any]) -> list[Any]:
 
 
 _BARE_RULES: dict[type, Rule] = {
-    dict: _of_dict,
+    **dict.fromkeys((dict, collections.OrderedDict), _of_dict),
     **dict.fromkeys((list, tuple, set, frozenset, collections.deque), _of_list),
 }
 

@@ -4,7 +4,7 @@ import functools
 import sys
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 import torch
 from ignite.engine import Engine
@@ -70,10 +70,11 @@ class Snapshot:
             raise
         self._workers.separate(self._before.memento.loaders)
 
-    @property
-    def objects(self) -> list[object]:
-        """All objects that were captured."""
-        return list(self._before.memento.seen())
+    def objects_of(self, is_wanted: Callable[[type], bool]) -> list[Any]:
+        """Return the captured objects of the classes that are wanted, each once."""
+        objects = self._before.memento.seen()
+        wanted = set(filter(is_wanted, set(map(type, objects))))
+        return [obj for obj in objects if type(obj) in wanted] if wanted else []
 
     @property
     def not_restored(self) -> tuple[str, ...]:

@@ -9,13 +9,13 @@ from ignite_lrfinder.sweep.engine import (
     pending_run,
     start_afresh,
 )
-from ignite_lrfinder.sweep.graphs import graphs_among
+from ignite_lrfinder.sweep.graphs import is_graph
 from ignite_lrfinder.sweep.handlers import HandlerChoice, library_objects
 from ignite_lrfinder.sweep.loss import unchanged
 from ignite_lrfinder.sweep.muting import Muting
 from ignite_lrfinder.sweep.progress import Progress
 from ignite_lrfinder.sweep.run import SweepHooks
-from ignite_lrfinder.sweep.steps import StepWatch, scalers_among
+from ignite_lrfinder.sweep.steps import StepWatch, is_scaler
 from ignite_lrfinder.sweep.validation import Validation, evaluators_of
 
 __all__ = [
@@ -29,12 +29,12 @@ __all__ = [
     "end_run",
     "evaluators_of",
     "event_list",
-    "graphs_among",
     "handler_table",
+    "is_graph",
     "is_running",
+    "is_scaler",
     "library_objects",
     "pending_run",
-    "scalers_among",
     "start_afresh",
     "unchanged",
 ]

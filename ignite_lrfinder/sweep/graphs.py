@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable, Iterable
-from typing import Protocol, cast
+from typing import Protocol
 
 import torch
 
@@ -70,10 +70,9 @@ class GraphWatch:
         return output
 
 
-def graphs_among(objects: Iterable[object]) -> list[GraphLike]:
-    """Return the CUDA graphs among some objects, each once."""
-    found = {id(obj): obj for obj in objects if isinstance(obj, torch.cuda.CUDAGraph)}
-    return [cast(GraphLike, graph) for graph in found.values()]
+def is_graph(cls: type) -> bool:
+    """Return whether a class is that of CUDA graphs."""
+    return issubclass(cls, torch.cuda.CUDAGraph)
 
 
 def is_capturing() -> bool:

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 from ignite_lrfinder.errors import warn
 from ignite_lrfinder.protocols import OptimizerLike
@@ -212,13 +212,6 @@ def _is_skipping(optimizer: Any) -> bool:
     return not is_capturing() and bool(optimizer.found_inf)
 
 
-def scalers_among(*objects: object) -> list[GradScalerLike]:
-    """Return the gradient scalers among some objects, each once."""
-    kinds = set(filter(_is_scaler, set(map(type, objects))))
-    found = {id(obj): cast(GradScalerLike, obj) for obj in objects if type(obj) in kinds}
-    return list(found.values())
-
-
-def _is_scaler(cls: type) -> bool:
+def is_scaler(cls: type) -> bool:
     """Return whether a class has the methods that only a gradient scaler has."""
     return all(hasattr(cls, name) for name in ("step", "update", "unscale_"))

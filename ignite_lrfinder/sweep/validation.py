@@ -1,6 +1,6 @@
 """Compute a validation loss without side effects."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 
 from ignite.engine import Engine
 from torch import nn
@@ -13,12 +13,13 @@ class Validation:
 
     Args:
         val_loss: returns the loss, called without arguments.
-        objects: everything that may run, including the modules whose modes are restored.
+        modules: the modules that may run, each once.
     """
 
-    def __init__(self, val_loss: Callable[[], object], objects: Iterable[object]) -> None:
+    def __init__(self, val_loss: Callable[[], object], modules: Sequence[nn.Module]) -> None:
         self._val_loss = val_loss
-        self._models = _outermost(obj for obj in objects if isinstance(obj, nn.Module))
+        inner = {id(part) for module in modules for part in module.modules() if part is not module}
+        self._models = [module for module in modules if id(module) not in inner]
 
     def __call__(self) -> object:
         """Return what `val_loss` returns."""
@@ -34,13 +35,6 @@ def evaluators_of(trainer: Engine, *functions: object) -> list[Engine]:
     """Return the engines that functions refer to, except the trainer."""
     engines = [obj for obj in reachable_from(*functions) if isinstance(obj, Engine)]
     return [engine for engine in engines if engine is not trainer]
-
-
-def _outermost(modules: Iterable[nn.Module]) -> list[nn.Module]:
-    """Return the modules that are not part of another, each once."""
-    distinct = {id(module): module for module in modules}
-    inner = {id(part) for m in distinct.values() for part in m.modules() if part is not m}
-    return [module for key, module in distinct.items() if key not in inner]
 
 
 def _set_modes(parts: list[tuple[nn.Module, bool]]) -> None:
