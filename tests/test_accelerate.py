@@ -66,7 +66,7 @@ TRIALS = Trials(max_iter=75, short_iter=10, long_iter=15)
 
 
 @pytest.mark.parametrize("verify", [False, TRIALS], ids=["sweep", "trials"])
-@pytest.mark.parametrize("num_iter", [0, 10], ids=["fresh", "after-an-epoch"])
+@pytest.mark.parametrize("num_iter", [0, 6, 10], ids=["fresh", "between-steps", "after-an-epoch"])
 def test_training_between_steps_continues_as_without_the_finder(
     num_iter: int, verify: bool | Trials
 ) -> None:
