@@ -472,12 +472,22 @@ def test_state_of_any_kind_is_restored(state: str, reached: str) -> None:
     assert_same_course(lambda: REACHED[reached](make(), use))
 
 
-@pytest.mark.parametrize("state", ["numpy-generator", "namespace", "batch-norm"])
-@pytest.mark.parametrize("reached", REACHED)
-@pytest.mark.parametrize("holder", HOLDERS)
-def test_state_is_restored_wherever_it_is_held(holder: str, reached: str, state: str) -> None:
+# Each way to hold a state with each way to reach it, and the kinds of state in turn.
+PLACES = list(
+    zip(
+        itertools.product(HOLDERS, REACHED),
+        itertools.cycle(["numpy-generator", "namespace", "batch-norm"]),
+        strict=False,
+    )
+)
+
+
+@pytest.mark.parametrize(
+    ("place", "state"), PLACES, ids=lambda part: "-".join(part) if isinstance(part, tuple) else part
+)
+def test_state_is_restored_wherever_it_is_held(place: tuple[str, str], state: str) -> None:
     """Whatever holds the state, and however the train step refers to that, it is found."""
-    make, use = STATES[state]
+    (holder, reached), (make, use) = place, STATES[state]
     hold, take_out = HOLDERS[holder]
     assert_same_course(lambda: REACHED[reached](hold(make()), lambda held: use(take_out(held))))
 
