@@ -1,6 +1,7 @@
 """Small programs with the shape of real ones train after a block as they would without it."""
 
 import importlib
+import inspect
 import itertools
 import logging
 import math
@@ -98,7 +99,7 @@ def sweep(program: Program, verify: bool | Trials) -> None:
 
     handles = [stepping.register_step_pre_hook(note)]
     handler = program.trainer.add_event_handler(Events.STARTED, lambda: starts.append(1))
-    settings = {"num_iter": 25, "start_lr": 1e-5, "end_lr": 1.0, "diverge_th": math.inf}
+    settings = {"num_iter": 25, "start_lr": 1e-5, "end_lr": 0.1, "diverge_th": math.inf}
     finder = FastaiLRFinder()
     with finder.attach(
         program.trainer, program.to_save, verify=verify, **{**settings, **program.arguments}
@@ -149,7 +150,9 @@ def plain(obj: Any) -> object:
         return obj.detach().clone()
     if isinstance(obj, np.random.Generator):
         return plain(obj.bit_generator.state)
-    return plain(obj.state_dict()) if hasattr(obj, "state_dict") else obj
+    if hasattr(obj, "state_dict"):
+        return plain(obj.state_dict())
+    return plain(obj()) if inspect.isfunction(obj) else obj
 
 
 def files_of(directory: Path) -> dict[str, object]:
