@@ -1,6 +1,7 @@
 """The promise "quiet" in whole programs: handlers, evaluators, epochs and data of a run."""
 
 import functools
+import inspect
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,6 +25,7 @@ with_and_without_trials = pytest.mark.parametrize(
     "verify", [False, TRIALS], ids=["sweep", "trials"]
 )
 Batch = tuple[torch.Tensor, torch.Tensor]
+CAN_SKIP_EPOCH_COMPLETED = len(inspect.signature(Engine.terminate_epoch).parameters) > 1
 
 pytestmark = pytest.mark.filterwarnings("ignore:Run completed without loss diverging:UserWarning")
 
@@ -156,6 +158,21 @@ def test_trials_begin_from_the_state_after_started() -> None:
     result = program.sweep(verify=TRIALS).result
     assert firsts == [[[0.25] * 8]] * (1 + len(result.trials))
     assert torch.equal(program.model.weight, before)
+
+
+@pytest.mark.skipif(not CAN_SKIP_EPOCH_COMPLETED, reason="Ignite before 0.5.2")
+def test_a_trial_begins_without_an_epoch_completed() -> None:
+    """A kept handler that steps when an episode ends does not step between two trials."""
+    program, moments = Program(), []
+
+    def finish_episode(engine: Engine) -> None:
+        moments.append((engine.state.epoch, engine.state.iteration))
+
+    program.trainer.add_event_handler(Events.EPOCH_COMPLETED, finish_episode)
+    result = program.sweep(verify=TRIALS, keep_handlers=[finish_episode]).result
+    assert len(result.trials) >= 3
+    assert (1, 10) in moments
+    assert all(iteration == 10 * epoch > 0 for epoch, iteration in moments)
 
 
 @with_and_without_trials

@@ -16,6 +16,7 @@ from ignite_lrfinder.sweep.arguments import Arguments
 from ignite_lrfinder.sweep.endings import warnings_of_sweep, warnings_of_trial
 from ignite_lrfinder.sweep.engine import (
     add_handler,
+    end_epoch,
     is_last,
     move_first,
 )
@@ -162,7 +163,7 @@ class SweepHooks:
             engine.terminate()
         else:
             self._is_trial_due = True
-            engine.terminate_epoch()
+            end_epoch(engine)
 
     def _on_epoch_terminated(self, engine: Engine, iter_counter: int) -> None:
         """Begin a trial if one is due; otherwise user code has ended the epoch."""
