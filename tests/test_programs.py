@@ -16,7 +16,7 @@ import torch
 from conftest import Log, seed_all
 from ignite.engine import Engine, Events
 from programs import Program, log
-from tensorboardX.proto.event_pb2 import Event
+from tensorboardX.proto.event_pb2 import Event  # type: ignore[attr-defined]  # it is generated
 from twins import assert_same, random_state
 
 from ignite_lrfinder import FastaiLRFinder, Trials
@@ -26,7 +26,11 @@ NAMES = sorted(path.stem for path in Path(__file__).parent.glob("programs/[!_]*.
 TRIALS = Trials(max_iter=75, short_iter=10, long_iter=15)
 OPTIONAL = ("accelerate", "monai")
 
-pytestmark = pytest.mark.filterwarnings("ignore:Run completed without loss diverging:UserWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Run completed without loss diverging:UserWarning"),
+    # MONAI passes deprecated arguments to Ignite.
+    pytest.mark.filterwarnings("ignore:'(min|cumulative)_delta':DeprecationWarning"),
+]
 
 
 class Lines(logging.Handler):
@@ -127,7 +131,10 @@ def without_repeats(rates: Any) -> list[list[float]]:
 def observations(program: Program, directory: Path) -> dict[str, object]:
     """Return all that a program consists of and has written."""
     return {
-        "state": {name: plain(obj) for name, obj in program.state.items()},
+        "state": {
+            name: plain(obj() if inspect.isfunction(obj) else obj)
+            for name, obj in program.state.items()
+        },
         "trainer.state": plain(program.trainer),
         "random state": random_state(),
         "files": files_of(directory),
@@ -152,7 +159,7 @@ def plain(obj: Any) -> object:
         return plain(obj.bit_generator.state)
     if hasattr(obj, "state_dict"):
         return plain(obj.state_dict())
-    return plain(obj()) if inspect.isfunction(obj) else obj
+    return obj
 
 
 def files_of(directory: Path) -> dict[str, object]:

@@ -7,9 +7,10 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState
 from ignite.engine import Engine, Events
-from programs import Program, log, regression
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
+
+from programs import Program, log, regression
 
 
 def build(directory: Path) -> Program:

@@ -5,8 +5,9 @@ from pathlib import Path
 import torch
 from ignite.engine import Engine, Events
 from ignite.handlers import TerminateOnNan
-from programs import Program, log, regression
 from torch import nn
+
+from programs import Program, log, regression
 
 
 def build(directory: Path) -> Program:

@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from ignite.engine import Engine, Events
-from programs import Program, log
 from torch import nn
 from torch.distributions import Categorical
+
+from programs import Program, log
 
 
 class Balance:

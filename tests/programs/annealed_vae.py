@@ -11,8 +11,9 @@ from ignite.handlers.tensorboard_logger import (
     TensorboardLogger,
     WeightsScalarHandler,
 )
-from programs import Program, log, regression
 from torch import nn
+
+from programs import Program, log, regression
 
 
 def build(directory: Path) -> Program:

@@ -1,4 +1,5 @@
 """The set-up of Ignite's code generator: common handlers, TensorBoard, best checkpoints."""
+# pyright: reportPrivateImportUsage=false
 
 from pathlib import Path
 
@@ -7,8 +8,9 @@ from ignite.contrib.engines import common
 from ignite.engine import Events, create_supervised_evaluator, create_supervised_trainer
 from ignite.handlers import PiecewiseLinear
 from ignite.metrics import Loss, MeanAbsoluteError
-from programs import Program, log, regression
 from torch import nn
+
+from programs import Program, log, regression
 
 
 def build(directory: Path) -> Program:

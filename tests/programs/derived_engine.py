@@ -5,8 +5,9 @@ from pathlib import Path
 
 import torch
 from ignite.engine import Engine, EventEnum, Events
-from programs import Batch, Program, log, regression
 from torch import nn
+
+from programs import Batch, Program, log, regression
 
 
 class BackpropEvents(EventEnum):

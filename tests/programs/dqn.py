@@ -6,8 +6,9 @@ from pathlib import Path
 
 import torch
 from ignite.engine import Engine, Events
-from programs import Program, log
 from torch import nn
+
+from programs import Program, log
 
 SIZE = 6
 GAMMA = 0.9

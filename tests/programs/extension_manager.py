@@ -1,13 +1,14 @@
 """A manager of extensions, which adds its handlers to the trainer when training starts."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from ignite.engine import Engine, Events, create_supervised_trainer
-from programs import Program, log, regression
 from torch import nn
+
+from programs import Program, log, regression
 
 
 class Manager:
@@ -18,7 +19,7 @@ class Manager:
         self.directory = directory
         self.extensions: dict[str, tuple[Any, Callable[[], object]]] = {}
         self.num_started = 0
-        self.observations: list[dict[str, float]] = []
+        self.observations: list[dict[str, Any]] = []
         trainer.add_event_handler(Events.STARTED, self.start)
 
     def extend(self, name: str, trigger: Any, extension: Callable[[], object]) -> None:
@@ -41,8 +42,8 @@ class Manager:
 
     def write(self) -> None:
         """Write the observations to a file."""
-        losses: Iterable[float] = (entry["loss"] for entry in self.observations)
-        (self.directory / "log").write_text("\n".join(map(repr, losses)))
+        losses = [repr(entry["loss"]) for entry in self.observations]
+        (self.directory / "log").write_text("\n".join(losses))
 
 
 def build(directory: Path) -> Program:

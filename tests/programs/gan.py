@@ -6,8 +6,9 @@ import torch
 from ignite.engine import Engine, Events
 from ignite.handlers import Checkpoint, ModelCheckpoint, Timer
 from ignite.metrics import RunningAverage
-from programs import Program, log
 from torch import nn
+
+from programs import Program, log
 
 
 def build(directory: Path) -> Program:

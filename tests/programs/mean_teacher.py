@@ -6,8 +6,9 @@ from pathlib import Path
 import torch
 from ignite.engine import Engine, Events
 from ignite.handlers import EMAHandler, ModelCheckpoint
-from programs import Batch, Program, log, regression
 from torch import nn
+
+from programs import Batch, Program, log, regression
 
 
 class CenterLoss(nn.Module):
@@ -55,7 +56,7 @@ def build(directory: Path) -> Program:
 
     @trainer.on(Events.EPOCH_COMPLETED)
     def report() -> None:
-        log.info("%r", {name: value.item() for name, value in trainer.state.output.items()})
+        log.info("%r", trainer.state.output)
 
     to_save = {"model": student, "optimizer": optimizer}
     others = {"teacher": teacher, "backbone": backbone, "centers": center_loss}

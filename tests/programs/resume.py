@@ -5,9 +5,10 @@ from pathlib import Path
 import torch
 from ignite.engine import DeterministicEngine, Engine, Events
 from ignite.handlers import Checkpoint, DiskSaver, LRScheduler
-from programs import Program, log, regression
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
+
+from programs import Program, log, regression
 
 
 def create(directory: Path) -> tuple[Engine, dict, DataLoader]:

@@ -5,8 +5,9 @@ from pathlib import Path
 import torch
 from ignite.engine import Events, create_supervised_evaluator, create_supervised_trainer
 from ignite.metrics import Loss
-from programs import Program, log, regression
 from torch import nn
+
+from programs import Program, log, regression
 
 
 def build(directory: Path) -> Program:

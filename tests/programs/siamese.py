@@ -7,9 +7,10 @@ import numpy as np
 import torch
 from ignite.engine import Engine, Events, create_supervised_evaluator
 from ignite.metrics import Accuracy, Loss
-from programs import Program, log
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
+
+from programs import Program, log
 
 Item = tuple[torch.Tensor, torch.Tensor]
 

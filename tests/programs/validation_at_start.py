@@ -11,8 +11,9 @@ from ignite.engine import (
 )
 from ignite.handlers import Checkpoint, DiskSaver, EarlyStopping, global_step_from_engine
 from ignite.metrics import Loss
-from programs import Program, log, regression
 from torch import nn
+
+from programs import Program, log, regression
 
 
 def score(engine: Engine) -> float:
