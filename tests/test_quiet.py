@@ -395,6 +395,31 @@ def test_a_trainer_that_does_not_know_the_optimizer_is_refused_soon(
     assert program.num_iterations == 10
 
 
+@pytest.mark.parametrize(
+    "transform", [None, lambda output: output["loss"]], ids=["plain", "transform"]
+)
+def test_an_evaluator_whose_output_is_no_loss_is_called_an_evaluator(
+    transform: Callable[..., object] | None,
+) -> None:
+    """The first output shows it; the error is about the engine, rather than about its output."""
+    program = Program()
+    program.trainer = evaluator(program)
+    arguments = {} if transform is None else {"output_transform": transform}
+    with pytest.raises(LRFinderError, match="uses none, as an evaluator does"):
+        program.sweep(**arguments)
+    assert program.num_iterations == 1
+
+
+def test_an_output_without_a_loss_is_an_error_of_the_output_where_the_trainer_is_right() -> None:
+    """A trainer of the optimizer that returns predictions is not called an evaluator."""
+    program = Program()
+    program.trainer = create_supervised_trainer(
+        program.model, program.optimizer, nn.MSELoss(), output_transform=lambda x, y, p, loss: p
+    )
+    with pytest.raises(ValueError, match="output"):
+        program.sweep()
+
+
 @pytest.mark.parametrize("is_named", [False, True], ids=["train-step", "handler"])
 def test_a_sweep_that_user_code_ends_is_warned_of(is_named: bool) -> None:
     """The warning names the handler that called `terminate`, if one did."""

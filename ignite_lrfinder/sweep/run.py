@@ -232,13 +232,11 @@ class SweepHooks:
     def _warn(self, sweep: Measurement) -> None:
         """Warn of the early end of the sweep or of a trial."""
         who = self._muting.terminated_by
-        length = self._trainer.state.epoch_length
         for message in warnings_of_sweep(
             sweep,
             self._reading(sweep),
             muted=self._muting.muted,
             terminated_by=who,
-            epoch_length=length,
         ):
             warn(message)
         if self._current is not None and self._current is not sweep:
@@ -261,4 +259,13 @@ class SweepHooks:
             stop_reason=sweep.reason or StopReason.TERMINATED,
             settings=self._arguments.settings(sweep.table),
             trials=tuple(self._trials.trials),
+            non_finite_batch=self._non_finite_batch(sweep),
         )
+
+    def _non_finite_batch(self, sweep: Measurement) -> int | None:
+        """Return the batch of its epoch on which the loss became NaN or infinite, if known."""
+        length = self._trainer.state.epoch_length
+        if len(sweep) == 0 or math.isfinite(sweep.losses[-1]):
+            return None
+        # With micro-batches a point is several batches.
+        return None if not length or sweep.has_micro_batches else (len(sweep) - 1) % length + 1
