@@ -81,6 +81,40 @@ def test_a_program_trains_after_a_block_as_without_it(
     assert len(expected_lines) > 0
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_a_program_that_is_swept_halfway_ends_as_without_it(
+    name: str, tmp_path: Path, lines: Log
+) -> None:
+    """A sweep with trials inside a run, as its second epoch begins, leaves no trace in it."""
+    ends = []
+    for is_swept in (False, True):
+        directory = tmp_path / str(is_swept)
+        program = build(name, directory)
+        lines.clear()
+        sweeps = run_with_sweep(program, lines, is_swept=is_swept)
+        assert len(sweeps) == is_swept
+        ends.append((observations(program, directory), list(lines)))
+    assert_same(ends[1], ends[0])
+
+
+def run_with_sweep(program: Program, lines: Log, *, is_swept: bool) -> Log:
+    """Run a program, and sweep at the start of its second epoch; return the sweeps."""
+    epochs, sweeps = Log(), Log()
+
+    def on_epoch_started() -> None:
+        epochs.append(1)
+        if is_swept and len(epochs) == 2:
+            num_lines = len(lines)
+            sweep(program, TRIALS)
+            assert list(lines)[num_lines:] == list(program.lines_at_start)
+            lines[:] = list(lines)[:num_lines]
+            sweeps.append(1)
+
+    program.trainer.add_event_handler(Events.EPOCH_STARTED, on_epoch_started)
+    program.run()
+    return sweeps
+
+
 def build(name: str, directory: Path) -> Program:
     """Build a program, always from the same random state."""
     for package in OPTIONAL:

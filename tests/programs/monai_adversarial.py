@@ -34,7 +34,7 @@ def build(directory: Path) -> Program:
 
     trainer = AdversarialTrainer(
         device=torch.device("cpu"),
-        max_epochs=3,
+        max_epochs=2,
         train_data_loader=loader,
         g_network=generator,
         g_optimizer=g_optimizer,

@@ -44,7 +44,7 @@ def build(directory: Path) -> Program:
     saver = CheckpointSaver(str(directory), nets, save_interval=1, epoch_level=True)
     trainer = GanTrainer(
         device=torch.device("cpu"),
-        max_epochs=3,
+        max_epochs=2,
         train_data_loader=loader,
         g_network=generator,
         g_optimizer=g_optimizer,

@@ -30,7 +30,7 @@ def build(directory: Path) -> Program:
     transform = Compose([ToTensord(("image", "label")), noise])
     x, y = (torch.cat(parts) for parts in zip(*regression(5), strict=True))
     items = [{"image": image, "label": label} for image, label in zip(x, y, strict=True)]
-    loader = DataLoader(Dataset(items, transform), batch_size=16, shuffle=True)
+    loader = DataLoader(Dataset(items, transform), batch_size=8, shuffle=True)
     model = nn.Sequential(nn.Linear(6, 8), nn.Dropout(0.1), nn.Linear(8, 1))
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
     scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 2, 0.5)
@@ -50,7 +50,7 @@ def build(directory: Path) -> Program:
     first = from_engine("loss", first=True)
     trainer = SupervisedTrainer(
         device=device,
-        max_epochs=3,
+        max_epochs=2,
         train_data_loader=loader,
         network=model,
         optimizer=optimizer,
