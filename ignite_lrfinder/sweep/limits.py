@@ -21,7 +21,13 @@ _MAX_NEXT = 10_000
 _GAP_FACTOR = 100
 
 # Attributes of an engine through which everything is reached, also what it does not train with.
-_NOT_OF_TRAINING = ("_event_handlers", "_internal_run_generator", "add_event_handler", "set_data")
+_NOT_OF_TRAINING = (
+    "_event_handlers",
+    "_internal_run_generator",
+    "add_event_handler",
+    "remove_event_handler",
+    "set_data",
+)
 
 
 class StepLimit:
