@@ -4,7 +4,7 @@ import sys
 import types
 import warnings
 
-_LIBRARIES = ("contextlib", "ignite", "ignite_lrfinder", "torch")
+_LIBRARIES = ("contextlib", "ignite", "ignite_lrfinder", "monai", "torch")
 
 
 class LRFinderError(RuntimeError):

@@ -359,7 +359,7 @@ class LRFinderResult(Record):
 
         Returns:
             What `save` writes, with the keys "format", "version", "stop_reason", "settings", "lr",
-            "losses", "smoothed_losses" and "trials".
+            "losses", "smoothed_losses", "trials", "non_finite_batch" and "not_restored".
         """
         return plain_data(self)
 

@@ -80,6 +80,25 @@ def check_during_training(names: dict) -> None:
     assert names["trainer"].state.output < 0.5
 
 
+def check_reinforcement_learning(names: dict) -> None:
+    """The buffers are as before the sweeps: the episode's empty, the replay without their steps."""
+    assert names["rewards"] == names["log_probs"] == []
+    assert len(names["replay"]) == 200
+    assert 1e-3 < names["lr_finder"].lr_suggestion() < 1.0
+
+
+def check_validation_at_start(names: dict) -> None:
+    """Trials ran, and the training afterwards learns at the suggested rate."""
+    assert len(names["lr_finder"].result.trials) >= 3
+    assert names["evaluator"].state.metrics["loss"] < 0.1
+    assert names["trainer"].state.epoch == 2
+
+
+def check_which_handlers_run(names: dict) -> None:
+    """The handler that prepares has run once per epoch; the muted ones have not."""
+    assert names["calls"] == {"set_temperature": 3, "warm_up": 0, "report": 0}
+
+
 CHECKS: dict[str, Callable[[dict], None]] = {
     "accumulation_and_mixed_precision": check_accumulation,
     "data": check_data,
@@ -88,9 +107,12 @@ CHECKS: dict[str, Callable[[dict], None]] = {
     "optimizers": check_optimizers,
     "other_trainers": check_other_trainers,
     "parameter_groups": check_parameter_groups,
+    "reinforcement_learning": check_reinforcement_learning,
     "schedulers": check_schedulers,
     "several_optimizers": check_several_optimizers,
+    "validation_at_start": check_validation_at_start,
     "validation_loss": check_validation_loss,
+    "which_handlers_run": check_which_handlers_run,
 }
 
 

@@ -500,3 +500,34 @@ def test_the_handler_that_terminates_the_run_is_known() -> None:
     muting = mute(trainer)
     trainer.run([0, 0, 0])
     assert muting.terminated_by == "stop"
+
+
+@pytest.mark.parametrize("is_muted", [False, True], ids=["running", "muted"])
+def test_a_handler_removed_by_a_handler_is_restored(is_muted: bool) -> None:
+    """It is in its place after the block; where the user removes it, it stays removed."""
+    trainer, calls = Engine(lambda engine, batch: 1.0), []
+    event = Events.EPOCH_COMPLETED if is_muted else Events.EPOCH_STARTED
+
+    def once() -> None:
+        calls.append("once")
+
+    def remove(engine: Engine) -> None:
+        if engine.has_event_handler(once, event):
+            engine.remove_event_handler(once, event)
+
+    trainer.add_event_handler(event, lambda: calls.append("before"))
+    trainer.add_event_handler(event, once)
+    trainer.add_event_handler(event, lambda: calls.append("after"))
+    trainer.add_event_handler(Events.ITERATION_STARTED, remove)
+    before = table_of(trainer)
+    muting = mute(trainer)
+    trainer.run([0, 1], max_epochs=2)
+    assert not trainer.has_event_handler(once, event)
+    assert calls.count("once") == (not is_muted)
+    muting.undo()
+    assert table_of(trainer) == before
+    assert "remove_event_handler" not in vars(trainer)
+    muting = mute(trainer)
+    trainer.remove_event_handler(once, event)
+    muting.undo()
+    assert not trainer.has_event_handler(once, event)

@@ -1,6 +1,7 @@
 """The promise "quiet" in whole programs: handlers, evaluators, epochs and data of a run."""
 
 import functools
+import inspect
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,6 +26,7 @@ with_and_without_trials = pytest.mark.parametrize(
     "verify", [False, TRIALS], ids=["sweep", "trials"]
 )
 Batch = tuple[torch.Tensor, torch.Tensor]
+CAN_SKIP_EPOCH_COMPLETED = len(inspect.signature(Engine.terminate_epoch).parameters) > 1
 
 pytestmark = pytest.mark.filterwarnings("ignore:Run completed without loss diverging:UserWarning")
 
@@ -157,6 +159,21 @@ def test_trials_begin_from_the_state_after_started() -> None:
     result = program.sweep(verify=TRIALS).result
     assert firsts == [[[0.25] * 8]] * (1 + len(result.trials))
     assert torch.equal(program.model.weight, before)
+
+
+@pytest.mark.skipif(not CAN_SKIP_EPOCH_COMPLETED, reason="Ignite before 0.5.2")
+def test_a_trial_begins_without_an_epoch_completed() -> None:
+    """A kept handler that steps when an episode ends does not step between two trials."""
+    program, moments = Program(), []
+
+    def finish_episode(engine: Engine) -> None:
+        moments.append((engine.state.epoch, engine.state.iteration))
+
+    program.trainer.add_event_handler(Events.EPOCH_COMPLETED, finish_episode)
+    result = program.sweep(verify=TRIALS, keep_handlers=[finish_episode]).result
+    assert len(result.trials) >= 3
+    assert (1, 10) in moments
+    assert all(iteration == 10 * epoch > 0 for epoch, iteration in moments)
 
 
 @with_and_without_trials
@@ -377,6 +394,31 @@ def test_a_trainer_that_does_not_know_the_optimizer_is_refused_soon(
     with pytest.raises(LRFinderError, match=r"^trainer must train the optimizer .*" + message):
         program.sweep(output_transform=loss)
     assert program.num_iterations == 10
+
+
+@pytest.mark.parametrize(
+    "transform", [None, lambda output: output["loss"]], ids=["plain", "transform"]
+)
+def test_an_evaluator_whose_output_is_no_loss_is_called_an_evaluator(
+    transform: Callable[..., object] | None,
+) -> None:
+    """The first output shows it; the error is about the engine, rather than about its output."""
+    program = Program()
+    program.trainer = evaluator(program)
+    arguments = {} if transform is None else {"output_transform": transform}
+    with pytest.raises(LRFinderError, match="uses none, as an evaluator does"):
+        program.sweep(**arguments)
+    assert program.num_iterations == 1
+
+
+def test_an_output_without_a_loss_is_an_error_of_the_output_where_the_trainer_is_right() -> None:
+    """A trainer of the optimizer that returns predictions is not called an evaluator."""
+    program = Program()
+    program.trainer = create_supervised_trainer(
+        program.model, program.optimizer, nn.MSELoss(), output_transform=lambda x, y, p, loss: p
+    )
+    with pytest.raises(ValueError, match="output"):
+        program.sweep()
 
 
 @pytest.mark.parametrize("is_named", [False, True], ids=["train-step", "handler"])

@@ -11,7 +11,14 @@ from matplotlib import pyplot as plt
 from probe import num_calls
 from strategies import result_of, u_shape
 
-from ignite_lrfinder import FastaiLRFinder, LRFinderResult, Trial, plot_results
+from ignite_lrfinder import (
+    FastaiLRFinder,
+    LRFinderResult,
+    NoSuggestionError,
+    StopReason,
+    Trial,
+    plot_results,
+)
 from ignite_lrfinder.suggest.curve import Refusal, smooth
 
 LR = np.geomspace(1e-7, 10.0, 100)
@@ -132,3 +139,63 @@ def test_trials_suggest_and_are_drawn_where_the_curve_is_too_short() -> None:
     assert legend is not None
     text = [label.get_text() for label in legend.get_texts()]
     assert f"suggested lr: {result.lr_suggestion():.2e}" in text
+
+
+def ended(reason: StopReason, num_points: int, **fields: object) -> LRFinderResult:
+    """Return a sweep without a fall that ended early, after a number of points of 100."""
+    result = result_of(LR, 1 + 0.01 * np.random.default_rng(0).standard_normal(100))
+    kept = {name: getattr(result, name)[:num_points] for name in ("lr", "losses")}
+    if reason is StopReason.NON_FINITE:
+        kept["losses"] = np.r_[kept["losses"][:-1], np.nan]
+    kept["smoothed_losses"] = kept["losses"]
+    return dataclasses.replace(result, **kept, stop_reason=reason, **fields)
+
+
+EARLY_ENDS: dict[str, tuple[LRFinderResult, str]] = {
+    "nan": (
+        ended(StopReason.NON_FINITE, 26, non_finite_batch=6),
+        f"got NaN at point 26 of 100, with the learning rate {LR[25]:.3g}, on batch 6 of the data.",
+    ),
+    "nan-unknown-batch": (
+        ended(StopReason.NON_FINITE, 5),
+        f"got NaN at point 5 of 100, with the learning rate {LR[4]:.3g}. Check the data",
+    ),
+    "out-of-data": (
+        ended(StopReason.OUT_OF_DATA, 5),
+        "after 5 of 100 points, too early for a suggestion: the data ended and could not be "
+        "started again. Pass a loader that can be iterated again",
+    ),
+    "terminated": (
+        ended(StopReason.TERMINATED, 40),
+        "after 40 of 100 points, too early for a suggestion: something other than the finder",
+    ),
+}
+
+
+@pytest.mark.parametrize(("result", "expected"), EARLY_ENDS.values(), ids=EARLY_ENDS)
+def test_an_early_end_is_blamed_rather_than_the_shape_of_the_curve(
+    result: LRFinderResult, expected: str
+) -> None:
+    """Errors and words say what ended the sweep, and neither "flat" nor "raise num_iter"."""
+    texts = [result.summary(), result._repr_html_()]
+    for ask in (result.lr_suggestion, result.suggestions, result.lr_bounds):
+        with pytest.raises(NoSuggestionError) as caught:
+            ask()
+        texts.append(str(caught.value))
+    with pytest.warns(UserWarning, match="No suggestion is shown") as warned:
+        result.plot(skip_start=0, skip_end=0)
+    texts += [str(warning.message) for warning in warned]
+    for text in texts:
+        assert expected in text
+        assert "flat" not in text
+        assert "aise num_iter" not in text
+
+
+def test_trials_that_a_nan_in_the_data_breaks_are_not_called_unstable() -> None:
+    """The data is blamed for trials that break down as the sweep did."""
+    result = ended(StopReason.NON_FINITE, 5)
+    losses = np.array([1.0, 1.0, 1.0, 1.0, np.nan])
+    trials = tuple(Trial(lr=lr, num_iter=40, losses=losses) for lr in (1e-7, 1e-6))
+    result = dataclasses.replace(result, trials=trials)
+    with pytest.raises(NoSuggestionError, match="got NaN at point 5 of 100"):
+        result.lr_suggestion()

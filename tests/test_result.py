@@ -39,15 +39,18 @@ def make_result(
 @given(
     points=st.lists(st.tuples(st.floats(), st.floats(0, 1e6), st.floats(0, 1e6)), max_size=20),
     reason=st.sampled_from(StopReason),
+    batch=st.none() | st.integers(1, 10**6),
 )
 def test_a_saved_result_comes_back_bit_for_bit(
     tmp_path_factory: pytest.TempPathFactory,
     points: list[tuple[float, float, float]],
     reason: StopReason,
+    batch: int | None,
 ) -> None:
     """Every number survives the file, NaN and infinity among them, and so does everything else."""
     path = tmp_path_factory.getbasetemp() / "result.json"
     result = make_result([[p[1], p[2]] for p in points], [p[0] for p in points], reason)
+    result = dataclasses.replace(result, non_finite_batch=batch)
     result.save(path)
     loaded = LRFinderResult.load(path)
     for name in ("lr", "losses", "smoothed_losses"):
@@ -59,6 +62,7 @@ def test_a_saved_result_comes_back_bit_for_bit(
         )
         assert getattr(loaded, name).shape == getattr(result, name).shape
     assert loaded.stop_reason is reason
+    assert loaded.non_finite_batch == batch
     assert loaded.settings == result.settings
 
 

@@ -238,7 +238,8 @@ def test_the_first_non_finite_loss_ends_the_sweep(index: int, loss: float) -> No
     (message,) = sweep.warnings
     kind = "NaN" if loss != loss else "infinity"
     assert f"got {kind} at point {index} of 20, with the learning rate " in message
-    assert f"in iteration {index}, on batch {(index - 1) % 4 + 1} of the data" in message
+    assert f", on batch {(index - 1) % 4 + 1} of the data. Check" in message
+    assert result.non_finite_batch == (index - 1) % 4 + 1
 
 
 def test_a_nan_micro_batch_ends_the_sweep_at_its_step() -> None:

@@ -32,7 +32,7 @@ def plain_data(record: Record) -> dict[str, Any]:
 
     Returns:
         A dict with the keys "format", "version", "stop_reason", "settings", "lr", "losses",
-        "smoothed_losses" and "trials".
+        "smoothed_losses", "trials", "non_finite_batch" and "not_restored".
     """
     return {
         "format": _FORMAT,
@@ -43,6 +43,7 @@ def plain_data(record: Record) -> dict[str, Any]:
         "losses": record.losses.tolist(),
         "smoothed_losses": record.smoothed_losses.tolist(),
         "trials": [_plain_trial(trial) for trial in record.trials],
+        "non_finite_batch": record.non_finite_batch,
         "not_restored": list(record.not_restored),
     }
 
@@ -83,6 +84,7 @@ def load_record(path: str | os.PathLike[str]) -> Record:
             stop_reason=StopReason(content["stop_reason"]),
             settings=_decode_settings(content["settings"]),
             trials=tuple(_decode_trial(trial) for trial in content["trials"]),
+            non_finite_batch=_int_or_none(content.get("non_finite_batch")),
             not_restored=tuple(map(str, content.get("not_restored", ()))),
         )
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
@@ -128,6 +130,11 @@ def _encode(value: object) -> object:
 def _decode(numbers: ArrayLike) -> Array:
     """Return nested lists of numbers, "nan" and "inf" among them, as an array."""
     return np.array(numbers, dtype=np.float64)
+
+
+def _int_or_none(value: Any) -> int | None:
+    """Return a number as an integer, and None as it is."""
+    return None if value is None else int(value)
 
 
 def _decode_settings(content: Mapping[str, Any]) -> SweepSettings:

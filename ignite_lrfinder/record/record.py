@@ -47,6 +47,8 @@ class Record:
         stop_reason: why the sweep ended.
         settings: the settings of the sweep.
         trials: the short trainings at fixed rates that followed the sweep, in order.
+        non_finite_batch: the batch of its epoch, counted from 1, on which the loss became NaN or
+            infinite; None if it did not, or if the batch is unknown.
         not_restored: paths to what the training uses and could not be restored after the block,
             such as `train_step.<closure>.replay`.
 
@@ -60,6 +62,7 @@ class Record:
     stop_reason: StopReason
     settings: SweepSettings
     trials: tuple[Trial, ...] = ()
+    non_finite_batch: int | None = None
     not_restored: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

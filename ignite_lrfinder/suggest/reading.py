@@ -1,6 +1,7 @@
 """Everything that is derived from a record, computed once."""
 
 import dataclasses
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -10,6 +11,7 @@ from ignite_lrfinder.record import (
     Plan,
     Record,
     Scores,
+    StopReason,
     are_paired,
     final_scores,
     interval_of,
@@ -145,12 +147,17 @@ def reading_of(record: Record) -> Reading:
     curve = curve_of(record)
     descent = curve if isinstance(curve, Refusal) else descent_of(curve)
     if isinstance(descent, Refusal):
+        descent = _explained(descent, record)
+        curve = descent if isinstance(curve, Refusal) else curve
         rates, its_bounds = {}, descent
     else:
         rates = {name: read(descent) for name, read in METHODS.items() if name != "auto"}
         its_bounds = bounds(descent)
     scores, is_paired = final_scores(record.trials), are_paired(record.trials)
     has_trials = any(len(trial.losses) for trial in record.trials)
+    verdict = verdict_of(record, scores, is_paired=is_paired) if has_trials else None
+    if isinstance(verdict, Refusal) and isinstance(descent, Refusal):
+        verdict = _explained(verdict, record)
     return Reading(
         record=record,
         plan=record.settings.plan,
@@ -162,8 +169,37 @@ def reading_of(record: Record) -> Reading:
         scores=scores,
         is_paired=is_paired,
         interval=None if scores is None else interval_of(scores, is_paired),
-        verdict=verdict_of(record, scores, is_paired=is_paired) if has_trials else None,
+        verdict=verdict,
     )
+
+
+def _explained(refusal: Refusal, record: Record) -> Refusal:
+    """Return a refusal that blames what ended the sweep early, not the shape of the curve."""
+    reason = record.stop_reason
+    if reason is StopReason.NON_FINITE:
+        return Refusal(
+            f"The loss must be finite until it has fallen, got {_non_finite(record)}. Check the "
+            "data and the loss there; if they are right, lower start_lr."
+        )
+    if reason in (StopReason.OUT_OF_DATA, StopReason.TERMINATED):
+        remedy = reason.remedy[0].upper() + reason.remedy[1:]
+        return Refusal(
+            f"The sweep ended after {len(record)} of {record.settings.num_iter} points, too early "
+            f"for a suggestion: {reason.message}. {remedy}."
+        )
+    return refusal
+
+
+def _non_finite(record: Record) -> str:
+    """Return where the loss became NaN or infinite."""
+    number, num_iter = len(record), record.settings.num_iter
+    if number == 0 or math.isfinite(record.losses[-1]):
+        return f"NaN or infinity after point {number} of {num_iter}, without a step"
+    kind = "NaN" if math.isnan(record.losses[-1]) else "infinity"
+    where = f"{kind} at point {number} of {num_iter}"
+    where += f", with the learning rate {record.lr[-1].max():.3g}"
+    batch = record.non_finite_batch
+    return where if batch is None else f"{where}, on batch {batch} of the data"
 
 
 def _between(low: float, high: float, share: float) -> float:

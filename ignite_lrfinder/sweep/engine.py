@@ -27,6 +27,12 @@ def add_handler(trainer: Engine, event: Events, handler: Handler) -> None:
     type(trainer).add_event_handler(trainer, event, handler)
 
 
+def end_epoch(trainer: Engine) -> None:
+    """End the epoch without its EPOCH_COMPLETED, which releases before 0.5.2 fire all the same."""
+    trainer.terminate_epoch()
+    trainer.should_terminate_single_epoch = "skip_epoch_completed"
+
+
 def is_running(trainer: Engine) -> bool:
     """Return whether a trainer runs at this moment, so that this is called by its run."""
     run: Any = trainer._internal_run_generator

@@ -21,7 +21,13 @@ _MAX_NEXT = 10_000
 _GAP_FACTOR = 100
 
 # Attributes of an engine through which everything is reached, also what it does not train with.
-_NOT_OF_TRAINING = ("_event_handlers", "_internal_run_generator", "add_event_handler", "set_data")
+_NOT_OF_TRAINING = (
+    "_event_handlers",
+    "_internal_run_generator",
+    "add_event_handler",
+    "remove_event_handler",
+    "set_data",
+)
 
 
 class StepLimit:
@@ -52,7 +58,7 @@ class StepLimit:
         if self._longest_gap is not None:
             self._check_next(num_stepless, self._longest_gap)
         elif num_stepless == _MAX_FIRST_UNKNOWN:
-            self._check_trainer()
+            self.check_trainer()
         elif num_stepless >= (_MAX_FIRST_MUTED if self._muting.muted else _MAX_FIRST):
             raise LRFinderError(
                 f"The optimizer must take a step during a sweep, got none in {num_stepless} "
@@ -72,8 +78,12 @@ class StepLimit:
                 "train step from stepping, such as a counter of its own."
             )
 
-    def _check_trainer(self) -> None:
-        """Check that the trainer knows the optimizer, or a handler that runs does."""
+    def check_trainer(self) -> None:
+        """Check that the trainer knows the optimizer, or a handler that runs does.
+
+        Raises:
+            LRFinderError: if neither does; it names what the trainer uses.
+        """
         attributes = attributes_of(self._trainer).items()
         held = [value for name, value in attributes if name not in _NOT_OF_TRAINING]
         running = [handler for handler in self._muting.running() if not _is_own(handler)]

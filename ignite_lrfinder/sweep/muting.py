@@ -11,7 +11,7 @@ from typing import Any
 from ignite.engine import Engine, Events
 
 from ignite_lrfinder.protocols import Handler
-from ignite_lrfinder.sweep.calls import shadow
+from ignite_lrfinder.sweep.calls import Undo, shadow
 from ignite_lrfinder.sweep.engine import Entry, handler_table
 from ignite_lrfinder.sweep.handlers import (
     HandlerChoice,
@@ -28,7 +28,8 @@ class Muting:
     """Mute an engine's handlers from `mute` to `undo`.
 
     A handler that is added while the trainer runs is judged like the others, and removed by `undo`;
-    one that is added before or between runs stays, and runs.
+    one that is added before or between runs stays, and runs. A handler that is removed while the
+    trainer runs is restored by `undo`.
 
     Args:
         engine: the engine whose handlers are muted.
@@ -61,7 +62,9 @@ class Muting:
         # entry of a handler that was added during the run.
         self._replaced: dict[int, tuple[Handler, Entry | None]] = {}
         self._absent: list[Entry] = []
-        self._stop_listening = lambda: None
+        # The event, the index and the entry of each handler that was removed during the run.
+        self._removed: list[tuple[object, int, Entry]] = []
+        self._stop_listening: list[Undo] = []
 
     def mute(self) -> None:
         """Put each handler behind a placeholder, which calls it if it is to run."""
@@ -72,15 +75,21 @@ class Muting:
                 self._absent = self._table.pop(event)[:]
             else:
                 entries[:] = map(self._replace, entries, runs)
-        self._stop_listening = shadow(self._engine, "add_event_handler", self._add)
+        self._stop_listening = [
+            shadow(self._engine, "add_event_handler", self._add),
+            shadow(self._engine, "remove_event_handler", self._remove),
+        ]
 
     def undo(self) -> None:
         """Restore the handlers in their order.
 
-        Handlers that were removed since stay so, as do handlers that the user has added, but not
-        those that were added during the run.
+        Handlers that the user has removed or added since stay so, but not those that were removed
+        or added during the run.
         """
-        self._stop_listening()
+        for stop_listening in self._stop_listening:
+            stop_listening()
+        for event, index, entry in reversed(self._removed):
+            self._table.setdefault(event, []).insert(index, entry)
         for event, entries in self._lists.items():
             current = self._table.get(event, [])
             if event == Events.EXCEPTION_RAISED:
@@ -127,6 +136,19 @@ class Muting:
             for event, entries in list(self._table.items()):
                 self._judge_added(event, entries, lengths.get(event, 0))
         return handle
+
+    def _remove(self, remove: Callable[..., object], *args: Any, **kwargs: Any) -> None:
+        """Remove a handler; one that is removed during the run is restored by `undo`."""
+        before = {event: list(entries) for event, entries in self._table.items()}
+        remove(*args, **kwargs)
+        if self._is_running():
+            for event, entries in before.items():
+                left = {id(entry[0]) for entry in self._table.get(event, ())}
+                self._removed += [
+                    (event, index, entry)
+                    for index, entry in enumerate(entries)
+                    if id(entry[0]) not in left and id(entry[0]) in self._replaced
+                ]
 
     def _judge_added(self, event: object, entries: list[Entry], start: int) -> None:
         """Replace the entries that were added to an event during the run."""

@@ -16,6 +16,7 @@ from ignite_lrfinder.sweep.arguments import Arguments
 from ignite_lrfinder.sweep.endings import warnings_of_sweep, warnings_of_trial
 from ignite_lrfinder.sweep.engine import (
     add_handler,
+    end_epoch,
     is_last,
     move_first,
 )
@@ -162,7 +163,7 @@ class SweepHooks:
             engine.terminate()
         else:
             self._is_trial_due = True
-            engine.terminate_epoch()
+            end_epoch(engine)
 
     def _on_epoch_terminated(self, engine: Engine, iter_counter: int) -> None:
         """Begin a trial if one is due; otherwise user code has ended the epoch."""
@@ -231,13 +232,11 @@ class SweepHooks:
     def _warn(self, sweep: Measurement) -> None:
         """Warn of the early end of the sweep or of a trial."""
         who = self._muting.terminated_by
-        length = self._trainer.state.epoch_length
         for message in warnings_of_sweep(
             sweep,
             self._reading(sweep),
             muted=self._muting.muted,
             terminated_by=who,
-            epoch_length=length,
         ):
             warn(message)
         if self._current is not None and self._current is not sweep:
@@ -260,4 +259,13 @@ class SweepHooks:
             stop_reason=sweep.reason or StopReason.TERMINATED,
             settings=self._arguments.settings(sweep.table),
             trials=tuple(self._trials.trials),
+            non_finite_batch=self._non_finite_batch(sweep),
         )
+
+    def _non_finite_batch(self, sweep: Measurement) -> int | None:
+        """Return the batch of its epoch on which the loss became NaN or infinite, if known."""
+        length = self._trainer.state.epoch_length
+        if len(sweep) == 0 or math.isfinite(sweep.losses[-1]):
+            return None
+        # With micro-batches a point is several batches.
+        return None if not length or sweep.has_micro_batches else (len(sweep) - 1) % length + 1
