@@ -41,6 +41,7 @@ from ignite_lrfinder.sweep import (
     library_objects,
     pending_run,
     start_afresh,
+    training_of,
     unchanged,
 )
 
@@ -211,7 +212,8 @@ class FastaiLRFinder:
         )
         self._refuse_second_attach(trainer)
         choice = arguments.choice
-        evaluators = evaluators_of(trainer, val_loss, *choice.running(trainer))
+        used = (*training_of(trainer), val_loss, *choice.running(trainer))
+        evaluators = evaluators_of(trainer, *used)
         choices = {trainer: choice, **dict.fromkeys(evaluators, choice.for_evaluator())}
         running = [handler for engine, c in choices.items() for handler in c.running(engine)]
         # Undo backwards; a step that fails does not prevent the others.

@@ -230,6 +230,54 @@ def test_an_evaluator_run_at_started_is_quiet_and_restored(
     assert train(True) == train(False)
 
 
+@pytest.mark.parametrize("is_derived", [False, True], ids=["step", "derived-engine"])
+@with_and_without_trials
+def test_an_evaluator_run_by_the_train_step_is_quiet_and_restored(
+    tmp_path: Path, verify: bool | Trials, is_derived: bool
+) -> None:
+    """Its stopper does not end the sweep, its checkpoints are not written, it is as before."""
+
+    def train(is_swept: bool) -> tuple[object, ...]:
+        program = Program(lr=1e-6)
+        evaluator = create_supervised_evaluator(program.model, {"loss": Loss(nn.MSELoss())})
+        step = program.trainer._process_function
+
+        class Trainer(Engine):
+            """Holds its evaluator."""
+
+            def __init__(self) -> None:
+                super().__init__(self.train_step)
+                self.evaluator = evaluator
+
+            def train_step(self, engine: Engine, batch: Batch) -> object:
+                if engine.state.iteration % 10 == 1:
+                    self.evaluator.run(program.batches[:2])
+                return step(engine, batch)
+
+        def train_step(engine: Engine, batch: Batch) -> object:
+            if engine.state.iteration % 10 == 1:
+                evaluator.run(program.batches[:2])
+            return step(engine, batch)
+
+        program.trainer = Trainer() if is_derived else Engine(train_step)
+        score = lambda engine: -engine.state.metrics["loss"]  # noqa: E731  # as users write it
+        stopping = EarlyStopping(3, score, program.trainer, 0.5)
+        folder = tmp_path / str(is_swept)
+        saver = DiskSaver(folder, require_empty=False, create_dir=True)
+        saving = Checkpoint({"model": program.model}, saver, n_saved=None, score_function=score)
+        evaluator.add_event_handler(Events.COMPLETED, stopping)
+        evaluator.add_event_handler(Events.COMPLETED, saving)
+        if is_swept:
+            program.sweep(verify=verify)
+            assert (stopping.counter, list(folder.iterdir())) == (0, [])
+            assert (evaluator.state.iteration, evaluator.state.metrics) == (0, {})
+        program.trainer.run(program.batches, max_epochs=9)
+        files = sorted(path.name for path in folder.iterdir())
+        return program.trainer.state.iteration, stopping.counter, files
+
+    assert train(True) == train(False)
+
+
 def test_a_state_scheduler_runs_and_is_restored() -> None:
     """The train step finds the value of Ignite's StateParamScheduler, in training as without."""
 

@@ -8,6 +8,7 @@ from ignite_lrfinder.sweep.engine import (
     is_running,
     pending_run,
     start_afresh,
+    training_of,
 )
 from ignite_lrfinder.sweep.graphs import is_graph
 from ignite_lrfinder.sweep.handlers import HandlerChoice, library_objects
@@ -36,5 +37,6 @@ __all__ = [
     "library_objects",
     "pending_run",
     "start_afresh",
+    "training_of",
     "unchanged",
 ]

@@ -7,6 +7,16 @@ from ignite.engine import Engine, Events, State
 
 from ignite_lrfinder.errors import LRFinderError
 from ignite_lrfinder.protocols import Handler
+from ignite_lrfinder.snapshot import attributes_of
+
+# Attributes of an engine through which everything is reached, also what it does not train with.
+_NOT_OF_TRAINING = (
+    "_event_handlers",
+    "_internal_run_generator",
+    "add_event_handler",
+    "remove_event_handler",
+    "set_data",
+)
 
 Entry = tuple[Handler, tuple[Any, ...], dict[str, Any]]
 Run = Generator[Any, None, State]
@@ -43,9 +53,10 @@ def is_running(trainer: Engine) -> bool:
     return is_legacy and trainer.state.times.get(Events.COMPLETED.name) == 0.0
 
 
-def train_step_of(trainer: Engine) -> Handler:
-    """Return the function that a trainer calls with each batch."""
-    return trainer._process_function
+def training_of(trainer: Engine) -> list[object]:
+    """Return what a trainer trains with: its train step, and what its attributes hold."""
+    held = [obj for name, obj in attributes_of(trainer).items() if name not in _NOT_OF_TRAINING]
+    return [trainer._process_function, *held]
 
 
 def move_first(trainer: Engine, event: Events) -> None:

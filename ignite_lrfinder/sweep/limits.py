@@ -4,8 +4,8 @@ from ignite.engine import Engine
 
 from ignite_lrfinder.errors import LRFinderError
 from ignite_lrfinder.protocols import Handler, OptimizerLike
-from ignite_lrfinder.snapshot import attributes_of, reachable_from
-from ignite_lrfinder.sweep.engine import train_step_of
+from ignite_lrfinder.snapshot import reachable_from
+from ignite_lrfinder.sweep.engine import training_of
 from ignite_lrfinder.sweep.handlers import names_of
 from ignite_lrfinder.sweep.muting import Muting
 from ignite_lrfinder.sweep.optimizers import is_optimizer
@@ -19,15 +19,6 @@ _MAX_FIRST = 1000
 # Once steps were seen this is only a last resort, against a run without an end.
 _MAX_NEXT = 10_000
 _GAP_FACTOR = 100
-
-# Attributes of an engine through which everything is reached, also what it does not train with.
-_NOT_OF_TRAINING = (
-    "_event_handlers",
-    "_internal_run_generator",
-    "add_event_handler",
-    "remove_event_handler",
-    "set_data",
-)
 
 
 class StepLimit:
@@ -84,10 +75,8 @@ class StepLimit:
         Raises:
             LRFinderError: if neither does; it names what the trainer uses.
         """
-        attributes = attributes_of(self._trainer).items()
-        held = [value for name, value in attributes if name not in _NOT_OF_TRAINING]
         running = [handler for handler in self._muting.running() if not _is_own(handler)]
-        known = reachable_from(train_step_of(self._trainer), *held, *running)
+        known = reachable_from(*training_of(self._trainer), *running)
         if any(obj is self._optimizer for obj in known):
             return
         stepping = [handler for handler in self._muting.muted if self._is_known_to(handler)]
