@@ -1,6 +1,7 @@
 """Everything that a train step can use is reachable from it, and libraries are not searched."""
 
 import functools
+import importlib
 import importlib.util
 import random
 import sys
@@ -234,6 +235,48 @@ def test_reachable_from_judges_a_module_by_its_file(user_module: types.ModuleTyp
     """A project's own `code` package is user code, although the standard library has one."""
     assert contains(reachable_from(user_module.step), user_module.state)
     assert contains(reachable_from(lambda: user_module.state["count"]), user_module.state)
+
+
+def test_reachable_from_follows_imports_inside_functions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a function imports only when it is called is found as a global would be."""
+    package = tmp_path / "trainings"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "bank.py").write_text("items = [[1]]\n")
+    (package / "steps.py").write_text(
+        "def absolute():\n    from trainings.bank import items\n    return items\n\n"
+        "def relative():\n    from . import bank\n    return bank.items\n\n"
+        "def dotted():\n    import trainings.bank\n    return trainings.bank.items\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    steps = importlib.import_module("trainings.steps")
+    items = importlib.import_module("trainings.bank").items
+    try:
+        for function in (steps.absolute, steps.relative, steps.dotted):
+            assert contains(reachable_from(function), items)
+    finally:
+        for name in [name for name in sys.modules if name.split(".")[0] == "trainings"]:
+            del sys.modules[name]
+
+
+class Subclass(Engine):
+    """A trainer that is its own train step."""
+
+    def __init__(self) -> None:
+        super().__init__(self.step)
+
+    def step(self, engine: Engine, batch: object) -> object:
+        return self.helper()
+
+    def helper(self) -> object:
+        return GLOBAL
+
+
+def test_reachable_from_finds_the_methods_that_a_step_of_an_engine_calls() -> None:
+    """A trainer derived from `Engine` is searched for the methods that its train step calls."""
+    assert contains(reachable_from(Subclass()._process_function), GLOBAL)
 
 
 def test_reachable_from_does_not_search_the_globals_of_libraries() -> None:

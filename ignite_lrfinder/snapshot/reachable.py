@@ -218,7 +218,8 @@ def _of_method(walk: object, method: types.MethodType) -> list[Any]:
     owner = method.__self__
     classes = owner.__mro__ if isinstance(owner, type) else ()
     held = [value for cls in classes if not is_library(cls) for value in vars(cls).values()]
-    return [owner, method.__func__, *held]
+    # Its class as well: where the object is an engine, that is not searched.
+    return [owner, type(owner), method.__func__, *held]
 
 
 def _of_array(walk: Walk, array: np.ndarray) -> list[Any]:
