@@ -1,14 +1,17 @@
 """Everything that a train step can use is reachable from it, and libraries are not searched."""
 
+import enum
 import functools
 import importlib
 import importlib.util
+import operator
 import random
 import sys
 import types
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -113,7 +116,27 @@ HOLDERS: dict[str, Callable[[Any], object]] = {
     "set": lambda target: {Slotted(target)},
     "long-list": lambda target: [[i] for i in range(5000)] + [target],
     "namespace": lambda target: types.SimpleNamespace(target=target),
+    "dict-view": lambda target: {1: target}.values(),
+    "dict-proxy": lambda target: types.MappingProxyType({1: target}),
+    "method-caller": lambda target: operator.methodcaller("run", target),
+    "weak-reference": lambda target: weakref.ref(alive(target)),
+    "weak-proxy": lambda target: weakref.proxy(alive(target)),
+    "weak-method": lambda target: weakref.WeakMethod(alive(target).method),
+    "enum-member": lambda target: (
+        types.new_class(
+            "Kinds", (enum.Enum,), exec_body=lambda names: names.__setitem__("A", target)
+        ).A
+    ),
 }
+
+
+def alive(target: object) -> Any:
+    """Return an object with the target that something else keeps alive."""
+    ALIVE.append(Owner(target))
+    return ALIVE[-1]
+
+
+ALIVE: list[object] = []
 
 
 def contains(found: list[object], target: object) -> bool:
@@ -206,6 +229,25 @@ def test_reachable_from_ignores_methods_that_nobody_calls() -> None:
 def reads_attribute(obj: Any) -> object:
     """Use an attribute with the name of the global."""
     return obj.GLOBAL
+
+
+class Configured:
+    """A class with attributes."""
+
+    rng = random.Random()
+    items: ClassVar[list[Target]] = [GLOBAL]
+
+    @functools.singledispatchmethod
+    def dispatch(self, value: object) -> object:
+        return GLOBAL
+
+
+def test_reachable_from_finds_what_trains_among_the_attributes_of_classes() -> None:
+    """A generator that instances share belongs to the training; containers of classes do not."""
+    found = reachable_from(Configured())
+    assert contains(found, Configured.rng)
+    assert not contains(found, Configured.items)
+    assert contains(found, GLOBAL)
 
 
 def test_reachable_from_distinguishes_an_attribute_from_a_global_of_its_name() -> None:

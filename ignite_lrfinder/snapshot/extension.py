@@ -29,6 +29,12 @@ def is_known_extension(cls: type) -> bool:
     return _owner(cls) is not None and _is_known(cls)
 
 
+def is_standard_extension(cls: type) -> bool:
+    """Return whether Python itself implements a class, such as a view of a dict, outside Python."""
+    is_bare = cls.__dictoffset__ == 0 and _has_hidden_state(cls)
+    return is_bare and is_standard_module(cls.__module__)
+
+
 def _owner(cls: type) -> type | None:
     """Return the class that gives instances of a class their hidden state."""
     return next((base for base in reversed(cls.__mro__) if _has_hidden_state(base)), None)

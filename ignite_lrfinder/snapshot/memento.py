@@ -37,7 +37,8 @@ _COMMUNICATION += ("ssl", "selectors", "signal", "logging", "weakref", "_thread"
 # Code without anything to capture, but with something that it refers to.
 _REFERENCES = (
     types.MethodType, types.BuiltinMethodType, types.MethodWrapperType, types.MappingProxyType,
-    types.CellType, functools.partial, memoryview, type,
+    types.CellType, functools.partial, memoryview, type, weakref.ref, weakref.ProxyType,
+    weakref.CallableProxyType,
 )  # fmt: skip
 _IMMUTABLE = (tuple, frozenset)
 # Data is not copied, but what says where in it a training is. That is small.
@@ -201,7 +202,7 @@ class Memento:
         )
         if is_generator(cls):
             return self._visit_generator
-        if live.is_live(cls) and not issubclass(cls, arrays.BUFFERS):
+        if live.is_live(cls) and not issubclass(cls, (*arrays.BUFFERS, *_REFERENCES)):
             return self._visit_live
         for kind, visit in kinds:
             if issubclass(cls, kind):
