@@ -1,5 +1,6 @@
 """Everything that a train step can use is reachable from it, and libraries are not searched."""
 
+import csv
 import enum
 import functools
 import importlib
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
+import kiwisolver
 import numpy as np
 import pytest
 import torch
@@ -50,6 +52,16 @@ class Slotted:
 
     def __init__(self, target: object) -> None:
         self.target = target
+
+
+class Writing:
+    """A file that holds something."""
+
+    def __init__(self, target: object) -> None:
+        self.target = target
+
+    def write(self, text: str) -> None:
+        """Do nothing."""
 
 
 def enclosing(target: object) -> Callable[[], object]:
@@ -119,6 +131,8 @@ HOLDERS: dict[str, Callable[[Any], object]] = {
     "dict-view": lambda target: {1: target}.values(),
     "dict-proxy": lambda target: types.MappingProxyType({1: target}),
     "method-caller": lambda target: operator.methodcaller("run", target),
+    "csv-writer": lambda target: csv.writer(Writing(target)),
+    "extension": lambda target: kiwisolver.Variable("x", target),
     "weak-reference": lambda target: weakref.ref(alive(target)),
     "weak-proxy": lambda target: weakref.proxy(alive(target)),
     "weak-method": lambda target: weakref.WeakMethod(alive(target).method),

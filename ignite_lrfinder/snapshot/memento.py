@@ -7,9 +7,11 @@ very same objects. What it cannot restore it names.
 """
 
 import contextlib
+import contextvars
 import functools
 import gc
 import itertools
+import threading
 import types
 import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -23,7 +25,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ignite_lrfinder.errors import LRFinderError
 from ignite_lrfinder.snapshot import alike, arrays, contents, extension, live, tensors
-from ignite_lrfinder.snapshot.contents import BARE, CONTAINERS
+from ignite_lrfinder.snapshot.contents import BARE, CONTAINERS, UNSET
 from ignite_lrfinder.snapshot.functions import is_standard_module, variables_stored_by
 from ignite_lrfinder.snapshot.live import frame_variables
 from ignite_lrfinder.snapshot.random_state import generator_state, is_generator, restore_generator
@@ -191,6 +193,7 @@ class Memento:
         kinds: tuple[tuple[Any, Visit], ...] = (
             (torch.Tensor, self._visit_tensor),
             (np.ndarray, self._visit_array),
+            (np.void, lambda obj: self._add(arrays.restore_record, obj, obj.copy()) or True),
             (types.FunctionType, self._visit_function),
             (_REFERENCES, lambda obj: True),
             (_IMMUTABLE, (lambda obj: True) if cls in _IMMUTABLE else self._instance_visit(cls)),
@@ -199,6 +202,9 @@ class Memento:
             (arrays.BUFFERS, self._visit_buffer),
             (arrays.WEAK, self._visit_weak),
             (CONTAINERS, self._visit_container),
+            (threading.local, self._instance_visit(cls)),
+            (contextvars.ContextVar, self._visit_context_variable),
+            (functools._lru_cache_wrapper, self._visit_cache),
         )
         if is_generator(cls):
             return self._visit_generator
@@ -342,6 +348,28 @@ class Memento:
         self._add(arrays.restore_buffer, obj, arrays.buffer_state(obj))
         return False
 
+    def _visit_context_variable(self, variable: contextvars.ContextVar[Any]) -> bool:
+        """Capture the value of a context variable; where it has none, watch whether it gets one."""
+        try:
+            value = variable.get()
+        except LookupError:
+            self._live.append((variable, lambda: variable.get(UNSET) is not UNSET))
+        else:
+            self._add(contextvars.ContextVar.set, variable, value)
+            self._walk.over([value], self._visit)
+        return True
+
+    def _visit_cache(self, function: Any) -> bool:
+        """Clear a bounded cache if it was empty, else watch whether it gets a value."""
+        before = function.cache_info()
+        if before.maxsize is None:
+            return True  # it is a dict, restored as others are
+        if before.currsize == 0:
+            self._add(_clear_cache, function, None)
+        else:
+            self._live.append((function, lambda: function.cache_info().misses != before.misses))
+        return self._instance_visit(type(function))(function)
+
     def _visit_weak(self, obj: Any) -> bool:
         """Capture a container of weak references, and what it refers to otherwise."""
         held = arrays.weak_elements(obj)
@@ -375,9 +403,17 @@ class Memento:
             if not self._is_data:
                 self._not_restored[id(obj)] = obj
         else:
-            self._add(restore, obj, held)
+            self._add(self._restore_extension, obj, (restore, held))
         self._walk.over(extension.references(obj), self._visit)
         return True
+
+    def _restore_extension(self, obj: object, was: tuple[extension.Restore, Any]) -> None:
+        """Restore an object of an extension type; what has no way back is named."""
+        restore, held = was
+        try:
+            restore(obj, held)
+        except TypeError:
+            self._not_restored[id(obj)] = obj
 
     def _instance_visit(self, cls: type) -> Visit:
         """Return what captures the class, attributes and slots of an instance of a class."""
@@ -440,6 +476,11 @@ def _is_left_alone(cls: type) -> bool:
     if any(module.startswith("torch.distributed") for module in modules):
         return not issubclass(cls, (torch.nn.Module, torch.optim.Optimizer))
     return any(m.partition(".")[0] in _COMMUNICATION and is_standard_module(m) for m in modules)
+
+
+def _clear_cache(function: Any, was: object) -> None:
+    """Clear the cache of a function."""
+    function.cache_clear()
 
 
 def _restore_script_attributes(module: Any, attributes: dict[str, Any]) -> None:

@@ -27,7 +27,7 @@ from ignite_lrfinder.snapshot.contents import (
     slot_value,
     slots_of,
 )
-from ignite_lrfinder.snapshot.extension import is_standard_extension
+from ignite_lrfinder.snapshot.extension import hides_references
 from ignite_lrfinder.snapshot.functions import (
     closure_variables,
     globals_of,
@@ -181,8 +181,7 @@ def _instance_rule(cls: type) -> Rule:
     if cls in _BARE_RULES:
         return _BARE_RULES[cls]
     is_container = issubclass(cls, (*CONTAINERS, types.MappingProxyType))
-    if is_standard_extension(cls) and not is_container:
-        return _of_built_in
+    is_hiding = hides_references(cls) and not is_container
     slots, classes = slots_of(cls), [] if is_library(cls) else [cls]
 
     def rule(walk: Walk, obj: object) -> list[Any]:
@@ -191,6 +190,8 @@ def _instance_rule(cls: type) -> Rule:
             held += _members_of(obj)
         if slots:
             held += [slot_value(slot, obj) for slot in slots]
+        if is_hiding:
+            held += _of_list(None, gc.get_referents(obj))
         if classes:
             held.append(classes.pop())
         return held
@@ -198,9 +199,10 @@ def _instance_rule(cls: type) -> Rule:
     return rule
 
 
-def _of_built_in(walk: object, obj: object) -> list[Any]:
-    """List what an object of the interpreter refers to, such as the dict behind a view of it."""
-    return [held for held in gc.get_referents(obj) if type(held) not in PLAIN]
+def _of_cached(walk: object, function: Any) -> list[Any]:
+    """List what a function with a cache refers to; of a bounded cache the entries are linked."""
+    held = list(vars(function).values())
+    return held if function.cache_parameters()["maxsize"] else gc.get_referents(function)
 
 
 def _of_proxy(walk: object, proxy: Any) -> list[Any]:
@@ -288,8 +290,7 @@ _CODE_RULES: tuple[tuple[Any, Rule], ...] = (
     (types.FunctionType, Walk.of_function),
     (types.MethodType, _of_method),
     (_BOUND_BUILTINS, lambda walk, method: [method.__self__]),
-    # A cache is not searched: its entries are linked outside Python.
-    (functools._lru_cache_wrapper, lambda walk, cached: list(vars(cached).values())),
+    (functools._lru_cache_wrapper, _of_cached),
     (functools.partial, lambda walk, p: [p.func, p.args, p.keywords, *vars(p).values()]),
     (types.CellType, lambda walk, cell: [cell.cell_contents] if is_bound(cell) else []),
     (weakref.ref, lambda walk, ref: [ref()]),
