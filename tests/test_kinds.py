@@ -22,6 +22,7 @@ import socket
 import sqlite3
 import threading
 import types
+import unittest.mock
 import warnings
 import weakref
 import zlib
@@ -337,6 +338,10 @@ STATES: dict[str, tuple[Callable[[], Any], Use]] = {
     "context-variable": (
         lambda: contextvars.ContextVar("variable", default=0),
         lambda o: o.set(o.get() + 1) and o.get(),
+    ),
+    "mock": (
+        lambda: unittest.mock.MagicMock(count=0),
+        lambda o: (o.method(), increment(o), o.method.call_count)[1:],
     ),
     "cache": (lambda: (functools.cache(draw), [0]), draw_cached),
 }
@@ -868,6 +873,14 @@ class Odd:
         raise ValueError("on purpose")
 
 
+class Secretive:
+    """An object that does not tell its class."""
+
+    @property
+    def __class__(self) -> Any:  # type: ignore[override]
+        raise KeyError("on purpose")
+
+
 class Denying(torch.Tensor):
     """A tensor that denies every operation."""
 
@@ -890,6 +903,17 @@ def test_an_object_that_cannot_be_looked_at_is_named(make: Callable[[], Any]) ->
     ):
         attached.run([0])
     assert finder.result.not_restored == ("train_step.<closure>.step.<closure>.source",)
+
+
+def test_an_object_that_does_not_tell_its_class_is_restored() -> None:
+    """What `isinstance` cannot look at is looked at by its type."""
+
+    def make() -> Callable[..., object]:
+        source = Secretive()
+        source.count = 0  # type: ignore[attr-defined]
+        return lambda engine, batch: increment(source)
+
+    assert_same_course(make)
 
 
 def test_the_finder_itself_is_not_part_of_the_training() -> None:

@@ -84,7 +84,10 @@ def modules_of(function: types.FunctionType) -> list[types.ModuleType]:
     modules: list[types.ModuleType] = []
     while pending:
         obj = pending.pop()
-        if isinstance(obj, types.ModuleType) and obj not in modules and not is_library(obj):
+        # By its type: an object may raise when it is asked for its class, or compared.
+        if not issubclass(type(obj), types.ModuleType) or is_library(obj):
+            continue
+        if obj not in modules:
             modules.append(obj)
             pending += [vars(obj)[name] for name in uses.attributes if name in vars(obj)]
     return modules

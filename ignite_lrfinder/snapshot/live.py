@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from ignite_lrfinder.snapshot.contents import UNSET, class_attribute
 from ignite_lrfinder.snapshot.functions import closure_variables
 
 _FLAGS = (threading.Event, multiprocessing.synchronize.Event)
@@ -89,7 +90,12 @@ def is_loader_iterator(obj: object) -> bool:
 def _is_loader_iterator(cls: type) -> bool:
     """Return whether a class is one of torch's iterators over a `DataLoader`."""
     modules = {base.__module__ for base in cls.__mro__}
-    return "torch.utils.data.dataloader" in modules and hasattr(cls, "__next__")
+    return "torch.utils.data.dataloader" in modules and _is_iterator(cls)
+
+
+def _is_iterator(cls: type) -> bool:
+    """Return whether instances of a class are iterators."""
+    return class_attribute(cls, "__next__") is not UNSET
 
 
 def _watch_of(cls: type) -> Callable[[Any], Watch] | None:
@@ -118,7 +124,7 @@ def _watch_of(cls: type) -> Callable[[Any], Watch] | None:
             return start
     if cls.__module__ in _BY_MODULE:
         return lambda obj: _watch_value(lambda: _BY_MODULE[cls.__module__](obj))
-    is_built_in = isinstance(getattr(cls, "__next__", None), types.WrapperDescriptorType)
+    is_built_in = isinstance(class_attribute(cls, "__next__"), types.WrapperDescriptorType)
     return _watch_iterator if is_built_in or _is_loader_iterator(cls) else None
 
 
@@ -199,7 +205,7 @@ def _position(iterator: Any) -> object:
     if type(iterator) in _DERIVED:
         held = gc.get_referents(iterator)
         held += [part for parts in held if type(parts) is tuple for part in parts]
-        positions = [_position(obj) for obj in held if hasattr(type(obj), "__next__")]
+        positions = [_position(obj) for obj in held if _is_iterator(type(obj))]
         return None if None in positions else positions
     position = operator.length_hint(iterator, -1)
     return None if position == -1 else position

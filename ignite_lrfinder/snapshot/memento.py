@@ -25,7 +25,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ignite_lrfinder.errors import LRFinderError
 from ignite_lrfinder.snapshot import alike, arrays, contents, extension, live, tensors
-from ignite_lrfinder.snapshot.contents import BARE, CONTAINERS, UNSET
+from ignite_lrfinder.snapshot.contents import BARE, CONTAINERS, UNSET, class_attribute
 from ignite_lrfinder.snapshot.functions import is_standard_module, variables_stored_by
 from ignite_lrfinder.snapshot.live import frame_variables
 from ignite_lrfinder.snapshot.random_state import generator_state, is_generator, restore_generator
@@ -465,7 +465,9 @@ def _used_by(objects: Iterable[object]) -> tuple[list[object], list[object]]:
 def _is_trained(obj: object) -> bool:
     """Return whether an object is restored even where a frame or a thread refers to it."""
     cls = type(obj)
-    return issubclass(cls, _TRAINED) or all(hasattr(cls, name) for name in _STATEFUL)
+    return issubclass(cls, _TRAINED) or all(
+        class_attribute(cls, name) is not UNSET for name in _STATEFUL
+    )
 
 
 def _is_left_alone(cls: type) -> bool:

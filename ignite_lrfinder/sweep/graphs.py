@@ -72,7 +72,7 @@ class GraphWatch:
 
 def graphs_among(objects: Iterable[object]) -> list[GraphLike]:
     """Return the CUDA graphs among some objects, each once."""
-    found = {id(obj): obj for obj in objects if isinstance(obj, torch.cuda.CUDAGraph)}
+    found = {id(obj): obj for obj in objects if issubclass(type(obj), torch.cuda.CUDAGraph)}
     return [cast(GraphLike, graph) for graph in found.values()]
 
 

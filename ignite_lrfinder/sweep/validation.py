@@ -1,6 +1,7 @@
 """Compute a validation loss without side effects."""
 
 from collections.abc import Callable, Iterable
+from typing import cast
 
 from ignite.engine import Engine
 from torch import nn
@@ -18,7 +19,9 @@ class Validation:
 
     def __init__(self, val_loss: Callable[[], object], objects: Iterable[object]) -> None:
         self._val_loss = val_loss
-        self._models = _outermost(obj for obj in objects if isinstance(obj, nn.Module))
+        self._models = _outermost(
+            cast(nn.Module, obj) for obj in objects if issubclass(type(obj), nn.Module)
+        )
 
     def __call__(self) -> object:
         """Return what `val_loss` returns."""
@@ -32,7 +35,8 @@ class Validation:
 
 def evaluators_of(trainer: Engine, *functions: object) -> list[Engine]:
     """Return the engines that functions refer to, except the trainer."""
-    engines = [obj for obj in reachable_from(*functions) if isinstance(obj, Engine)]
+    found = reachable_from(*functions)
+    engines = [cast(Engine, obj) for obj in found if issubclass(type(obj), Engine)]
     return [engine for engine in engines if engine is not trainer]
 
 
