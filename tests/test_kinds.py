@@ -247,6 +247,12 @@ def draw_cached(obj: tuple[Callable[[int], float], list[int]]) -> float:
     return obj[0](obj[1][0])
 
 
+def run_inner(engine: Engine) -> tuple[int, int]:
+    """Run an engine for an epoch more."""
+    engine.run([1, 2], max_epochs=engine.state.epoch + 1)
+    return engine.state.iteration, engine.state.epoch
+
+
 def insert_column(frame: pd.DataFrame) -> list[Any]:
     """Insert a column before the others."""
     frame.insert(0, f"b{frame.shape[1]}", 1.0)
@@ -339,6 +345,7 @@ STATES: dict[str, tuple[Callable[[], Any], Use]] = {
         lambda: contextvars.ContextVar("variable", default=0),
         lambda o: o.set(o.get() + 1) and o.get(),
     ),
+    "engine": (lambda: Engine(lambda engine, batch: batch), run_inner),
     "mock": (
         lambda: unittest.mock.MagicMock(count=0),
         lambda o: (o.method(), increment(o), o.method.call_count)[1:],

@@ -50,6 +50,8 @@ _MAX_DATA_BYTES = 1 << 27
 _TRAINED = (torch.nn.Module, torch.optim.Optimizer, DataLoader, Sampler, Engine)
 _CODE = (types.FunctionType, types.MethodType, type)
 _STATEFUL = ("state_dict", "load_state_dict")
+# Handlers are the user's, and a run that has ended leaves nothing.
+_NOT_IN_ENGINES = ("_event_handlers", "_internal_run_generator", "_dataloader_iter", "_init_iter")
 _OWN = __name__.partition(".")[0]
 
 Visit = Callable[[Any], bool]
@@ -197,7 +199,7 @@ class Memento:
             (types.FunctionType, self._visit_function),
             (_REFERENCES, lambda obj: True),
             (_IMMUTABLE, (lambda obj: True) if cls in _IMMUTABLE else self._instance_visit(cls)),
-            (Engine, lambda obj: False),
+            (Engine, self._visit_engine),
             (DataLoader, self._visit_loader),
             (arrays.BUFFERS, self._visit_buffer),
             (arrays.WEAK, self._visit_weak),
@@ -375,6 +377,14 @@ class Memento:
         held = arrays.weak_elements(obj)
         self._add(arrays.restore_weak, obj, held)
         self._walk.over(held, self._visit)
+        return False
+
+    def _visit_engine(self, engine: Engine) -> bool:
+        """Capture an engine that a train step may run, apart from its handlers."""
+        attributes = vars(engine).copy()
+        self._add(contents.restore_instance, engine, (type(engine), attributes))
+        held = [value for name, value in attributes.items() if name not in _NOT_IN_ENGINES]
+        self._walk.over([type(engine), *held], self._visit)
         return False
 
     def _visit_loader(self, loader: DataLoader[Any]) -> bool:
