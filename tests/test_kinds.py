@@ -7,20 +7,27 @@ named by its path.
 import array
 import collections
 import concurrent.futures
+import contextvars
 import ctypes
 import dataclasses
 import functools
+import hashlib
 import io
 import itertools
+import mmap
 import multiprocessing
 import queue
 import random
 import socket
+import sqlite3
 import threading
 import types
+import unittest.mock
 import warnings
 import weakref
+import zlib
 from collections.abc import Callable, Iterator
+from multiprocessing import shared_memory
 from pathlib import Path
 from typing import Any
 
@@ -222,6 +229,43 @@ def lr_scheduler() -> Any:
     return torch.optim.lr_scheduler.ExponentialLR(torch.optim.SGD([parameter()], lr=1.0), 0.5)
 
 
+def thread_local() -> threading.local:
+    """Make an object with other attributes in each thread."""
+    local = threading.local()
+    local.count = 0
+    return local
+
+
+def draw(number: int) -> float:
+    """Draw a number."""
+    return random.random()
+
+
+def draw_cached(obj: tuple[Callable[[int], float], list[int]]) -> float:
+    """Draw a number that a cache keeps."""
+    obj[1][0] += 1
+    return obj[0](obj[1][0])
+
+
+def run_inner(engine: Engine) -> tuple[int, int]:
+    """Run an engine for an epoch more."""
+    engine.run([1, 2], max_epochs=engine.state.epoch + 1)
+    return engine.state.iteration, engine.state.epoch
+
+
+def insert_column(frame: pd.DataFrame) -> list[Any]:
+    """Insert a column before the others."""
+    frame.insert(0, f"b{frame.shape[1]}", 1.0)
+    return list(frame.columns)
+
+
+def write_series(series: pd.Series) -> dict[Any, Any]:
+    """Write to a series, and append to it."""
+    series["a"] += 1
+    series.loc[f"n{len(series)}"] = 3.0
+    return series.to_dict()
+
+
 STATES: dict[str, tuple[Callable[[], Any], Use]] = {
     "python-generator": (lambda: random.Random(1), lambda o: o.random()),
     "numpy-generator": (lambda: np.random.default_rng(1), lambda o: o.random()),
@@ -284,6 +328,29 @@ STATES: dict[str, tuple[Callable[[], Any], Use]] = {
     ),
     "queue": (lambda: filled_queue(), take),
     "data-frame": (lambda: pd.DataFrame({"a": [1.0, 2.0]}), write_frame),
+    "data-frame-columns": (lambda: pd.DataFrame({"a": [1.0]}), insert_column),
+    "series": (lambda: pd.Series([1.0, 2.0], index=["a", "b"]), write_series),
+    "spawned-generators": (lambda: np.random.default_rng(1), lambda o: o.spawn(1)[0].random()),
+    "seed-sequence": (
+        lambda: np.random.SeedSequence(1),
+        lambda o: o.spawn(1)[0].generate_state(1).tolist(),
+    ),
+    "record": (
+        lambda: np.zeros(1, dtype=[("a", "i4"), ("b", "f8", (2,))])[0],
+        lambda o: o.__setitem__("a", o["a"] + 1) or o.tolist(),
+    ),
+    "view-of-dict": (lambda: {0: [1]}.values(), lambda o: [e.append(2) or len(e) for e in o]),
+    "thread-local": (thread_local, increment),
+    "context-variable": (
+        lambda: contextvars.ContextVar("variable", default=0),
+        lambda o: o.set(o.get() + 1) and o.get(),
+    ),
+    "engine": (lambda: Engine(lambda engine, batch: batch), run_inner),
+    "mock": (
+        lambda: unittest.mock.MagicMock(count=0),
+        lambda o: (o.method(), increment(o), o.method.call_count)[1:],
+    ),
+    "cache": (lambda: (functools.cache(draw), [0]), draw_cached),
 }
 
 
@@ -666,7 +733,54 @@ LIVE: dict[str, tuple[Callable[[Path], Any], Use, str]] = {
     ),
     "thread": (lambda path: Thread(), lambda o: o.count.append(1), ""),
     "simple-queue": (lambda path: queue.SimpleQueue(), lambda o: o.put(1), ""),
+    "event": (lambda path: threading.Event(), lambda o: o.set(), ""),
+    "event-of-processes": (lambda path: multiprocessing.Event(), lambda o: o.set(), ""),
+    "semaphore": (lambda path: threading.Semaphore(9), lambda o: o.acquire(), ""),
+    "semaphore-of-processes": (
+        lambda path: multiprocessing.Semaphore(9),
+        lambda o: o.acquire(),
+        "",
+    ),
+    "shared-memory": (
+        lambda path: shared_memory.SharedMemory(create=True, size=8),
+        lambda o: o.buf.__setitem__(0, o.buf[0] + 1),
+        "",
+    ),
+    "shared-list": (
+        lambda path: shared_memory.ShareableList([0]),
+        lambda o: o.__setitem__(0, o[0] + 1),
+        "",
+    ),
+    "memory-map": (lambda path: mmap.mmap(-1, 8), lambda o: o.write(b"a"), ""),
+    "hash": (lambda path: hashlib.sha256(), lambda o: o.update(b"a"), ""),
+    "compressor": (lambda path: zlib.compressobj(), lambda o: o.compress(b"a"), ""),
+    "database": (
+        lambda path: database(),
+        lambda o: o.execute("insert into t values (1)"),
+        "",
+    ),
+    "array-iterator": (lambda path: np.arange(100).flat, next, ""),
+    "new-context-variable": (
+        lambda path: contextvars.ContextVar("variable"),
+        lambda o: o.set(1),
+        "",
+    ),
+    "full-cache": (lambda path: cached(1), lambda o: o(random.random()), ""),
 }
+
+
+def database() -> sqlite3.Connection:
+    """Make a database with an empty table."""
+    connection = sqlite3.connect(":memory:")
+    connection.execute("create table t (x)")
+    return connection
+
+
+def cached(number: int) -> Any:
+    """Make a function with a bounded cache that has an entry."""
+    function = functools.lru_cache(draw)
+    function(number)
+    return function
 
 
 def started(generator: Iterator[int]) -> Iterator[int]:
@@ -675,11 +789,19 @@ def started(generator: Iterator[int]) -> Iterator[int]:
     return generator
 
 
+ALWAYS_NAMED = ("compressor", "thread", "simple-queue", "socket", "executor")
+"""What does not show whether it changed."""
+
+
 def close(obj: Any) -> None:
     """End what would go on after a test."""
     if isinstance(obj, Thread):
         obj.is_ended.set()
         obj.thread.join()
+    memory = getattr(obj, "shm", obj)
+    if isinstance(memory, shared_memory.SharedMemory):
+        memory.close()
+        memory.unlink()
     for part in obj if isinstance(obj, tuple) else (obj,):
         getattr(part, "close", getattr(part, "shutdown", lambda: None))()
 
@@ -704,7 +826,7 @@ def test_what_cannot_be_restored_is_named(kind: str, tmp_path: Path) -> None:
         close(source)
 
 
-@pytest.mark.parametrize("kind", ["generator", "new-generator", "list-iterator", "file", "count"])
+@pytest.mark.parametrize("kind", [k for k in LIVE if k not in ALWAYS_NAMED])
 def test_what_did_not_move_is_not_named(kind: str, tmp_path: Path) -> None:
     """An object that the sweep left where it was, as far as can be told, needs no warning."""
     make, _, _ = LIVE[kind]
@@ -717,6 +839,15 @@ def test_what_did_not_move_is_not_named(kind: str, tmp_path: Path) -> None:
         attached.run([0])
     assert finder.result.not_restored == ()
     close(source)
+
+
+def test_a_bounded_cache_that_was_empty_is_cleared() -> None:
+    """What the sweep draws and caches does not come up again after it."""
+    function = functools.lru_cache(draw)
+    trainer, to_save, _ = make_trainer(lambda engine, batch: function(engine.state.iteration))
+    with FastaiLRFinder().attach(trainer, to_save, num_iter=3, end_lr=1e-2) as attached:
+        attached.run([0])
+    assert function.cache_info().currsize == 0
 
 
 def test_what_hangs_on_a_frame_is_left_as_it_is() -> None:
@@ -759,6 +890,14 @@ class Odd:
         raise ValueError("on purpose")
 
 
+class Secretive:
+    """An object that does not tell its class."""
+
+    @property
+    def __class__(self) -> Any:  # type: ignore[override]
+        raise KeyError("on purpose")
+
+
 class Denying(torch.Tensor):
     """A tensor that denies every operation."""
 
@@ -781,6 +920,17 @@ def test_an_object_that_cannot_be_looked_at_is_named(make: Callable[[], Any]) ->
     ):
         attached.run([0])
     assert finder.result.not_restored == ("train_step.<closure>.step.<closure>.source",)
+
+
+def test_an_object_that_does_not_tell_its_class_is_restored() -> None:
+    """What `isinstance` cannot look at is looked at by its type."""
+
+    def make() -> Callable[..., object]:
+        source = Secretive()
+        source.count = 0  # type: ignore[attr-defined]
+        return lambda engine, batch: increment(source)
+
+    assert_same_course(make)
 
 
 def test_the_finder_itself_is_not_part_of_the_training() -> None:

@@ -1,14 +1,20 @@
 """Everything that a train step can use is reachable from it, and libraries are not searched."""
 
+import csv
+import enum
 import functools
+import importlib
 import importlib.util
+import operator
 import random
 import sys
 import types
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+import kiwisolver
 import numpy as np
 import pytest
 import torch
@@ -46,6 +52,16 @@ class Slotted:
 
     def __init__(self, target: object) -> None:
         self.target = target
+
+
+class Writing:
+    """A file that holds something."""
+
+    def __init__(self, target: object) -> None:
+        self.target = target
+
+    def write(self, text: str) -> None:
+        """Do nothing."""
 
 
 def enclosing(target: object) -> Callable[[], object]:
@@ -112,7 +128,29 @@ HOLDERS: dict[str, Callable[[Any], object]] = {
     "set": lambda target: {Slotted(target)},
     "long-list": lambda target: [[i] for i in range(5000)] + [target],
     "namespace": lambda target: types.SimpleNamespace(target=target),
+    "dict-view": lambda target: {1: target}.values(),
+    "dict-proxy": lambda target: types.MappingProxyType({1: target}),
+    "method-caller": lambda target: operator.methodcaller("run", target),
+    "csv-writer": lambda target: csv.writer(Writing(target)),
+    "extension": lambda target: kiwisolver.Variable("x", target),
+    "weak-reference": lambda target: weakref.ref(alive(target)),
+    "weak-proxy": lambda target: weakref.proxy(alive(target)),
+    "weak-method": lambda target: weakref.WeakMethod(alive(target).method),
+    "enum-member": lambda target: (
+        types.new_class(
+            "Kinds", (enum.Enum,), exec_body=lambda names: names.__setitem__("A", target)
+        ).A
+    ),
 }
+
+
+def alive(target: object) -> Any:
+    """Return an object with the target that something else keeps alive."""
+    ALIVE.append(Owner(target))
+    return ALIVE[-1]
+
+
+ALIVE: list[object] = []
 
 
 def contains(found: list[object], target: object) -> bool:
@@ -207,6 +245,25 @@ def reads_attribute(obj: Any) -> object:
     return obj.GLOBAL
 
 
+class Configured:
+    """A class with attributes."""
+
+    rng = random.Random()
+    items: ClassVar[list[Target]] = [GLOBAL]
+
+    @functools.singledispatchmethod
+    def dispatch(self, value: object) -> object:
+        return GLOBAL
+
+
+def test_reachable_from_finds_what_trains_among_the_attributes_of_classes() -> None:
+    """A generator that instances share belongs to the training; containers of classes do not."""
+    found = reachable_from(Configured())
+    assert contains(found, Configured.rng)
+    assert not contains(found, Configured.items)
+    assert contains(found, GLOBAL)
+
+
 def test_reachable_from_distinguishes_an_attribute_from_a_global_of_its_name() -> None:
     """A function that reads an attribute does not use the global with the same name."""
     assert not contains(reachable_from(reads_attribute), GLOBAL)
@@ -234,6 +291,48 @@ def test_reachable_from_judges_a_module_by_its_file(user_module: types.ModuleTyp
     """A project's own `code` package is user code, although the standard library has one."""
     assert contains(reachable_from(user_module.step), user_module.state)
     assert contains(reachable_from(lambda: user_module.state["count"]), user_module.state)
+
+
+def test_reachable_from_follows_imports_inside_functions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a function imports only when it is called is found as a global would be."""
+    package = tmp_path / "trainings"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "bank.py").write_text("items = [[1]]\n")
+    (package / "steps.py").write_text(
+        "def absolute():\n    from trainings.bank import items\n    return items\n\n"
+        "def relative():\n    from . import bank\n    return bank.items\n\n"
+        "def dotted():\n    import trainings.bank\n    return trainings.bank.items\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    steps = importlib.import_module("trainings.steps")
+    items = importlib.import_module("trainings.bank").items
+    try:
+        for function in (steps.absolute, steps.relative, steps.dotted):
+            assert contains(reachable_from(function), items)
+    finally:
+        for name in [name for name in sys.modules if name.split(".")[0] == "trainings"]:
+            del sys.modules[name]
+
+
+class Subclass(Engine):
+    """A trainer that is its own train step."""
+
+    def __init__(self) -> None:
+        super().__init__(self.step)
+
+    def step(self, engine: Engine, batch: object) -> object:
+        return self.helper()
+
+    def helper(self) -> object:
+        return GLOBAL
+
+
+def test_reachable_from_finds_the_methods_that_a_step_of_an_engine_calls() -> None:
+    """A trainer derived from `Engine` is searched for the methods that its train step calls."""
+    assert contains(reachable_from(Subclass()._process_function), GLOBAL)
 
 
 def test_reachable_from_does_not_search_the_globals_of_libraries() -> None:

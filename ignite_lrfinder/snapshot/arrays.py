@@ -29,6 +29,12 @@ def restore_array(obj: np.ndarray, values: np.ndarray) -> None:
     np.copyto(obj.view(np.ndarray), values)
 
 
+def restore_record(obj: np.void, values: np.void) -> None:
+    """Restore the fields of an element of a structured array."""
+    for name in obj.dtype.names or ():
+        obj[name] = values[name]
+
+
 def num_bytes(data: torch.Tensor | np.ndarray) -> int:
     """Return the size of an array in bytes."""
     return data.nbytes if isinstance(data, np.ndarray) else data.numel() * data.element_size()

@@ -87,6 +87,14 @@ def restore_instance(obj: object, was: tuple[type, dict[str, Any] | None]) -> No
         restore_elements(obj.__dict__, attributes)
 
 
+def class_attribute(cls: type, name: str) -> object:
+    """Return an attribute of a class as it is stored, or `UNSET`.
+
+    To ask the class for it may run code: a mock makes another mock each time.
+    """
+    return next((vars(base)[name] for base in cls.__mro__ if name in vars(base)), UNSET)
+
+
 def slots_of(cls: type) -> list[types.MemberDescriptorType]:
     """Return the descriptors of the slots that classes written in Python give their instances."""
     slots = []

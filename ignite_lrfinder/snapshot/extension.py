@@ -29,6 +29,18 @@ def is_known_extension(cls: type) -> bool:
     return _owner(cls) is not None and _is_known(cls)
 
 
+def hides_references(cls: type) -> bool:
+    """Return whether instances of a class may refer to objects that only the interpreter knows.
+
+    Such are the views of a dict, and proxies of extension types.
+    """
+    owner = _owner(cls)
+    if owner is None or _is_known(owner):
+        is_bare = owner is cls and cls.__dictoffset__ == 0
+        return is_bare and is_standard_module(cls.__module__)
+    return not owner.__module__.startswith("pandas.")
+
+
 def _owner(cls: type) -> type | None:
     """Return the class that gives instances of a class their hidden state."""
     return next((base for base in reversed(cls.__mro__) if _has_hidden_state(base)), None)
@@ -42,7 +54,11 @@ def _is_known(cls: type) -> bool:
 def capture(obj: Any) -> tuple[Restore | None, Any]:
     """Return what restores an object, and its state; None where it has no way to copy it."""
     if _is_block_manager(type(obj)):
-        return _restore_blocks, (obj.blocks, list(obj.axes))
+        return _restore_blocks, (obj.blocks, list(obj.axes), list(map(_block_state, obj.blocks)))
+    if _is_block(type(obj)):
+        return _restore_block, _block_state(obj)
+    if type(obj).__module__.startswith("pandas._libs"):  # caches, and records of who shares memory
+        return _leave, None
     try:
         return _restore_state, _state_of(obj)
     except Exception:  # there are many ways to deny a copy
@@ -51,7 +67,9 @@ def capture(obj: Any) -> tuple[Restore | None, Any]:
 
 def references(obj: Any) -> list[object]:
     """Return what an object refers to that Python does not show."""
-    return [block.values for block in obj.blocks] if _is_block_manager(type(obj)) else []
+    if _is_block_manager(type(obj)):
+        return [block.values for block in obj.blocks]
+    return [obj.values] if _is_block(type(obj)) else []
 
 
 def _state_of(obj: Any) -> bytes:
@@ -78,11 +96,32 @@ def _is_block_manager(cls: type) -> bool:
     return cls.__module__.startswith("pandas.") and hasattr(cls, "blocks")
 
 
-def _restore_blocks(manager: Any, was: tuple[Any, list[Any]]) -> None:
+def _restore_blocks(manager: Any, was: tuple[Any, list[Any], list[Any]]) -> None:
     """Restore the columns of a pandas object; their values are arrays, restored by themselves."""
-    blocks, axes = was
+    blocks, axes, states = was
+    for block, state in zip(blocks, states, strict=True):
+        _restore_block(block, state)
     manager.blocks, manager.axes = blocks, list(axes)
     getattr(manager, "_rebuild_blknos_and_blklocs", lambda: None)()
+
+
+def _is_block(cls: type) -> bool:
+    """Return whether a class holds columns of one type of a pandas object."""
+    return cls.__module__.startswith("pandas.") and hasattr(cls, "mgr_locs")
+
+
+def _block_state(block: Any) -> tuple[Any, Any, Any]:
+    """Return which array a block holds, where it is, and who shares it."""
+    return block.values, block.mgr_locs, block.refs
+
+
+def _restore_block(block: Any, was: tuple[Any, Any, Any]) -> None:
+    """Restore which array a block holds, where it is, and who shares it."""
+    block.values, block.mgr_locs, block.refs = was
+
+
+def _leave(obj: object, was: object) -> None:
+    """Leave an object as it is."""
 
 
 def _has_hidden_state(cls: type) -> bool:

@@ -7,6 +7,7 @@ import site
 import sys
 import sysconfig
 import types
+from collections.abc import Mapping
 from typing import Any
 
 import ignite
@@ -24,22 +25,26 @@ class Names:
     """The names that a code object uses, nested functions included.
 
     Attributes:
+        imported: the modules it imports, each with the level of a relative import.
         loaded: the globals it reads.
         stored: the globals and closure variables it assigns or deletes.
         attributes: the names it may use as attributes.
         stored_attributes: the attributes it assigns or deletes.
     """
 
-    __slots__ = ("attributes", "loaded", "stored", "stored_attributes")
+    __slots__ = ("attributes", "imported", "loaded", "stored", "stored_attributes")
 
     def __init__(self, code: types.CodeType) -> None:
         """Read the instructions of a code object."""
-        self.attributes = set(code.co_names)
+        self.attributes, self.imported = set(code.co_names), set[tuple[str, int]]()
         self.loaded, self.stored, self.stored_attributes = set[str](), set[str](), set[str]()
         by_operation = (
             (_LOADS, self.loaded), (_STORES, self.stored), (_SETS, self.stored_attributes)
         )  # fmt: skip
-        for instruction in dis.get_instructions(code):
+        instructions = list(dis.get_instructions(code))
+        for i, instruction in enumerate(instructions):
+            if instruction.opname == "IMPORT_NAME":
+                self.imported.add((instruction.argval, instructions[i - 2].argval))
             for operations, names in by_operation:
                 if instruction.opname in operations:
                     names.add(instruction.argval)
@@ -71,17 +76,28 @@ def globals_of(function: types.FunctionType) -> list[object]:
 
 
 def modules_of(function: types.FunctionType) -> list[types.ModuleType]:
-    """Return the user modules that a function may use."""
+    """Return the user modules that a function may use, also those that it imports itself."""
     uses, namespace = names_in(function.__code__), function.__globals__
     pending = [namespace[name] for name in uses.loaded if name in namespace]
     pending += closure_variables(function).values()
+    pending += [_imported(name, level, namespace) for name, level in uses.imported]
     modules: list[types.ModuleType] = []
     while pending:
         obj = pending.pop()
-        if isinstance(obj, types.ModuleType) and obj not in modules and not is_library(obj):
+        # By its type: an object may raise when it is asked for its class, or compared.
+        if not issubclass(type(obj), types.ModuleType) or is_library(obj):
+            continue
+        if obj not in modules:
             modules.append(obj)
             pending += [vars(obj)[name] for name in uses.attributes if name in vars(obj)]
     return modules
+
+
+def _imported(name: str, level: int, namespace: Mapping[str, Any]) -> types.ModuleType | None:
+    """Return the module that an import statement names, if it is loaded."""
+    package = namespace.get("__package__") or ""
+    parents = package.split(".")[: package.count(".") + 2 - level] if level else []
+    return sys.modules.get(".".join([*parents, name] if name else parents))
 
 
 def is_bound(cell: types.CellType) -> bool:

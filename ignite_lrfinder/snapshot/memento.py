@@ -7,9 +7,11 @@ very same objects. What it cannot restore it names.
 """
 
 import contextlib
+import contextvars
 import functools
 import gc
 import itertools
+import threading
 import types
 import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -23,7 +25,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ignite_lrfinder.errors import LRFinderError
 from ignite_lrfinder.snapshot import alike, arrays, contents, extension, live, tensors
-from ignite_lrfinder.snapshot.contents import BARE, CONTAINERS
+from ignite_lrfinder.snapshot.contents import BARE, CONTAINERS, UNSET, class_attribute
 from ignite_lrfinder.snapshot.functions import is_standard_module, variables_stored_by
 from ignite_lrfinder.snapshot.live import frame_variables
 from ignite_lrfinder.snapshot.random_state import generator_state, is_generator, restore_generator
@@ -37,7 +39,8 @@ _COMMUNICATION += ("ssl", "selectors", "signal", "logging", "weakref", "_thread"
 # Code without anything to capture, but with something that it refers to.
 _REFERENCES = (
     types.MethodType, types.BuiltinMethodType, types.MethodWrapperType, types.MappingProxyType,
-    types.CellType, functools.partial, memoryview, type,
+    types.CellType, functools.partial, memoryview, type, weakref.ref, weakref.ProxyType,
+    weakref.CallableProxyType,
 )  # fmt: skip
 _IMMUTABLE = (tuple, frozenset)
 # Data is not copied, but what says where in it a training is. That is small.
@@ -47,6 +50,8 @@ _MAX_DATA_BYTES = 1 << 27
 _TRAINED = (torch.nn.Module, torch.optim.Optimizer, DataLoader, Sampler, Engine)
 _CODE = (types.FunctionType, types.MethodType, type)
 _STATEFUL = ("state_dict", "load_state_dict")
+# Handlers are the user's, and a run that has ended leaves nothing.
+_NOT_IN_ENGINES = ("_event_handlers", "_internal_run_generator", "_dataloader_iter", "_init_iter")
 _OWN = __name__.partition(".")[0]
 
 Visit = Callable[[Any], bool]
@@ -190,18 +195,22 @@ class Memento:
         kinds: tuple[tuple[Any, Visit], ...] = (
             (torch.Tensor, self._visit_tensor),
             (np.ndarray, self._visit_array),
+            (np.void, lambda obj: self._add(arrays.restore_record, obj, obj.copy()) or True),
             (types.FunctionType, self._visit_function),
             (_REFERENCES, lambda obj: True),
             (_IMMUTABLE, (lambda obj: True) if cls in _IMMUTABLE else self._instance_visit(cls)),
-            (Engine, lambda obj: False),
+            (Engine, self._visit_engine),
             (DataLoader, self._visit_loader),
             (arrays.BUFFERS, self._visit_buffer),
             (arrays.WEAK, self._visit_weak),
             (CONTAINERS, self._visit_container),
+            (threading.local, self._instance_visit(cls)),
+            (contextvars.ContextVar, self._visit_context_variable),
+            (functools._lru_cache_wrapper, self._visit_cache),
         )
         if is_generator(cls):
             return self._visit_generator
-        if live.is_live(cls) and not issubclass(cls, arrays.BUFFERS):
+        if live.is_live(cls) and not issubclass(cls, (*arrays.BUFFERS, *_REFERENCES)):
             return self._visit_live
         for kind, visit in kinds:
             if issubclass(cls, kind):
@@ -341,11 +350,39 @@ class Memento:
         self._add(arrays.restore_buffer, obj, arrays.buffer_state(obj))
         return False
 
+    def _visit_context_variable(self, variable: contextvars.ContextVar[Any]) -> bool:
+        """Capture the value of a context variable; where it has none, watch whether it gets one."""
+        try:
+            value = variable.get()
+        except LookupError:
+            self._live.append((variable, lambda: variable.get(UNSET) is not UNSET))
+        else:
+            self._add(contextvars.ContextVar.set, variable, value)
+            self._walk.over([value], self._visit)
+        return True
+
+    def _visit_cache(self, function: Any) -> bool:
+        """Clear a bounded cache if it was empty; a full one only saves computing again."""
+        before = function.cache_info()
+        if before.maxsize is None:
+            return True  # it is a dict, restored as others are
+        if before.currsize == 0:
+            self._add(_clear_cache, function, None)
+        return self._instance_visit(type(function))(function)
+
     def _visit_weak(self, obj: Any) -> bool:
         """Capture a container of weak references, and what it refers to otherwise."""
         held = arrays.weak_elements(obj)
         self._add(arrays.restore_weak, obj, held)
         self._walk.over(held, self._visit)
+        return False
+
+    def _visit_engine(self, engine: Engine) -> bool:
+        """Capture an engine that a train step may run, apart from its handlers."""
+        attributes = vars(engine).copy()
+        self._add(contents.restore_instance, engine, (type(engine), attributes))
+        held = [value for name, value in attributes.items() if name not in _NOT_IN_ENGINES]
+        self._walk.over([type(engine), *held], self._visit)
         return False
 
     def _visit_loader(self, loader: DataLoader[Any]) -> bool:
@@ -374,9 +411,17 @@ class Memento:
             if not self._is_data:
                 self._not_restored[id(obj)] = obj
         else:
-            self._add(restore, obj, held)
+            self._add(self._restore_extension, obj, (restore, held))
         self._walk.over(extension.references(obj), self._visit)
         return True
+
+    def _restore_extension(self, obj: object, was: tuple[extension.Restore, Any]) -> None:
+        """Restore an object of an extension type; what has no way back is named."""
+        restore, held = was
+        try:
+            restore(obj, held)
+        except TypeError:
+            self._not_restored[id(obj)] = obj
 
     def _instance_visit(self, cls: type) -> Visit:
         """Return what captures the class, attributes and slots of an instance of a class."""
@@ -428,7 +473,9 @@ def _used_by(objects: Iterable[object]) -> tuple[list[object], list[object]]:
 def _is_trained(obj: object) -> bool:
     """Return whether an object is restored even where a frame or a thread refers to it."""
     cls = type(obj)
-    return issubclass(cls, _TRAINED) or all(hasattr(cls, name) for name in _STATEFUL)
+    return issubclass(cls, _TRAINED) or all(
+        class_attribute(cls, name) is not UNSET for name in _STATEFUL
+    )
 
 
 def _is_left_alone(cls: type) -> bool:
@@ -439,6 +486,11 @@ def _is_left_alone(cls: type) -> bool:
     if any(module.startswith("torch.distributed") for module in modules):
         return not issubclass(cls, (torch.nn.Module, torch.optim.Optimizer))
     return any(m.partition(".")[0] in _COMMUNICATION and is_standard_module(m) for m in modules)
+
+
+def _clear_cache(function: Any, was: object) -> None:
+    """Clear the cache of a function."""
+    function.cache_clear()
 
 
 def _restore_script_attributes(module: Any, attributes: dict[str, Any]) -> None:

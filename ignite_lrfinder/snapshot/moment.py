@@ -52,7 +52,7 @@ class Moment:
     ) -> None:
         self.attributes = [(engine, dict(attributes_of(engine))) for engine in engines]
         earlier = None if base is None else base.memento
-        self.memento = Memento(keep=keep, opaque=opaque, base=earlier)
+        self.memento = Memento(keep=keep, opaque=(*opaque, *engines), base=earlier)
         self._state_dicts: dict[str, tuple[Saveable, object]] = {}
         # First: a `state_dict` may draw random numbers.
         self._has_grad = torch.is_grad_enabled()

@@ -13,7 +13,7 @@ Restorer = Callable[[], object]
 
 _GENERATORS = (
     torch.Generator, random.Random, np.random.RandomState, np.random.Generator,
-    np.random.BitGenerator,
+    np.random.BitGenerator, np.random.SeedSequence,
 )  # fmt: skip
 
 
@@ -54,8 +54,8 @@ def _restart(module: Any, host_seed: int) -> None:
 
 
 def is_generator(cls: type) -> bool:
-    """Return whether instances of a class are random generators."""
-    return issubclass(cls, _GENERATORS)
+    """Return whether instances of a class are random generators with a state."""
+    return issubclass(cls, _GENERATORS) and not issubclass(cls, random.SystemRandom)
 
 
 def generator_state(generator: Any) -> Any:
@@ -64,7 +64,10 @@ def generator_state(generator: Any) -> Any:
         return generator.getstate()
     if isinstance(generator, (torch.Generator, np.random.RandomState)):
         return generator.get_state()
-    return getattr(generator, "bit_generator", generator).state
+    if isinstance(generator, np.random.SeedSequence):
+        return _reduced(generator)
+    source = getattr(generator, "bit_generator", generator)
+    return source.state, _reduced(getattr(source, "seed_seq", None))
 
 
 def restore_generator(generator: Any, state: Any) -> None:
@@ -73,5 +76,15 @@ def restore_generator(generator: Any, state: Any) -> None:
         generator.setstate(state)
     elif isinstance(generator, (torch.Generator, np.random.RandomState)):
         generator.set_state(state)
+    elif isinstance(generator, np.random.SeedSequence):
+        generator.__setstate_cython__(state)
     else:
-        getattr(generator, "bit_generator", generator).state = state
+        source = getattr(generator, "bit_generator", generator)
+        source.state, seeds = state
+        if seeds is not None:
+            restore_generator(source.seed_seq, seeds)
+
+
+def _reduced(seeds: object) -> Any:
+    """Return the state of a seed sequence, which counts what was spawned; None of other seeds."""
+    return seeds.__reduce__()[2] if isinstance(seeds, np.random.SeedSequence) else None

@@ -6,8 +6,8 @@ standard library is not searched for globals.
 """
 
 import collections
-import enum
 import functools
+import gc
 import logging
 import types
 import weakref
@@ -27,6 +27,7 @@ from ignite_lrfinder.snapshot.contents import (
     slot_value,
     slots_of,
 )
+from ignite_lrfinder.snapshot.extension import hides_references
 from ignite_lrfinder.snapshot.functions import (
     closure_variables,
     globals_of,
@@ -34,18 +35,21 @@ from ignite_lrfinder.snapshot.functions import (
     is_library,
     names_in,
 )
+from ignite_lrfinder.snapshot.random_state import is_generator
 
 _ATOMS = (
-    type(None), bool, int, float, complex, str, bytes, range, slice, enum.Enum, np.generic,
-    np.dtype, torch.dtype, torch.device, torch.Size, types.ModuleType, types.CodeType,
-    types.FrameType, types.TracebackType, types.GetSetDescriptorType, types.MemberDescriptorType,
-    types.MethodDescriptorType, types.WrapperDescriptorType, types.ClassMethodDescriptorType,
-    logging.Logger, weakref.ref, weakref.ProxyType, weakref.CallableProxyType,
+    type(None), bool, int, float, complex, str, bytes, range, slice, np.number, np.bool_,
+    np.character, np.datetime64, np.timedelta64, np.dtype, torch.dtype, torch.device, torch.Size,
+    types.ModuleType, types.CodeType, types.FrameType, types.TracebackType,
+    types.GetSetDescriptorType, types.MemberDescriptorType, types.MethodDescriptorType,
+    types.WrapperDescriptorType, types.ClassMethodDescriptorType, logging.Logger,
 )  # fmt: skip
 
 _BOUND_BUILTINS = (types.BuiltinMethodType, types.MethodWrapperType)
 _SEARCHED_ELSEWHERE = (Engine, DataLoader, Dataset, Sampler, torch.Tensor, np.ndarray)
 _DESCRIPTORS = (staticmethod, classmethod, functools.cached_property, functools.partialmethod)
+# Other attributes of classes are not part of a training.
+_KEPT_BY_CLASSES = (torch.nn.Module, torch.optim.Optimizer, functools.singledispatchmethod)
 
 Rule = Callable[["Walk", Any], list[Any]]
 
@@ -154,7 +158,7 @@ class Walk:
         return [*globals_of(function), *methods]
 
     def of_class(self, cls: type) -> list[object]:
-        """List the methods of a user class that may be called, and its base classes."""
+        """List a user class's methods that may be called, its base classes, generators, modules."""
         if is_library(cls):
             return []
         held: list[object] = list(cls.__bases__)
@@ -167,6 +171,8 @@ class Walk:
                     held.append(method)
                 else:
                     self._uncalled.setdefault(name, []).append(method)
+            if isinstance(attribute, _KEPT_BY_CLASSES) or is_generator(type(attribute)):
+                held.append(attribute)
         return held
 
 
@@ -174,8 +180,9 @@ def _instance_rule(cls: type) -> Rule:
     """Return the function that lists what an instance holds; with the first, a user's class."""
     if cls in _BARE_RULES:
         return _BARE_RULES[cls]
-    slots, classes = slots_of(cls), [] if is_library(cls) else [cls]
     is_container = issubclass(cls, (*CONTAINERS, types.MappingProxyType))
+    is_hiding = hides_references(cls) and not is_container
+    slots, classes = slots_of(cls), [] if is_library(cls) else [cls]
 
     def rule(walk: Walk, obj: object) -> list[Any]:
         held = [v for v in attributes_of(obj).values() if type(v) not in PLAIN]
@@ -183,11 +190,27 @@ def _instance_rule(cls: type) -> Rule:
             held += _members_of(obj)
         if slots:
             held += [slot_value(slot, obj) for slot in slots]
+        if is_hiding:
+            held += _of_list(None, gc.get_referents(obj))
         if classes:
             held.append(classes.pop())
         return held
 
     return rule
+
+
+def _of_cached(walk: object, function: Any) -> list[Any]:
+    """List what a function with a cache refers to; of a bounded cache the entries are linked."""
+    held = list(vars(function).values())
+    return held if function.cache_parameters()["maxsize"] else gc.get_referents(function)
+
+
+def _of_proxy(walk: object, proxy: Any) -> list[Any]:
+    """List what a weak proxy refers to."""
+    try:
+        return [proxy.__init__.__self__]
+    except ReferenceError:
+        return []
 
 
 def _members_of(obj: Any) -> list[Any]:
@@ -218,7 +241,8 @@ def _of_method(walk: object, method: types.MethodType) -> list[Any]:
     owner = method.__self__
     classes = owner.__mro__ if isinstance(owner, type) else ()
     held = [value for cls in classes if not is_library(cls) for value in vars(cls).values()]
-    return [owner, method.__func__, *held]
+    # Its class as well: where the object is an engine, that is not searched.
+    return [owner, type(owner), method.__func__, *held]
 
 
 def _of_array(walk: Walk, array: np.ndarray) -> list[Any]:
@@ -266,8 +290,11 @@ _CODE_RULES: tuple[tuple[Any, Rule], ...] = (
     (types.FunctionType, Walk.of_function),
     (types.MethodType, _of_method),
     (_BOUND_BUILTINS, lambda walk, method: [method.__self__]),
+    (functools._lru_cache_wrapper, _of_cached),
     (functools.partial, lambda walk, p: [p.func, p.args, p.keywords, *vars(p).values()]),
     (types.CellType, lambda walk, cell: [cell.cell_contents] if is_bound(cell) else []),
+    (weakref.ref, lambda walk, ref: [ref()]),
+    ((weakref.ProxyType, weakref.CallableProxyType), _of_proxy),
     (memoryview, lambda walk, view: [view.obj]),
     (np.ndarray, _of_array),
     (type, Walk.of_class),

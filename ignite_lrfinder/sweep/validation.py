@@ -1,6 +1,7 @@
 """Compute a validation loss without side effects."""
 
 from collections.abc import Callable, Sequence
+from typing import cast
 
 from ignite.engine import Engine
 from torch import nn
@@ -33,7 +34,8 @@ class Validation:
 
 def evaluators_of(trainer: Engine, *functions: object) -> list[Engine]:
     """Return the engines that functions refer to, except the trainer."""
-    engines = [obj for obj in reachable_from(*functions) if isinstance(obj, Engine)]
+    found = reachable_from(*functions)
+    engines = [cast(Engine, obj) for obj in found if issubclass(type(obj), Engine)]
     return [engine for engine in engines if engine is not trainer]
 
 
