@@ -12,7 +12,7 @@ import importlib
 import tempfile
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -39,6 +39,7 @@ _GRID_BUDGET = 800
 _GRID = np.geomspace(START_LR, 10.0, 17)
 
 Suggestion = Mapping[Schedule, float | None]
+Verify = bool | Literal["auto"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -97,7 +98,7 @@ def trainer_of(t: Training) -> Engine:
     return Engine(step)
 
 
-def attached(t: Training, *, num_iter: int = NUM_ITER, verify: bool = False) -> FastaiLRFinder:
+def attached(t: Training, *, num_iter: int = NUM_ITER, verify: Verify = False) -> FastaiLRFinder:
     """Return this finder after its run."""
     lr_finder = FastaiLRFinder()
     to_save = {"model": t.model, "optimizer": t.optimizer}
@@ -107,7 +108,7 @@ def attached(t: Training, *, num_iter: int = NUM_ITER, verify: bool = False) -> 
 
 
 def ours(
-    t: Training, *, num_iter: int = NUM_ITER, verify: bool = False, tell_length: bool = True
+    t: Training, *, num_iter: int = NUM_ITER, verify: Verify = False, tell_length: bool = True
 ) -> Suggestion:
     """Run this finder, and ask for a suggestion for each schedule."""
     lr_finder = attached(t, num_iter=num_iter, verify=verify)
@@ -218,6 +219,7 @@ def _one(lr: float | list[float]) -> float:
 TOOLS: Mapping[str, Tool] = MappingProxyType(
     {
         "ours": Tool(ours),
+        'ours, verify="auto"': Tool(functools.partial(ours, verify="auto")),
         "ours, verify=True": Tool(functools.partial(ours, verify=True)),
         "Ignite": Tool(ignite),
         "torch-lr-finder": Tool(torch_lr_finder, "torch_lr_finder"),

@@ -6,7 +6,7 @@ import functools
 import logging
 import weakref
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 
 from ignite.engine import Engine
 from torch import nn
@@ -127,7 +127,7 @@ class FastaiLRFinder:
         keep_handlers: KeepHandlers = "auto",
         mute_handlers: Collection[Handler] = (),
         val_loss: Callable[[], object] | None = None,
-        verify: bool | Trials = False,
+        verify: bool | Literal["auto"] | Trials = False,
         schedule: Schedule = "constant",
         total_iters: int | None = None,
         snapshot: SnapshotPlace = "cpu",
@@ -169,8 +169,9 @@ class FastaiLRFinder:
                 does not have to be a loss. Train/eval modes are restored after each call.
                 Evaluators that it uses are restored, and all their handlers but metrics are muted.
             verify: whether the same run continues after the sweep with short trials at a few fixed
-                learning rates, each from the start and on the same batches; `Trials(...)` sets
-                their budget.
+                learning rates, each from the start and on the same batches. "auto": no more than it
+                takes to confirm a clear curve; True: always long ones too; `Trials(...)` sets their
+                budget.
             schedule: what the learning rate is for: a "constant" rate, or the peak of one that
                 decays ("decay"). The result answers for this plan.
             total_iters: the optimizer steps of the planned training, at least 1, if known.

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from ignite.engine import Engine
 
@@ -10,6 +10,7 @@ from ignite_lrfinder.errors import wrong_type
 from ignite_lrfinder.finder import FastaiLRFinder
 from ignite_lrfinder.protocols import OptimizerLike, Saveable
 from ignite_lrfinder.result import LRFinderResult
+from ignite_lrfinder.suggest import Trials
 
 
 def find_lr(
@@ -19,6 +20,7 @@ def find_lr(
     *,
     num_iter: int | None = 100,
     epoch_length: int | None = None,
+    verify: bool | Literal["auto"] | Trials = "auto",
     **attach_arguments: Any,
 ) -> LRFinderResult:
     """Run a range test, restore everything, and return the result.
@@ -31,10 +33,12 @@ def find_lr(
         data: the batches, such as a data loader.
         num_iter: the number of points, at least 1; None for as many as one epoch has iterations.
         epoch_length: the iterations of an epoch, for data of unknown length.
+        verify: as for `attach`; by default, trials until the curve is confirmed, or as many as it
+            takes.
         attach_arguments: further arguments of `FastaiLRFinder.attach`.
 
     Returns:
-        The result of the sweep, and of the trials with `verify`.
+        The result of the sweep and of the trials.
 
     Raises:
         TypeError: if `trainer` is neither a trainer nor a function; or as for `attach`.
@@ -62,7 +66,9 @@ def find_lr(
             raise wrong_type("trainer", "an ignite Engine or a function", trainer, remedy)
         trainer = Engine(functools.partial(_train, trainer))
     lr_finder = FastaiLRFinder()
-    with lr_finder.attach(trainer, to_save, num_iter=num_iter, **attach_arguments) as swept:
+    with lr_finder.attach(
+        trainer, to_save, num_iter=num_iter, verify=verify, **attach_arguments
+    ) as swept:
         swept.run(data, max_epochs=1, epoch_length=epoch_length)
     return lr_finder.result
 

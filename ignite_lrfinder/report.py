@@ -82,7 +82,7 @@ def cautions(reading: Reading, rates: Mapping[str, float]) -> list[str]:
         advice = (
             "; 'auto' is what the trials support."
             if trials
-            else ". Look at the plot, or let trials decide with verify=True."
+            else '. Look at the plot, or let trials decide with verify="auto".'
         )
         reasons.append(spread + advice)
     return reasons
@@ -120,9 +120,12 @@ def _lines(reading: Reading, plan: Plan) -> Iterator[str]:
         yield f"{_OTHERS}{'; '.join(f'{name} {lrs}' for name, lrs in others.items())}."
     if reading.interval is not None:
         low, high = reading.interval
+        trials = reading.record.trials
+        spent = f"{len(trials)} in {sum(len(trial.losses) for trial in trials)} iterations"
+        spent += ", which confirm the curve" if reading.is_confirmed else ""
         yield (
-            f"Trials: {len(reading.record.trials)}; rates from {low:.2e} to {high:.2e} do as well "
-            "as the best, within the noise."
+            f"Trials: {spent}; rates from {low:.2e} to {high:.2e} do as well as the best, within "
+            "the noise."
         )
         if not reading.is_paired:
             yield "The trials saw different batches, so they tell rates apart less sharply."

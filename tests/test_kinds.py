@@ -765,7 +765,6 @@ LIVE: dict[str, tuple[Callable[[Path], Any], Use, str]] = {
         lambda o: o.set(1),
         "",
     ),
-    "full-cache": (lambda path: cached(1), lambda o: o(random.random()), ""),
 }
 
 

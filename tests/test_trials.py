@@ -81,6 +81,43 @@ def of(**changes: object) -> Verdict:
     return dataclasses.replace(plain, **changes)
 
 
+def test_early_stopping_leaves_out_long_trials_that_a_clear_curve_does_not_need():
+    """Where the best rate is what the curve suggests, short trials around it are the last."""
+    rate = SWEEP.lr_suggestion()
+    assert isinstance(rate, float)
+    trials = run_all(parabola(rate), given=Trials(early_stopping=True))
+    assert sorted(trial.lr for trial in trials) == pytest.approx([rate / 4, rate, rate * 4])
+    assert {trial.num_iter for trial in trials} == {40}
+    result = with_trials(trials)
+    assert result.reading.is_confirmed
+    assert "3 in 120 iterations, which confirm the curve" in str(result)
+    assert len(run_all(parabola(rate))) >= 6
+
+
+@pytest.mark.parametrize("factor", [0.05, 20.0], ids=["lower", "higher"])
+def test_trials_that_contradict_the_curve_go_on(factor):
+    """Where a far lower or higher rate is best, early stopping changes nothing."""
+    loss = parabola(SWEEP.lr_suggestion() * factor)
+    trials = run_all(loss, given=Trials(early_stopping=True))
+    assert trials_equal(trials, run_all(loss))
+    assert trials[-1].num_iter == 130
+    assert not with_trials(trials).reading.is_confirmed
+
+
+def test_trials_after_a_curve_without_a_suggestion_do_not_stop_early():
+    """There is nothing that short trials could confirm."""
+    flat = result_of(LR, np.ones_like(LR))
+    loss = parabola(1.0)
+    stopped = run_all(loss, flat, Trials(early_stopping=True))
+    assert trials_equal(stopped, run_all(loss, flat))
+    assert stopped[-1].num_iter == 130
+
+
+def trials_equal(some: list[Trial], others: list[Trial]) -> bool:
+    """Return whether trials had the same rates and lengths."""
+    return [(t.lr, t.num_iter) for t in some] == [(t.lr, t.num_iter) for t in others]
+
+
 @few
 @given(st.floats(-3.5, -0.3), st.floats(0.0, 0.02))
 def test_the_best_rate_is_found(log10_best, noise):

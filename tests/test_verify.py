@@ -122,6 +122,22 @@ def test_each_step_of_a_trial_uses_its_rate(make_training: Callable[..., Trainin
     assert used == expected
 
 
+def test_auto_goes_on_only_while_the_curve_is_not_confirmed(
+    make_training: Callable[..., Training],
+) -> None:
+    """The trials of "auto" are those of `verify=True`: all of them, or the short ones."""
+    auto, always = (
+        verified(make_training("sgd-momentum"), num_iter=100, verify=verify).result
+        for verify in ("auto", True)
+    )
+    planned = [(trial.lr, trial.num_iter) for trial in always.trials]
+    run = [(trial.lr, trial.num_iter) for trial in auto.trials]
+    assert run == planned[: len(run)]
+    is_short = {num_iter for _, num_iter in run} == {40}
+    assert is_short == auto.reading.is_confirmed
+    assert is_short or run == planned
+
+
 def test_the_budget_holds(make_training: Callable[..., Training]) -> None:
     """With the usual settings sweep and trials take 800 training iterations at most."""
     training = make_training("sgd-momentum")
@@ -324,10 +340,13 @@ def test_trials_are_saved_with_the_result(
 def test_verify_is_true_false_or_settings(
     make_training: Callable[..., Training], verify: object
 ) -> None:
-    """Anything else is refused by its kind."""
+    """Anything else is refused: other words by their value, the rest by its kind."""
     training = make_training()
     with (
-        pytest.raises(TypeError, match=r"verify must be True, False or Trials\(\.\.\.\), got"),
+        pytest.raises(
+            ValueError if isinstance(verify, str) else TypeError,
+            match=r"verify must be True, False, 'auto' or Trials\(\.\.\.\), got",
+        ),
         FastaiLRFinder().attach(training.trainer, training.to_save, verify=verify),  # type: ignore[arg-type]  # what the test is about
     ):
         pass

@@ -46,7 +46,7 @@ def plot_trials(
     trials = reading.record.trials
     if not trials:
         raise LRFinderError(
-            "The result must have trials to draw, got none. Run the finder with verify=True."
+            "The result must have trials to draw, got none. Run the finder with verify='auto'."
         )
     left, right = two_axes(new_pair(1, 2, {"figsize": (10.0, 4.8), **kwargs}) if ax is None else ax)
     _draw_losses(left, trials)

