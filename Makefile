@@ -24,7 +24,7 @@ help: ## Say what there is to make.
 demo: $(DEMO_READY) ## Train on the digits data set without and with the finder.
 	@$(BIN)/python examples/digits.py
 
-notebooks: $(READY) ## Execute the notebooks; ARGS="--output FOLDER" keeps the executed copies.
+notebooks: $(READY) ## Execute the notebooks; ARGS=--in-place stores the outputs that the docs show.
 	$(BIN)/python notebooks/execute.py $(ARGS)
 
 test: $(READY) ## Run the tests on all cores; ARGS goes to pytest: make test ARGS="-n 0 -x -k exact".
@@ -64,7 +64,7 @@ build: $(READY) ## Build the source distribution and the wheel into dist.
 	$(BIN)/python -m build --outdir dist .
 
 clean: ## Remove the virtual environment and everything made here.
-	rm -rf $(VENV) $(BENCHMARK_VENV) build dist docs/_build .coverage .hypothesis .pytest_cache .ruff_cache lr_finder_*.png
+	rm -rf $(VENV) $(BENCHMARK_VENV) build dist docs/_build docs/notebooks .coverage .hypothesis .pytest_cache .ruff_cache lr_finder_*.png
 	find benchmarks docs examples ignite_lrfinder notebooks tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # torch is installed first and pinned, so that no other package can select another build.

@@ -23,7 +23,7 @@ extensions = [
 ]
 exclude_patterns = ["_build"]
 
-nb_execution_mode = "off"  # the tests run the code of the pages
+nb_execution_mode = "off"  # notebooks are stored with outputs; the tests run the code of the pages
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
 
@@ -96,8 +96,19 @@ def add_dark_images(app: Sphinx, doctree: nodes.document) -> None:
             image.parent.insert(image.parent.index(image) + 1, copy)
 
 
+def copy_notebooks(app: Sphinx) -> None:
+    """Copy the notebooks below the source folder, the only place where Sphinx finds pages."""
+    folder = Path(app.srcdir, "notebooks")
+    folder.mkdir(exist_ok=True)
+    for path in Path(app.srcdir).parent.glob("notebooks/*.ipynb"):
+        copy = folder / path.name
+        if not copy.is_file() or copy.read_bytes() != path.read_bytes():
+            copy.write_bytes(path.read_bytes())
+
+
 def setup(app: Sphinx) -> None:
     """Connect the transformations above."""
+    app.connect("builder-inited", copy_notebooks)
     # After autodoc, which inserts the types at the same event.
     app.connect("object-description-transform", shorten_types, priority=900)
     app.connect("doctree-read", name_attributes)

@@ -5,7 +5,11 @@
 
 It requires scikit-learn and writes `NAME.png` and `NAME-dark.png` to `docs/images` in about a
 minute. Curves come from small real trainings, the pictures of the gallery from the code on its
-page, and the bars from the table on the page "Benchmarks", which `make benchmark` prints.
+page, and the bars from the table on the page "Benchmarks", which `make benchmark` prints. `make
+benchmark` draws `trust.png` itself; its dark version is made here.
+
+Each picture carries a description of what it shows in its metadata. The tests draw it again and
+compare the descriptions, so a picture that is older than the code that draws it fails.
 """
 
 import argparse
@@ -22,7 +26,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from ignite.engine import create_supervised_trainer
+from matplotlib.artist import Artist
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
@@ -31,13 +38,14 @@ from ignite_lrfinder import LRFinderResult, find_lr
 
 DOCS = Path(__file__).parent
 SEED = 0
-# The backgrounds of the theme of the documentation, close to those of the usual forges.
+# The dark background of the theme of the documentation, close to those of the usual forges.
+DARK = "#131416"
 STYLES: Mapping[str, Any] = MappingProxyType(
     {
         "": "default",
         "-dark": [
             "dark_background",
-            {f"{part}.facecolor": "#131416" for part in ("axes", "figure", "savefig", "legend")},
+            {f"{part}.facecolor": DARK for part in ("axes", "figure", "savefig", "legend")},
         ],
     }
 )
@@ -126,19 +134,19 @@ def draw_digits(folder: Path) -> LRFinderResult:
     return result
 
 
-def draw_gallery(folder: Path) -> None:
-    """Run the code of the gallery in both styles, and save the figure of each block."""
+def draw_gallery(folder: Path, styles: Mapping[str, Any] = STYLES) -> None:
+    """Run the code of the gallery in each style, and save the figure of each block."""
     text = (DOCS / "gallery.md").read_text(encoding="utf-8")
     # A block of code, and the picture below it if there is one.
     pattern = r"```python\n(.*?)```\n(?:\n!\[[^\]]*\]\(images/(\w+)\.png\))?"
     blocks = re.findall(pattern, text, re.DOTALL)
-    for suffix, style in STYLES.items():
+    for suffix, style in styles.items():
         with plt.style.context(style):
             names: dict[str, Any] = {}
             for code, name in blocks:
                 exec(code, names)
                 if name:
-                    plt.savefig(folder / f"{name}{suffix}.png", dpi=110)
+                    write(plt.gcf(), folder / f"{name}{suffix}.png")
                 plt.close("all")
 
 
@@ -179,13 +187,54 @@ def regret_bars(rows: list[tuple[str, list[tuple[float, float]]]]) -> Figure:
     return figure
 
 
+def draw_trust(folder: Path) -> None:
+    """Make the dark version of the figure of `make benchmark`: light and dark change places."""
+    light = plt.imread(DOCS / "images" / "trust.png")[..., :3]
+    high, low = light.max(2, keepdims=True), light.min(2, keepdims=True)
+    # The hue stays; colours are a little stronger, so that the faintest stands out.
+    dark = (1 - high + 1.6 * (light - low)).clip(0, 1)
+    background = np.array(to_rgb(DARK))
+    plt.imsave(folder / "trust-dark.png", background + (1 - background) * dark)
+
+
 def save(plot: Callable[[], object], name: str, folder: Path) -> None:
     """Draw a figure in both styles."""
     for suffix, style in STYLES.items():
         with plt.style.context(style):
             plot()
-            plt.savefig(folder / f"{name}{suffix}.png", dpi=110)
+            write(plt.gcf(), folder / f"{name}{suffix}.png")
             plt.close()
+
+
+def write(figure: Figure, path: Path) -> None:
+    """Write a figure with its description."""
+    figure.savefig(path, dpi=110, metadata={"Description": describe(figure)})
+
+
+def describe(figure: Figure) -> str:
+    """Return one line for each thing that is drawn, with its look and its words."""
+    width, height = figure.get_size_inches()
+    lines = [f"figure {width:g} {height:g} {to_hex(figure.get_facecolor())}"]
+    for ax in figure.axes:
+        lines.append(f"axes {ax.get_xscale()} {ax.get_yscale()} {to_hex(ax.get_facecolor())}")
+        drawn = [*ax.lines, *ax.patches, *ax.texts, ax.title, ax.xaxis.label, ax.yaxis.label]
+        lines += [describe_artist(artist) for artist in drawn]
+        legend = ax.get_legend()
+        lines += [f"legend {text.get_text()}" for text in legend.get_texts()] if legend else []
+    return "\n".join(lines)
+
+
+def describe_artist(artist: Artist) -> str:
+    """Return what is drawn, how it looks, and its words."""
+    names = ("color", "facecolor", "alpha", "linestyle", "linewidth", "marker", "markersize")
+    look = {name: getattr(artist, f"get_{name}", lambda: None)() for name in names}
+    words = artist.get_text() if isinstance(artist, Text) else artist.get_label()
+    values = [
+        to_hex(value) if "color" in name else str(value)
+        for name, value in look.items()
+        if value is not None
+    ]
+    return " ".join([type(artist).__name__, *values, str(words)])
 
 
 PICTURES: Mapping[str, Callable[[Path], object]] = MappingProxyType(
@@ -194,6 +243,7 @@ PICTURES: Mapping[str, Callable[[Path], object]] = MappingProxyType(
         "digits": draw_digits,
         "gallery": draw_gallery,
         "regret": draw_regret,
+        "trust": draw_trust,
     }
 )
 """What can be drawn, by name."""

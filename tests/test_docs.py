@@ -6,11 +6,14 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from conftest import Training
 from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
 from pages import DOCS, ROOT, blocks_of, links_of, module_of, outputs, run_page
+from PIL import Image
 
 import ignite_lrfinder
 from ignite_lrfinder import LRFinderResult, NoSuggestionError, StopReason
@@ -246,6 +249,7 @@ def test_a_curve_is_as_the_page_describes_it(
     result = figures.draw_curve(name, tmp_path)
     drawn = sorted(path.name for path in tmp_path.iterdir())
     assert drawn == [f"curve_{name}-dark.png", f"curve_{name}.png"]
+    check_pictures(tmp_path)
     assert result.stop_reason is stop_reason
     suggestion = suggestion_of(result)
     if isinstance(expected, str):
@@ -264,7 +268,68 @@ def test_every_picture_is_used_and_has_a_dark_version() -> None:
     drawn = {path.stem for path in (DOCS / "images").glob("*.png")}
     plain = {name for name in drawn if not name.endswith("-dark")}
     assert shown == plain
-    assert drawn - plain == {f"{name}-dark" for name in plain - {"trust"}}
+    assert drawn - plain == {f"{name}-dark" for name in plain}
+
+
+def check_pictures(drawn: Path) -> None:
+    """Check that the documentation's pictures show what has just been drawn."""
+    for path in drawn.glob("*.png"):
+        stored, new = description_of(DOCS / "images" / path.name), description_of(path)
+        assert outputs.is_close(stored, new), (
+            f"{path.name} must show what the code draws now. Run `python docs/figures.py`.\n"
+            f"shown:\n{stored}\ndrawn:\n{new}"
+        )
+
+
+def description_of(picture: Path) -> str:
+    """Return what a picture says that it shows."""
+    with Image.open(picture) as image:
+        return image.info.get("Description", "")
+
+
+@pytest.mark.parametrize("name", ["digits", "regret"])
+def test_a_picture_is_as_new_as_the_code_that_draws_it(name: str, tmp_path: Path) -> None:
+    """Drawn again it has the same lines, colours and words; the curves are compared above."""
+    figures.PICTURES[name](tmp_path)
+    assert len(list(tmp_path.glob("*.png"))) == 2
+    check_pictures(tmp_path)
+
+
+def test_the_pictures_of_the_gallery_are_as_new_as_its_code(tmp_path: Path) -> None:
+    """Drawn again they have the same lines, colours and words."""
+    figures.draw_gallery(tmp_path, {"": figures.STYLES[""]})
+    assert len(list(tmp_path.glob("*.png"))) == 8
+    check_pictures(tmp_path)
+
+
+def test_the_dark_version_of_the_benchmark_is_as_new_as_the_light_one(tmp_path: Path) -> None:
+    """Made again from the light one it has the same pixels."""
+    figures.draw_trust(tmp_path)
+    stored, new = (plt.imread(folder / "trust-dark.png") for folder in (DOCS / "images", tmp_path))
+    np.testing.assert_array_equal(stored, new)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda ax: ax.lines[0].set_color("C3"),
+        lambda ax: ax.lines[0].set_linewidth(4),
+        lambda ax: ax.lines[0].set_label("lr: 3.00e-01"),
+        lambda ax: ax.set_xscale("log"),
+        lambda ax: ax.axvline(1.0),
+        lambda ax: ax.figure.set_size_inches(9, 3),
+    ],
+    ids=["color", "width", "number", "scale", "mark", "size"],
+)
+def test_a_changed_picture_has_another_description(change: Callable[[Axes], object]) -> None:
+    """Each change that a reader can see is one."""
+    figure, ax = plt.subplots(figsize=(4, 3))
+    ax.plot([1, 2], [3, 4], color="C0", linewidth=1, label="lr: 1.00e-01")
+    before = figures.describe(figure)
+    assert outputs.is_close(before, figures.describe(figure))
+    change(ax)
+    assert not outputs.is_close(before, figures.describe(figure))
+    plt.close(figure)
 
 
 def test_the_bars_of_the_regret_are_those_of_the_table() -> None:

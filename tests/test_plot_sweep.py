@@ -279,6 +279,26 @@ def test_each_trial_is_drawn_over_its_iterations() -> None:
     assert lines[2].get_ydata()[3] == pytest.approx((2.0 + 3 * 1.0) / 4)
 
 
+@pytest.mark.parametrize("style", ["default", "dark_background"])
+def test_the_lines_of_the_trials_stand_out_from_the_background(style: str) -> None:
+    """The contrast is at least 2.5 to 1, and the lines of higher rates are lighter."""
+    with plt.style.context(style):
+        left, _ = with_trials().plot_trials()
+    background = luminance(left.get_facecolor())
+    lines = [luminance(line.get_color()) for line in left.get_lines()]
+    assert sorted(lines) == lines
+    assert len(set(lines)) == len(lines)
+    for line in lines:
+        low, high = sorted((line, background))
+        assert (high + 0.05) / (low + 0.05) > 2.5
+
+
+def luminance(color: Any) -> float:
+    """Return the relative luminance of a colour as WCAG 2 defines it, from 0 to 1."""
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(color)]
+    return float(np.dot(linear, [0.2126, 0.7152, 0.0722]))
+
+
 def test_the_final_losses_are_drawn_with_their_parabola() -> None:
     """The long trials are points, the parabola passes through the best and its neighbours."""
     result = with_trials()

@@ -24,6 +24,9 @@ from ignite_lrfinder.suggest import Reading, Refusal, Verdict, num_planned_iters
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+# The part of the colormap with a contrast of at least 2.5 to 1 against the background.
+_SHADES_ON_LIGHT, _SHADES_ON_DARK = (0.0, 0.65), (0.3, 1.0)
+
 
 def plot_trials(
     reading: Reading, *, ax: "Sequence[Axes] | None" = None, **kwargs: object
@@ -57,9 +60,8 @@ def plot_trials(
 def _draw_losses(ax: "Axes", trials: Sequence[Trial]) -> None:
     """Draw the running mean of each trial's losses, in lighter colours for higher rates."""
     trials = sorted(trials, key=lambda trial: trial.lr)
-    viridis = importlib.import_module("matplotlib").colormaps["viridis"]
-    for index, trial in enumerate(trials):
-        color = viridis(0.15 + 0.75 * index / max(1, len(trials) - 1))
+    colors = _shades(ax, len(trials))
+    for trial, color in zip(trials, colors, strict=True):
         finite = trial.losses[np.isfinite(trial.losses)]
         iterations = np.arange(1, len(finite) + 1)
         means = _running_mean(finite)
@@ -69,6 +71,14 @@ def _draw_losses(ax: "Axes", trials: Sequence[Trial]) -> None:
     ax.set_xlabel("Iteration of the trial")
     ax.set_ylabel("Loss, running mean")
     legend_below(ax, title="learning rate of the trial")
+
+
+def _shades(ax: "Axes", num_shades: int) -> Array:
+    """Return colours from dark to light that are visible on the background; shape (N, 4)."""
+    to_rgb = importlib.import_module("matplotlib.colors").to_rgb
+    viridis = importlib.import_module("matplotlib").colormaps["viridis"]
+    is_dark = np.mean(to_rgb(ax.get_facecolor())) < 0.5
+    return viridis(np.linspace(*(_SHADES_ON_DARK if is_dark else _SHADES_ON_LIGHT), num_shades))
 
 
 def _limit(ax: "Axes", curves: Sequence[Array]) -> None:
