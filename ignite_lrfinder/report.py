@@ -164,8 +164,9 @@ def _table(reading: Reading, plan: Plan) -> Iterator[tuple[str, str]]:
     """Yield each method's name and what it suggests, and the bounds."""
     for name, lr in reading.suggestions(plan).items():
         yield name, formatted(reading.lrs_at(lr), _MAX_GROUPS_IN_TABLE)
-    if not isinstance(reading.bounds, Refusal):
-        low, high = (formatted(reading.lrs_at(lr), _MAX_GROUPS_IN_TABLE) for lr in reading.bounds)
+    bounds = reading.bounds(plan)
+    if not isinstance(bounds, Refusal):
+        low, high = (formatted(reading.lrs_at(lr), _MAX_GROUPS_IN_TABLE) for lr in bounds)
         yield "bounds", f"{low} to {high}"
 
 

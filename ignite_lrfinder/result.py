@@ -167,8 +167,8 @@ class LRFinderResult(Record):
         """Return the range for a cyclical or one-cycle policy.
 
         Returns:
-            The rate at which the loss starts to fall, and the rate at which it stops falling or
-            becomes ragged; two lists with several parameter groups.
+            The rate at which the loss starts to fall, and the peak that `lr_suggestion` returns
+            for a schedule that decays; two lists with several parameter groups.
 
         Raises:
             NoSuggestionError: if the curve supports no range.
@@ -176,7 +176,7 @@ class LRFinderResult(Record):
         References:
             Smith, arXiv 1506.01186, section 3.3.
         """
-        bounds = self.reading.bounds
+        bounds = self.reading.bounds(self.settings.plan)
         if isinstance(bounds, Refusal):
             raise bounds.error()
         low, high = (_float_or_list(self.reading.lrs_at(lr)) for lr in bounds)

@@ -330,7 +330,7 @@ def test_trials_that_all_diverged_are_drawn() -> None:
 
 def test_a_result_without_trials_has_none_to_draw() -> None:
     """The error says how to get some."""
-    with pytest.raises(LRFinderError, match=r"must have trials.*verify=True"):
+    with pytest.raises(LRFinderError, match=r"must have trials.*verify='auto'"):
         u_shaped().plot_trials()
 
 

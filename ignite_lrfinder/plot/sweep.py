@@ -278,9 +278,10 @@ def _draw_mark(ax: "Axes", reading: Reading, lr: float, *, is_log: bool, **style
 
 def _draw_bounds(ax: "Axes", reading: Reading) -> None:
     """Draw the bounds as a bar at the bottom."""
-    if isinstance(reading.bounds, Refusal):
+    bounds = reading.bounds(reading.plan)
+    if isinstance(bounds, Refusal):
         return
-    low, high = reading.bounds
+    low, high = bounds
     ax.plot(
         [low, high],
         [0.0, 0.0],

@@ -14,7 +14,7 @@ from types import MappingProxyType
 import numpy as np
 
 from ignite_lrfinder.record import Plan
-from ignite_lrfinder.suggest.curve import Curve, Refusal, running_median
+from ignite_lrfinder.suggest.curve import Curve, Refusal
 from ignite_lrfinder.suggest.rules import rules_for
 
 # In standard deviations of the smoothed loss. The lowest point of pure noise often lies this far
@@ -26,12 +26,10 @@ _SIGNIFICANT_WITHOUT_CLIFF = 5.0
 _CLIFF = 12.0
 
 # Shares of the fall: from its top, where it has begun; from its bottom, where most of it is done,
-# where it is over, and where the loss has turned or is ragged.
+# and where the loss has turned.
 _BEGUN = 0.1
 _MOSTLY_DONE = 0.2
-_OVER = 0.1
 _TURNED = 0.1
-_RAGGED = 0.25
 
 _RESPONSE_POINTS = 2
 _CONSTANT = Plan()
@@ -63,6 +61,11 @@ class Descent:
     def has_edge(self) -> bool:
         """Whether the sweep went far enough to see the loss rise for good."""
         return self.edge < len(self.curve.lr) - 1
+
+    @property
+    def start_lr(self) -> float:
+        """The learning rate at which the loss starts to fall."""
+        return float(self.curve.lr[self.top])
 
     @property
     def before_edge(self) -> int:
@@ -180,24 +183,6 @@ def slide(descent: Descent) -> float:
     bends = slope > np.interp(low_end, x, slope)
     stops = np.flatnonzero(~bends & (low_end >= x[0]))
     return _divided(curve, int(stops[-1]), _SLIDE_WIDTH) if len(stops) else float(curve.lr[0])
-
-
-def bounds(descent: Descent) -> tuple[float, float]:
-    """Return the tested learning rates at which the loss starts to fall, and at which it stops.
-
-    It stops falling where nine tenths of the fall are done, or earlier where the loss becomes
-    ragged: farther from the smoothed line than a quarter of the fall and than four times the noise.
-
-    References:
-        Smith, Cyclical learning rates for training neural networks, 2015, section 3.3.
-    """
-    curve = descent.curve
-    scatter = running_median(np.abs(curve.losses - curve.smoothed))
-    is_ragged = scatter > max(_RAGGED * descent.fall, 4 * curve.noise)
-    height = curve.smoothed - curve.smoothed[descent.bottom]
-    has_stopped = is_ragged | (height <= _OVER * descent.fall)
-    has_stopped[: descent.top + 1] = False
-    return float(curve.lr[descent.top]), float(curve.lr[int(np.argmax(has_stopped))])
 
 
 METHODS: Mapping[str, Callable[[Descent], float]] = MappingProxyType(

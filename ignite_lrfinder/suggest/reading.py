@@ -19,7 +19,7 @@ from ignite_lrfinder.record import (
     usable_points,
 )
 from ignite_lrfinder.suggest.curve import Curve, Refusal, curve_of
-from ignite_lrfinder.suggest.methods import METHODS, Descent, auto, bounds, descent_of
+from ignite_lrfinder.suggest.methods import METHODS, Descent, auto, descent_of
 from ignite_lrfinder.suggest.verdict import Verdict, confirms, suggested_lr, verdict_of
 
 
@@ -38,7 +38,6 @@ class Reading:
         descent: where the loss falls, and the edge.
         rates: the learning rate that each method but "auto" reads off the curve; empty where the
             curve is refused.
-        bounds: the learning rates at which the loss starts and stops falling.
         scores: the longest trials compared; None without a stable trial.
         is_paired: whether all trials were judged on the same batches, judging by their first
             losses.
@@ -54,7 +53,6 @@ class Reading:
     curve: Curve | Refusal
     descent: Descent | Refusal
     rates: Mapping[str, float]
-    bounds: tuple[float, float] | Refusal
     scores: Scores | None
     is_paired: bool
     interval: tuple[float, float] | None
@@ -102,6 +100,24 @@ class Reading:
         """Return the learning rate of each method that the record supports, "auto" first."""
         rates = {method: self.suggest(method, plan) for method in METHODS}
         return {name: lr for name, lr in rates.items() if not isinstance(lr, Refusal)}
+
+    def bounds(self, plan: Plan) -> tuple[float, float] | Refusal:
+        """Return the range for a cyclical or one-cycle policy.
+
+        Args:
+            plan: the training, of which the length counts.
+
+        Returns:
+            The rate at which the loss starts to fall, and the peak that "auto" suggests for a rate
+            that decays; a refusal if the record supports no range.
+
+        References:
+            Smith, Cyclical learning rates for training neural networks, 2015, section 3.3.
+        """
+        descent, peak = self.descent, self.suggest("auto", Plan("decay", plan.total_iters))
+        if isinstance(descent, Refusal):
+            return descent
+        return peak if isinstance(peak, Refusal) else (min(descent.start_lr, peak), peak)
 
     def lrs_at(self, reference_lr: float) -> tuple[float, ...]:
         """Return the learning rate of each group when the reference group had `reference_lr`.
@@ -162,10 +178,9 @@ def reading_of(record: Record) -> Reading:
     if isinstance(descent, Refusal):
         descent = _explained(descent, record)
         curve = descent if isinstance(curve, Refusal) else curve
-        rates, its_bounds = {}, descent
+        rates = {}
     else:
         rates = {name: read(descent) for name, read in METHODS.items() if name != "auto"}
-        its_bounds = bounds(descent)
     scores, is_paired = final_scores(record.trials), are_paired(record.trials)
     has_trials = any(len(trial.losses) for trial in record.trials)
     verdict = verdict_of(record, scores, is_paired=is_paired) if has_trials else None
@@ -178,7 +193,6 @@ def reading_of(record: Record) -> Reading:
         curve=curve,
         descent=descent,
         rates=rates,
-        bounds=its_bounds,
         scores=scores,
         is_paired=is_paired,
         interval=None if scores is None else interval_of(scores, is_paired),
