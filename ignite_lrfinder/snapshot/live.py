@@ -20,13 +20,17 @@ import sys
 import threading
 import types
 import zlib
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from typing import Any
 
 import numpy as np
+import torch
+from ignite.engine import Engine
+from torch.utils.data import DataLoader, Sampler
 
 from ignite_lrfinder.snapshot.contents import UNSET, class_attribute
 from ignite_lrfinder.snapshot.functions import closure_variables
+from ignite_lrfinder.snapshot.reachable import Walk
 
 _FLAGS = (threading.Event, multiprocessing.synchronize.Event)
 # What such an object shows of its state. A compressor shows nothing, and is new each time.
@@ -35,6 +39,11 @@ _BY_MODULE: dict[str, Callable[[Any], object]] = {
     "sqlite3": lambda obj: getattr(obj, "total_changes", None),
     **dict.fromkeys(("zlib", "_bz2", "_lzma"), lambda obj: object()),
 }
+
+# What belongs to a training by its kind comes back, also where a frame or a thread refers to it.
+_TRAINED = (torch.nn.Module, torch.optim.Optimizer, DataLoader, Sampler, Engine)
+_CODE = (types.FunctionType, types.MethodType, type)
+_STATEFUL = ("state_dict", "load_state_dict")
 
 Watch = Callable[[], bool]
 """Returns whether an object may have changed since `watch` was called."""
@@ -80,6 +89,28 @@ def used_by_threads() -> list[object]:
         if isinstance(target, types.FunctionType):
             found += closure_variables(target).values()
     return [obj for obj in found if obj is not None]
+
+
+def used_by(objects: Iterable[object]) -> tuple[list[object], list[object]]:
+    """Return what a frame or a thread uses that comes back all the same, and what does not."""
+    restored: list[object] = []
+    left: list[object] = []
+
+    def visit(obj: object) -> bool:
+        is_restored = is_trained(obj)
+        (restored if is_restored else left).append(obj)
+        return not (is_restored or issubclass(type(obj), _CODE))
+
+    Walk().over(objects, visit)
+    return restored, left
+
+
+def is_trained(obj: object) -> bool:
+    """Return whether an object is restored even where a frame or a thread refers to it."""
+    cls = type(obj)
+    return issubclass(cls, _TRAINED) or all(
+        class_attribute(cls, name) is not UNSET for name in _STATEFUL
+    )
 
 
 def is_loader_iterator(obj: object) -> bool:
