@@ -238,6 +238,8 @@ def test_reachable_from_ignores_methods_that_nobody_calls() -> None:
     """A global that only an uncalled method names is not part of the training."""
     assert not contains(reachable_from(STATIC), GLOBAL)
     assert contains(reachable_from(STATIC, lambda obj: obj.unused()), GLOBAL)
+    assert contains(reachable_from(STATIC, lambda obj, name: getattr(obj, name)()), GLOBAL)
+    assert contains(reachable_from(lambda obj, name: getattr(obj, name)(), STATIC), GLOBAL)
 
 
 def reads_attribute(obj: Any) -> object:

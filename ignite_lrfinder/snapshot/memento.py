@@ -95,8 +95,10 @@ class Memento:
         objects = [obj for obj, may_have_changed in self._captured.live if may_have_changed()]
         objects += self._captured.not_restored.values()
         paths = paths_to(objects, self._roots) if objects else {}
-        named = {paths[id(obj)]: obj for obj in objects if id(obj) in paths}
-        return [(path, _weak(obj)) for path, obj in named.items()]
+        # What hangs on a frame has no path of its own.
+        unnamed = (f"<{type(obj).__qualname__}>" for obj in objects)
+        named = [paths.get(id(obj), other) for obj, other in zip(objects, unnamed, strict=True)]
+        return [(path, _weak(obj)) for path, obj in dict(zip(named, objects, strict=True)).items()]
 
     def forget(self) -> None:
         """Free everything that was captured."""

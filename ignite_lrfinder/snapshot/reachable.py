@@ -100,6 +100,7 @@ class Walk:
         self._rules: dict[type, Rule | None] = {}
         self._trail: list[tuple[object, Iterator[object]]] = []
         self._called: set[str] = set()
+        self._is_any_called = False
         self._uncalled: dict[str, list[object]] = {}
 
     def over(self, roots: Iterable[object], visit: Callable[[Any], bool]) -> None:
@@ -152,8 +153,12 @@ class Walk:
 
     def _of_user_code(self, function: types.FunctionType) -> list[object]:
         """List the globals of a function, and the methods of known objects that it may call."""
-        called = names_in(function.__code__).attributes - self._called
+        uses = names_in(function.__code__)
+        called = uses.attributes - self._called
         self._called |= called
+        if "getattr" in uses.loaded:  # it may look up any method
+            self._is_any_called = True
+            called |= set(self._uncalled)
         methods = [method for name in called for method in self._uncalled.pop(name, ())]
         return [*globals_of(function), *methods]
 
@@ -165,9 +170,9 @@ class Walk:
         libraries = [base for base in cls.__mro__ if is_library(base)]
         for name, attribute in vars(cls).items():
             is_special = name.startswith("__") and name.endswith("__")
-            is_inherited = any(name in vars(base) for base in libraries)
+            is_known = self._is_any_called or any(name in vars(base) for base in libraries)
             for method in _functions_in(attribute):
-                if is_special or is_inherited or name in self._called:
+                if is_special or is_known or name in self._called:
                     held.append(method)
                 else:
                     self._uncalled.setdefault(name, []).append(method)
