@@ -53,8 +53,8 @@ class Trials:
         ValueError: if one is too small.
 
     Example:
-        >>> Trials(max_iter=1400, short_iter=80, long_iter=260)
-        Trials(max_iter=1400, short_iter=80, long_iter=260)
+        >>> Trials(max_iter=1400, short_iter=80, long_iter=260).early_stopping
+        False
     """
 
     max_iter: int = 700

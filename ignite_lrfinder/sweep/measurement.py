@@ -102,7 +102,13 @@ class Measurement:
         """
         steps = self._steps
         if self._validate is None:
-            self._add_loss(output)
+            try:
+                loss = output if self._is_plain else self._output_transform(output)
+                self._recorder.add(loss_of(loss))
+            except Exception:
+                if not steps.has_stepped:  # an output without a loss may be an evaluator's
+                    self._limit.check_trainer()
+                raise
         else:
             self._add_training_loss(output)
         steps.hold_lr()
@@ -123,16 +129,6 @@ class Measurement:
             self._judge(reason, is_collective=is_collective)
             self.reason = self.reason or reason
         return self.reason
-
-    def _add_loss(self, output: object) -> None:
-        """Add the loss in the trainer's output; an output without one may be an evaluator's."""
-        try:
-            loss = output if self._is_plain else self._output_transform(output)
-            self._recorder.add(loss_of(loss))
-        except Exception:
-            if not self._steps.has_stepped:
-                self._limit.check_trainer()
-            raise
 
     def _add_training_loss(self, output: object) -> None:
         """Add the loss in the trainer's output, if there is one, beside a validation loss.
