@@ -37,7 +37,7 @@ from twins import assert_same, end_workers, handlers_of, random_state, set_rando
 
 from ignite_lrfinder import FastaiLRFinder, LRFinderError, Trials
 
-CASES = int(os.environ.get("FAULT_CASES", "60"))
+CASES = int(os.environ.get("FAULT_CASES", "24"))
 IS_THOROUGH = CASES >= 1000
 BATCHES = 6
 
