@@ -104,6 +104,19 @@ def test_trials_that_contradict_the_curve_go_on(factor):
     assert not with_trials(trials).reading.is_confirmed
 
 
+def test_trials_that_cannot_be_told_apart_confirm_nothing():
+    """Where a lower rate does as well as the suggested one, long trials decide."""
+    rate = SWEEP.lr_suggestion()
+    assert isinstance(rate, float)
+
+    def level(lr: float) -> float:
+        return 1.5 if lr < 2 * rate else 1.8
+
+    trials = run_all(level, given=Trials(early_stopping=True), noise=0.01)
+    assert rate == pytest.approx(trials[0].lr)
+    assert trials[-1].num_iter == 130
+
+
 def test_trials_after_a_curve_without_a_suggestion_do_not_stop_early():
     """There is nothing that short trials could confirm."""
     flat = result_of(LR, np.ones_like(LR))
