@@ -335,7 +335,7 @@ def test_a_changed_picture_has_another_description(change: Callable[[Axes], obje
 def test_the_bars_of_the_regret_are_those_of_the_table() -> None:
     """Each finder of the table is a bar with its mean and a tick at its worst."""
     rows = list(figures.regret_rows())
-    assert len(rows) == 7
+    assert len(rows) == 8
     assert rows[0] == ("ignite-lrfinder, verify=True", [(0.010, 0.025), (0.013, 0.047)])
     figure = figures.regret_bars(rows)
     for k, ax in enumerate(figure.axes):
