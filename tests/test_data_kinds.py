@@ -204,6 +204,7 @@ def assert_read_alike(
     assert reading.read == without.read
 
 
+@pytest.mark.product
 @with_and_without_trials
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize("kind", KINDS)
@@ -233,6 +234,7 @@ def test_the_sweep_and_each_trial_read_what_a_training_would_read(kind: str) -> 
     assert result.losses[0] == without.losses[0]
 
 
+@pytest.mark.product
 @pytest.mark.parametrize("moment", ["fresh", "after-an-epoch"])
 @pytest.mark.parametrize("kind", WORKERS)
 def test_workers_give_later_batches_as_there_would_have_been(kind: str, moment: str) -> None:

@@ -657,6 +657,7 @@ LOADERS: dict[str, Callable[[Any, Use], Any]] = {
 }
 
 
+@pytest.mark.product
 @pytest.mark.parametrize("state", STATES)
 @pytest.mark.parametrize("loader", LOADERS)
 def test_state_of_a_loader_is_restored(loader: str, state: str) -> None:

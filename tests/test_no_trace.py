@@ -47,6 +47,7 @@ def test_training_after_a_sweep_equals_training_without_one(
     assert_no_trace(*twins(make_training, before, optimizer=optimizer), go_on)
 
 
+@pytest.mark.product
 @pytest.mark.parametrize("moment", ["fresh", "after-an-epoch", "interrupted"])
 @pytest.mark.parametrize("loader", LOADERS)
 def test_a_loader_draws_the_same_batches_after_a_sweep(
@@ -57,6 +58,7 @@ def test_a_loader_draws_the_same_batches_after_a_sweep(
     assert_no_trace(*twins(make_training, before, loader=LOADERS[loader]), go_on)
 
 
+@pytest.mark.product
 @pytest.mark.parametrize("moment", ["fresh", "after-an-epoch", "interrupted"])
 @pytest.mark.parametrize("loader", WORKER_LOADERS)
 def test_worker_processes_and_their_random_state_survive_a_sweep(
@@ -133,6 +135,7 @@ def raise_error(engine: Engine) -> None:
     raise ZeroDivisionError("on purpose")
 
 
+@pytest.mark.product
 @pytest.mark.parametrize("fault", [raise_interrupt, raise_error], ids=["ctrl-c", "error"])
 @pytest.mark.parametrize("moment", ["fresh", "interrupted"])
 @pytest.mark.parametrize(

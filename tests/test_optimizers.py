@@ -118,6 +118,7 @@ VARIANTS: dict[str, Callable[[Iterable[nn.Parameter]], Optimizer]] = {
 }
 
 
+@pytest.mark.product
 @with_and_without_trials
 @pytest.mark.parametrize("moment", ["after-an-epoch", "interrupted"])
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -589,6 +590,7 @@ class GAN:
         return [*states, gradients, list(self.outputs), torch.get_rng_state()]
 
 
+@pytest.mark.product
 @with_and_without_trials
 @pytest.mark.parametrize("num_epochs", [0, 1], ids=["fresh", "after-an-epoch"])
 @pytest.mark.parametrize("is_named", [True, False], ids=["named", "not-named"])
@@ -798,6 +800,7 @@ def test_the_suggestion_is_the_peak_of_an_ignite_schedule(
     assert max(training.used) == [lr]
 
 
+@pytest.mark.product
 @pytest.mark.filterwarnings("ignore:The learning rate must be left to the finder:UserWarning")
 @with_and_without_trials
 @pytest.mark.parametrize(

@@ -74,6 +74,7 @@ def test_the_first_validation_is_after_the_first_step(validated: Callable[..., V
     assert twin.val_loss() == pytest.approx(result.losses[0], rel=1e-6)
 
 
+@pytest.mark.product
 @pytest.mark.parametrize("verify", [False, TRIALS], ids=["sweep", "trials"])
 @pytest.mark.parametrize("optimizer", ["adam", "sgd-momentum"])
 @pytest.mark.parametrize("has_run", [True, False], ids=["used", "fresh"])

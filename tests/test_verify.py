@@ -50,6 +50,7 @@ def verified(training: Training, **kwargs: object) -> FastaiLRFinder:
     return finder
 
 
+@pytest.mark.product
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize("optimizer", ["adam", "sgd-momentum", "lbfgs", "adam-tensor-lr"])
 def test_a_training_goes_on_as_if_there_had_been_no_trials(
@@ -65,6 +66,7 @@ def test_a_training_goes_on_as_if_there_had_been_no_trials(
     assert_no_trace(training, without, go_on)
 
 
+@pytest.mark.product
 @pytest.mark.parametrize("loader", {**LOADERS, **WORKER_LOADERS})
 def test_all_trials_see_the_batches_of_the_sweep(
     make_training: Callable[..., Training], loader: str
