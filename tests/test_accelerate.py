@@ -1,5 +1,7 @@
 """Accelerate: a point is a step of the wrapped optimizer, and its accumulation is restored."""
 
+import importlib.util
+
 import pytest
 import torch
 from conftest import Log
@@ -9,22 +11,24 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from ignite_lrfinder import FastaiLRFinder, Trials
 
-accelerate = pytest.importorskip("accelerate")
-
-pytestmark = pytest.mark.filterwarnings("ignore:Run completed without loss diverging:UserWarning")
+pytestmark = [
+    pytest.mark.skipif(importlib.util.find_spec("accelerate") is None, reason="no Accelerate"),
+    pytest.mark.filterwarnings("ignore:Run completed without loss diverging:UserWarning"),
+]
 
 
 class Training:
     """A training with Accelerate that accumulates gradients over four batches of ten."""
 
     def __init__(self) -> None:
+        from accelerate import Accelerator
         from accelerate.state import AcceleratorState, GradientState
 
         # Both are shared by all accelerators of a process.
         AcceleratorState._reset_state()
         GradientState._reset_state()
         torch.manual_seed(0)
-        accelerator = accelerate.Accelerator(cpu=True, gradient_accumulation_steps=4)
+        accelerator = Accelerator(cpu=True, gradient_accumulation_steps=4)
         model = nn.Linear(20, 5)
         inner = torch.optim.SGD(model.parameters(), lr=1e-4, momentum=0.9)
         x = torch.randn(160, 20)
