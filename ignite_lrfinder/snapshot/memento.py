@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 
 from ignite_lrfinder.snapshot import live
 from ignite_lrfinder.snapshot.capture import Capture
-from ignite_lrfinder.snapshot.reachable import paths_to
+from ignite_lrfinder.snapshot.paths import paths_to
 from ignite_lrfinder.snapshot.storage import on_device
 from ignite_lrfinder.snapshot.tensors import Keep
 

@@ -69,25 +69,6 @@ def reachable_from(*roots: object) -> list[object]:
     return found
 
 
-def paths_to(objects: Iterable[object], roots: Iterable[tuple[str, object]]) -> dict[int, str]:
-    """Return by its id a path to each of some objects, such as `train_step.<closure>.replay`.
-
-    Args:
-        objects: the objects to look for.
-        roots: where to look, each with its name.
-    """
-    wanted, paths, walk = {id(obj) for obj in objects}, dict[int, str](), Walk()
-    for name, root in roots:
-
-        def visit(obj: object, name: str = name) -> bool:
-            if id(obj) in wanted:
-                paths[id(obj)] = name + walk.path_to(obj)
-            return not issubclass(type(obj), Engine)
-
-        walk.over([root], visit)
-    return paths
-
-
 class Walk:
     """A depth-first walk over object graphs that visits each object once.
 
@@ -132,10 +113,9 @@ class Walk:
         rule = self._find_rule(type(obj))
         return [] if rule is None else rule(self, obj)
 
-    def path_to(self, obj: object) -> str:
-        """Return the path from the root to the object that is being visited."""
-        steps = [holder for holder, _ in self._trail if holder is not None]
-        return "".join(map(_label, steps, [*steps[1:], obj]))
+    def holders(self) -> list[object]:
+        """Return the objects from the root to the one that is being visited, without that one."""
+        return [holder for holder, _ in self._trail if holder is not None]
 
     def _find_rule(self, cls: type) -> Rule | None:
         """Return the function that lists what an instance of `cls` refers to; None for an atom."""
@@ -254,32 +234,6 @@ def _of_array(walk: Walk, array: np.ndarray) -> list[Any]:
     """List the objects in an array, and its attributes."""
     held = list(array.flat) if array.dtype == object else []
     return [*held, *attributes_of(array).values()]
-
-
-def _label(holder: Any, held: object) -> str:
-    """Return the step of a path from an object to one that it refers to."""
-    steps = (f"{step}" for step, value in _steps_from(holder) if value is held)
-    return next(steps, "")
-
-
-def _steps_from(holder: Any) -> Iterator[tuple[str, object]]:
-    """Iterate over what an object refers to, each with the step of a path that leads there."""
-    cls = type(holder)
-    if issubclass(cls, types.FunctionType):
-        for name, value in closure_variables(holder).items():
-            yield f".<closure>.{name}", value
-        for name, value in holder.__globals__.items():
-            yield f".<global>.{name}", value
-        defaults = (*(holder.__defaults__ or ()), *(holder.__kwdefaults__ or {}).values())
-        yield from ((".<default>", value) for value in defaults)
-    elif issubclass(cls, functools.partial):
-        yield from ((".args", holder.args), (".keywords", holder.keywords))
-    elif issubclass(cls, dict):
-        yield from ((f"[{key!r:.40}]", value) for key, value in dict.items(holder))
-    elif issubclass(cls, (list, tuple, collections.deque)):
-        yield from ((f"[{i}]", value) for i, value in enumerate(elements_of(holder)))
-    yield from ((f".{name}", value) for name, value in attributes_of(holder).items())
-    yield from ((f".{slot.__name__}", slot_value(slot, holder)) for slot in slots_of(cls))
 
 
 def _functions_in(attribute: object) -> list[object]:

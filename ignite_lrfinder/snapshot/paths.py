@@ -1,0 +1,63 @@
+"""Paths by which a user finds an object, such as `train_step.<closure>.replay`."""
+
+import collections
+import functools
+import types
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from ignite.engine import Engine
+
+from ignite_lrfinder.snapshot.contents import attributes_of, elements_of, slot_value, slots_of
+from ignite_lrfinder.snapshot.functions import closure_variables
+from ignite_lrfinder.snapshot.reachable import Walk
+
+
+def paths_to(objects: Iterable[object], roots: Iterable[tuple[str, object]]) -> dict[int, str]:
+    """Return by its id a path to each of some objects, such as `train_step.<closure>.replay`.
+
+    Args:
+        objects: the objects to look for.
+        roots: where to look, each with its name.
+    """
+    wanted, paths, walk = {id(obj) for obj in objects}, dict[int, str](), Walk()
+    for name, root in roots:
+
+        def visit(obj: object, name: str = name) -> bool:
+            if id(obj) in wanted:
+                paths[id(obj)] = name + _path(walk.holders(), obj)
+            return not issubclass(type(obj), Engine)
+
+        walk.over([root], visit)
+    return paths
+
+
+def _path(holders: list[object], obj: object) -> str:
+    """Return the steps that lead from the first holder to an object."""
+    return "".join(map(_label, holders, [*holders[1:], obj]))
+
+
+def _label(holder: Any, held: object) -> str:
+    """Return the step of a path from an object to one that it refers to."""
+    steps = (f"{step}" for step, value in _steps_from(holder) if value is held)
+    return next(steps, "")
+
+
+def _steps_from(holder: Any) -> Iterator[tuple[str, object]]:
+    """Iterate over what an object refers to, each with the step of a path that leads there."""
+    cls = type(holder)
+    if issubclass(cls, types.FunctionType):
+        for name, value in closure_variables(holder).items():
+            yield f".<closure>.{name}", value
+        for name, value in holder.__globals__.items():
+            yield f".<global>.{name}", value
+        defaults = (*(holder.__defaults__ or ()), *(holder.__kwdefaults__ or {}).values())
+        yield from ((".<default>", value) for value in defaults)
+    elif issubclass(cls, functools.partial):
+        yield from ((".args", holder.args), (".keywords", holder.keywords))
+    elif issubclass(cls, dict):
+        yield from ((f"[{key!r:.40}]", value) for key, value in dict.items(holder))
+    elif issubclass(cls, (list, tuple, collections.deque)):
+        yield from ((f"[{i}]", value) for i, value in enumerate(elements_of(holder)))
+    yield from ((f".{name}", value) for name, value in attributes_of(holder).items())
+    yield from ((f".{slot.__name__}", slot_value(slot, holder)) for slot in slots_of(cls))
