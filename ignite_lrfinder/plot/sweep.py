@@ -1,10 +1,8 @@
-"""One sweep: the loss curve with all that is read off it, and its slope."""
+"""One sweep: the loss curve with all that is read off it."""
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ignite_lrfinder.errors import NoSuggestionError, warn, wrong_type
 from ignite_lrfinder.plot.axes import (
@@ -16,12 +14,9 @@ from ignite_lrfinder.plot.axes import (
     limit_losses,
     neutral_color,
     new_axes,
-    new_pair,
     set_lr_axis,
     shown_points,
-    two_axes,
 )
-from ignite_lrfinder.protocols import Array
 from ignite_lrfinder.suggest import Reading, Refusal
 
 if TYPE_CHECKING:
@@ -94,84 +89,6 @@ def plot_sweep(
     if legend:
         legend_below(ax)
     return ax
-
-
-def plot_derivative(
-    reading: Reading,
-    *,
-    ax: "Sequence[Axes] | None" = None,
-    skip_start: int = 10,
-    skip_end: int = 5,
-    log_lr: bool = True,
-    display_suggestion: bool = True,
-    methods: bool = False,
-    legend: bool = True,
-    **kwargs: object,
-) -> "NDArray[Any]":
-    """Draw the loss of a sweep, and below it how fast the loss changes.
-
-    Args:
-        reading: the reading of a sweep.
-        ax: the two Axes to draw on, the upper first; default, a new figure.
-        skip_start: as for `plot_sweep`.
-        skip_end: as for `plot_sweep`.
-        log_lr: as for `plot_sweep`.
-        display_suggestion: as for `plot_sweep`.
-        methods: as for `plot_sweep`.
-        legend: as for `plot_sweep`.
-        kwargs: passed to `matplotlib.pyplot.subplots` if `ax` is not given.
-
-    Returns:
-        The two Axes; shape (2,).
-
-    Raises:
-        TypeError: as for `plot_sweep`.
-        ValueError: as for `plot_sweep`, or if there are not two Axes.
-        NoSuggestionError: if there are too few points for a smooth curve.
-    """
-    curve = reading.curve
-    if isinstance(curve, Refusal):
-        raise curve.error()
-    # A slope takes less room than the loss.
-    layout = {"figsize": (6.4, 6.4), "height_ratios": (3, 2), "sharex": True}
-    upper, lower = two_axes(new_pair(2, 1, {**layout, **kwargs}) if ax is None else ax)
-    plot_sweep(
-        reading,
-        ax=upper,
-        skip_start=skip_start,
-        skip_end=skip_end,
-        log_lr=log_lr,
-        display_suggestion=display_suggestion,
-        methods=methods,
-        legend=False,
-    )
-    shown = shown_points(len(curve.lr), skip_start, skip_end)
-    slope = np.gradient(curve.smoothed, np.log10(curve.lr))
-    lower.plot(curve.lr, slope, color=CURVE_COLOR, linewidth=2, alpha=SKIPPED_ALPHA)
-    lower.plot(curve.lr[shown], slope[shown], color=CURVE_COLOR, linewidth=2)
-    lower.axhline(0.0, color=neutral_color(lower), alpha=0.5, linewidth=0.8)
-    _scale_slope(lower, slope)
-    set_lr_axis(lower, log_lr=log_lr, low=float(curve.lr[0]), high=float(curve.lr[-1]))
-    lr = reading.suggest("auto", reading.plan)
-    if display_suggestion and not isinstance(lr, Refusal):
-        lower.axvline(lr, color=SUGGESTION_COLOR, linestyle="--", linewidth=1)
-    upper.set_xlabel("")
-    lower.set_ylabel("Change in loss\nper decade")
-    if legend:
-        legend_below(lower, upper)
-    return np.array([upper, lower], dtype=object)
-
-
-def _scale_slope(ax: "Axes", slope: Array) -> None:
-    """Scale the axis of a slope: the fall in proportion, the cliff by its orders of magnitude."""
-    steepest = float(np.abs(slope[slope < 0]).max(initial=0.0)) or float(np.abs(slope).max()) or 1.0
-    ax.set_yscale("symlog", linthresh=steepest, linscale=1.5)
-    power = np.floor(np.log10(steepest))
-    lowest = steepest // 10**power * 10**power
-    powers = np.arange(power + 1, np.log10(max(float(slope.max()), steepest)) + 1)
-    ticks = [-lowest, 0.0, *10.0**powers]
-    ax.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
-    ax.set_yticks([], minor=True)
 
 
 def draw_sweep(
