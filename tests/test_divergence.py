@@ -16,12 +16,10 @@ def decide(
 ) -> tuple[int, StopReason | None]:
     """Return how many losses the monitor took, and why it stopped."""
     monitor = DivergenceMonitor(smooth_f, diverge_th)
-    for index, loss in enumerate(losses):
-        reason = monitor.update(loss)
-        assert len(monitor.smoothed) == index + 1
-        if reason is not None:
-            return index + 1, reason
-    return len(losses), None
+    reason = monitor.update(losses)
+    assert list(monitor.losses) == pytest.approx(losses[: len(monitor.losses)], abs=0, nan_ok=True)
+    assert len(monitor.smoothed) == len(monitor.losses)
+    return len(monitor.losses), reason
 
 
 def decide_slowly(
@@ -118,6 +116,16 @@ def test_the_unit_of_the_loss_does_not_matter(losses: list[float], exponent: int
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=30))
+def test_losses_may_come_one_by_one_or_together(losses: list[float]) -> None:
+    """Losses in batches of any size stop at the same point as one by one."""
+    together, one_by_one = (DivergenceMonitor(0.3, 2.0) for _ in range(2))
+    reason = together.update(losses)
+    reasons = [one_by_one.update([loss]) for loss in losses[: len(together.losses)]]
+    assert reasons == [*[None] * (len(reasons) - 1), reason]
+    assert one_by_one.smoothed == together.smoothed
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=30))
 def test_an_infinite_threshold_never_stops(losses: list[float]) -> None:
     """With `diverge_th=inf` only a loss that is not finite ends a sweep."""
     assert decide(losses, diverge_th=math.inf) == (len(losses), None)
@@ -134,8 +142,7 @@ def test_the_smoothed_loss_is_the_moving_average() -> None:
     """The smoothed loss is the exponential sum over the past, which starts at the first loss."""
     losses = CURVE[:40].tolist()
     monitor = DivergenceMonitor(0.3, math.inf)
-    for loss in losses:
-        monitor.update(loss)
+    monitor.update(losses)
     for k, smoothed in enumerate(monitor.smoothed):
         weights = [0.7**k if i == 0 else 0.3 * 0.7 ** (k - i) for i in range(k + 1)]
         assert smoothed == pytest.approx(np.dot(weights, losses[: k + 1]), rel=1e-12)

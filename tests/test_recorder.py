@@ -162,18 +162,20 @@ def test_the_error_describes_the_output(output: object, error: type[Exception], 
 
 
 def read_all(points: Sequence[Sequence[float | torch.Tensor]]) -> list[float]:
-    """Record points of several losses each, and read them in one go."""
+    """Record points of several losses each, and return what is read."""
     recorder = LossRecorder()
-    for point in points:
+    read: list[float] = []
+    for index, point in enumerate(points):
         for loss in point:
             recorder.add(loss)
-        recorder.close_point()
-    return list(recorder.read())
+        read += recorder.close_point(is_last=index == len(points) - 1)
+    assert recorder.read() == []
+    return read
 
 
 @pytest.mark.parametrize("kind", [float, torch.tensor], ids=["host", "device"])
 def test_a_point_is_the_mean_of_its_iterations(kind: Callable[[float], float]) -> None:
-    """A point is the mean of the losses added since the point before, and is read once."""
+    """A point is the mean of the losses added since the previous point, and is read once."""
     points = [[1.0], [2.0, 4.0], [5.0, 6.0, 10.0], [0.5]]
     assert read_all([[kind(loss) for loss in point] for point in points]) == [1.0, 3.0, 7.0, 0.5]
 
@@ -190,24 +192,19 @@ def test_discarded_losses_are_in_no_point() -> None:
     recorder.add(100.0)
     recorder.discard()
     recorder.add(1.0)
-    recorder.close_point()
-    assert recorder.read() == [1.0]
-    assert recorder.read() == []
+    assert recorder.close_point() == [1.0]
 
 
-def test_host_losses_are_due_at_once_and_device_losses_every_ten_points() -> None:
-    """A float is due with its point; tensors are due ten points at a time."""
+def test_host_losses_are_read_at_once_and_device_losses_every_ten_points() -> None:
+    """A float is read with its point; tensors are read ten points at a time, or with the last."""
     recorder = LossRecorder()
     recorder.add(1.0)
-    assert recorder.close_point()
-    recorder.read()
-    due = []
-    for _ in range(20):
+    assert recorder.close_point() == [1.0]
+    num_read = []
+    for index in range(24):
         recorder.add(torch.tensor(1.0))
-        due.append(recorder.close_point())
-        if due[-1]:
-            recorder.read()
-    assert due == ([False] * 9 + [True]) * 2
+        num_read.append(len(recorder.close_point(is_last=index == 23)))
+    assert num_read == ([0] * 9 + [10]) * 2 + [0, 0, 0, 4]
 
 
 def test_an_unread_loss_that_is_not_finite_is_found() -> None:
@@ -296,7 +293,8 @@ def test_no_step_follows_a_host_loss_that_ends_the_sweep(
     """Whatever losses come before, the step of the last point is the last step."""
     stream = [1.0] * num_before + losses
     monitor = DivergenceMonitor(smooth_f=0.05, diverge_th=5.0)
-    num_points = next((k + 1 for k, x in enumerate(stream) if monitor.update(x)), len(stream))
+    monitor.update(stream)
+    num_points = len(monitor.losses)
     result, num_steps = sweep_over(stream)
     assert len(result) == num_steps == num_points
     assert result.losses.tobytes() == np.array(stream[:num_points]).tobytes()

@@ -2,6 +2,7 @@
 
 import math
 from array import array
+from collections.abc import Iterable
 
 from ignite_lrfinder.record import StopReason
 
@@ -19,32 +20,33 @@ class DivergenceMonitor:
         diverge_th: how far the loss may rise, in [1, inf].
 
     Attributes:
+        losses: the losses so far.
         smoothed: the smoothed losses.
     """
 
     def __init__(self, smooth_f: float, diverge_th: float) -> None:
+        self.losses = array("d")
         self.smoothed = array("d")
         self._weight = smooth_f or 1.0
         self._diverge_th = diverge_th
-        self._first = self._best = self._limit = math.inf
+        self._best = self._limit = math.inf
 
-    def update(self, loss: float) -> StopReason | None:
-        """Add one loss and return the reason to stop at it, or None to go on."""
-        if not math.isfinite(loss):
-            self.smoothed.append(loss)
-            return StopReason.NON_FINITE
-        if self.smoothed:
-            loss = self._weight * loss + (1 - self._weight) * self.smoothed[-1]
-        else:
-            self._first = loss
-        self.smoothed.append(loss)
-        if loss < self._best:
-            self._best, self._limit = loss, self._limit_after(loss)
-        return StopReason.DIVERGED if loss > self._limit else None
-
-    def _limit_after(self, best: float) -> float:
-        """Return how high the smoothed loss may rise after the best one.
-
-        An infinite threshold times a scale of zero is NaN, and no loss is greater than NaN.
-        """
-        return best + (self._diverge_th - 1) * max(abs(best), self._first - best)
+    def update(self, losses: Iterable[float]) -> StopReason | None:
+        """Add losses up to the first at which to stop; return the reason, or None to go on."""
+        for loss in losses:
+            is_finite, smoothed = -math.inf < loss < math.inf, loss
+            if is_finite and self.losses:
+                smoothed = self._weight * loss + (1 - self._weight) * self.smoothed[-1]
+            self.smoothed.append(smoothed)
+            # Last, so that an interrupt leaves whole points.
+            self.losses.append(loss)
+            if not is_finite:
+                return StopReason.NON_FINITE
+            if smoothed < self._best:
+                self._best = smoothed
+                # An infinite threshold times a scale of 0 is NaN, and no loss is above NaN.
+                scale = max(abs(smoothed), self.smoothed[0] - smoothed)
+                self._limit = smoothed + (self._diverge_th - 1) * scale
+            if smoothed > self._limit:
+                return StopReason.DIVERGED
+        return None

@@ -1,7 +1,5 @@
 """Train through a table of learning rates and measure one point for each optimizer step."""
 
-import contextlib
-from array import array
 from collections.abc import Callable
 
 import numpy as np
@@ -11,7 +9,7 @@ from ignite_lrfinder.record import StopReason
 from ignite_lrfinder.sweep.arguments import Arguments
 from ignite_lrfinder.sweep.divergence import DivergenceMonitor
 from ignite_lrfinder.sweep.limits import StepLimit
-from ignite_lrfinder.sweep.loss import Loss, loss_of, unchanged
+from ignite_lrfinder.sweep.loss import loss_of, unchanged
 from ignite_lrfinder.sweep.recorder import LossRecorder
 from ignite_lrfinder.sweep.scheduler import LRSweep
 from ignite_lrfinder.sweep.steps import StepWatch
@@ -55,14 +53,13 @@ class Measurement:
         self._sweep = LRSweep(arguments.optimizer, table)
         self._recorder = LossRecorder()
         self._monitor = DivergenceMonitor(arguments.smooth_f, diverge_th)
-        self._losses = array("d")
         self._num_stepless = 0
         self._last = len(table) - 1
         steps.follow(self._sweep)
 
     def __len__(self) -> int:
         """Return the number of points whose losses are known."""
-        return len(self._losses)
+        return len(self._monitor.losses)
 
     @property
     def smoothed_loss(self) -> float:
@@ -82,7 +79,7 @@ class Measurement:
     @property
     def losses(self) -> Array:
         """The loss of each point."""
-        return np.array(self._losses)
+        return np.array(self._monitor.losses)
 
     @property
     def smoothed_losses(self) -> Array:
@@ -101,17 +98,17 @@ class Measurement:
             LRFinderError: if the optimizer takes no steps.
         """
         steps = self._steps
-        if self._validate is None:
-            try:
-                loss = output if self._is_plain else self._output_transform(output)
-                self._recorder.add(loss_of(loss))
-            except Exception:
+        try:
+            loss = output if self._is_plain else self._output_transform(output)
+            self._recorder.add(loss_of(loss))
+        except Exception as error:
+            # With a validation loss, the trainer's is needed only where a scaler skips every step.
+            if self._validate is None or not isinstance(error, (TypeError, ValueError)):
                 if not steps.has_stepped:  # an output without a loss may be an evaluator's
                     self._limit.check_trainer()
                 raise
-        else:
-            self._add_training_loss(output)
-        steps.hold_lr()
+        if self._sweep.is_overwritten():
+            steps.hold_lr()
         if steps.has_stepped or steps.is_blind:
             self._close_point()
         else:
@@ -126,17 +123,9 @@ class Measurement:
             is_collective: whether the other processes end too.
         """
         if self.reason is None:
-            self._judge(reason, is_collective=is_collective)
-            self.reason = self.reason or reason
+            losses = self._recorder.read(reason, is_collective=is_collective)
+            self.reason = self._monitor.update(losses) or self._recorder.ending or reason
         return self.reason
-
-    def _add_training_loss(self, output: object) -> None:
-        """Add the loss in the trainer's output, if there is one, beside a validation loss.
-
-        It shows that the loss has broken down where a scaler skips every step.
-        """
-        with contextlib.suppress(TypeError, ValueError):
-            self._recorder.add(loss_of(self._output_transform(output)))
 
     def _close_point(self) -> None:
         """Make a point of the iterations since the last step and move on to the next."""
@@ -144,22 +133,17 @@ class Measurement:
         if self._num_stepless or self._sweep.event_index == 0:
             self._limit.note_step(self._num_stepless)
             self._num_stepless = 0
-        loss = None if self._validate is None else self._validation_loss()
-        is_due = self._recorder.close_point(loss)
+        if self._validate is not None:
+            self._recorder.discard()
+            self._recorder.add(loss_of(self._validate(), source="val_loss"))
+            self._steps.hold_lr("val_loss")
         is_last = self._sweep.event_index == self._last
-        if is_last or is_due:
-            self._judge()
+        losses = self._recorder.close_point(is_last=is_last)
+        self.reason = self._monitor.update(losses) or self._recorder.ending
         if self.reason is None and is_last:
             self.reason = StopReason.COMPLETED
         if self.reason is None:
             self._sweep(None)
-
-    def _validation_loss(self) -> Loss:
-        """Return the validation loss after a step."""
-        assert self._validate is not None  # else the trainer's loss is the point's
-        loss = loss_of(self._validate(), source="val_loss")
-        self._steps.hold_lr("val_loss")
-        return loss
 
     def _handle_no_step(self) -> None:
         """Tell apart a micro-batch, a skipped step and a mistake."""
@@ -177,14 +161,3 @@ class Measurement:
         if self._steps.is_skipped:
             self._recorder.discard()
         self._steps.is_skipped = False
-
-    def _judge(self, ending: StopReason | None = None, *, is_collective: bool = True) -> None:
-        """Read the buffered losses and judge them up to the first at which to stop."""
-        for loss in self._recorder.read(ending, is_collective=is_collective):
-            # In this order an interrupt between any two lines leaves whole points.
-            reason = self._monitor.update(loss)
-            self._losses.append(loss)
-            self.reason = reason
-            if reason is not None:
-                return
-        self.reason = self._recorder.ending

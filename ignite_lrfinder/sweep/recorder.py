@@ -61,19 +61,21 @@ class LossRecorder:
             self._unread.clear()
         return together.has_non_finite
 
-    def close_point(self, loss: Loss | None = None) -> bool:
-        """Make a point of the iterations since the last one, or of a loss that replaces theirs.
+    def close_point(self, *, is_last: bool = False) -> Sequence[float]:
+        """Make a point of the iterations since the last one, and read what is due.
+
+        Args:
+            is_last: whether no point follows.
 
         Returns:
-            Whether the buffered points should be read now.
+            What `read` returns; nothing while losses are buffered.
         """
-        if loss is not None:
-            self.discard()
-            self.add(loss)
         self._unread.append(self._pending)
         self._pending = []
         is_buffered = self._has_tensors or self._is_distributed
-        return not is_buffered or len(self._unread) >= MAX_POINTS
+        if is_buffered and len(self._unread) < MAX_POINTS and not is_last:
+            return ()
+        return self.read()
 
     def read(
         self, ending: StopReason | None = None, *, is_collective: bool = True

@@ -1,5 +1,6 @@
 """The param scheduler of a sweep: write the learning rates of a point, notice other writers."""
 
+from collections.abc import Sequence
 from typing import cast
 
 import numpy as np
@@ -37,7 +38,8 @@ class LRSweep(ParamScheduler):
         for tensor, column in zip(self._tensors, self.table.T, strict=True):
             if tensor is not None:
                 column[:] = torch.from_numpy(column).to(tensor.dtype).double().numpy()
-        self._written: list[float | torch.Tensor] = [
+        self._num_groups = self.table.shape[1]
+        self._written: Sequence[float | torch.Tensor] = [
             group["lr"] for group in self.optimizer_param_groups
         ]
         self._versions = [_version(lr) for lr in self._written]
@@ -60,9 +62,8 @@ class LRSweep(ParamScheduler):
         Raises:
             LRFinderError: if the optimizer now has a different number of parameter groups.
         """
-        self._written = [*self.get_param()]
-        if self.has_tensors:
-            self._fill_tensors()
+        lrs = self.get_param()
+        self._written = self._fill_tensors(lrs) if self.has_tensors else lrs
         groups = self.optimizer.param_groups
         try:
             for group, lr in zip(groups, self._written, strict=True):
@@ -70,7 +71,7 @@ class LRSweep(ParamScheduler):
         except ValueError:
             who = f"by {handler}" if handler else "by the train step or a handler"
             raise LRFinderError(
-                f"The optimizer must keep its {len(self._written)} parameter groups in a sweep, "
+                f"The optimizer must keep its {self._num_groups} parameter groups in a sweep, "
                 f"got {len(groups)}, changed {who}. Pass mute_handlers=[{handler or 'handler'}], "
                 "or attach the finder after the change."
             ) from None
@@ -80,22 +81,25 @@ class LRSweep(ParamScheduler):
 
         Values on a device are not read; a tensor's version shows that it was written.
         """
-        try:
-            for group, written in zip(self.optimizer.param_groups, self._written, strict=True):
-                lr = group["lr"]
-                if lr is not written and (_is_tensor(lr, written) or lr != written):
-                    return True
-        except ValueError:
-            return True  # other groups, which `write` refuses
+        groups = self.optimizer.param_groups
+        if len(groups) != self._num_groups:
+            return True  # `write` refuses these groups
+        # By index, because zip(strict=True) takes longer than the comparison.
+        for index, written in enumerate(self._written):
+            lr = groups[index]["lr"]
+            if lr is not written and (_is_tensor(lr, written) or lr != written):
+                return True
         return self.has_tensors and self._versions != [_version(lr) for lr in self._written]
 
-    def _fill_tensors(self) -> None:
-        """Write into the tensor learning rates, which stay the same tensors."""
+    def _fill_tensors(self, lrs: Sequence[float]) -> Sequence[float | torch.Tensor]:
+        """Write into the tensor learning rates, which stay the same tensors; return all rates."""
         with torch.no_grad():
-            for index, tensor in enumerate(self._tensors):
-                if tensor is not None:
-                    self._written[index] = tensor.fill_(self._written[index])
-        self._versions = [_version(lr) for lr in self._written]
+            written = [
+                lr if tensor is None else tensor.fill_(lr)
+                for tensor, lr in zip(self._tensors, lrs, strict=True)
+            ]
+        self._versions = [_version(lr) for lr in written]
+        return written
 
 
 def _is_tensor(*lrs: object) -> bool:

@@ -135,7 +135,8 @@ class StepWatch:
         """Prepare a step; called twice where a subclass calls its parent's step."""
         if getattr(optimizer, "found_inf", None) is None or not _is_skipping(optimizer):
             self.has_stepped = self._graphs.has_eager_steps = True
-        if self._sweep is not None and (self._sweep.has_tensors or self._sweep.is_overwritten()):
+        sweep = self._sweep
+        if sweep is not None and (sweep.has_tensors or sweep.is_overwritten()):
             self._force_lr()
         # The first argument is the optimizer; hardly any step has another.
         if not args[1:] and not kwargs:
