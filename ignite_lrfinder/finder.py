@@ -32,7 +32,6 @@ from ignite_lrfinder.sweep import (
     SweepHooks,
     Validation,
     end_run,
-    evaluators_of,
     event_list,
     handler_table,
     is_graph,
@@ -41,7 +40,6 @@ from ignite_lrfinder.sweep import (
     library_objects,
     pending_run,
     start_afresh,
-    training_of,
     unchanged,
 )
 
@@ -212,10 +210,7 @@ class FastaiLRFinder:
             progress=progress,
         )
         self._refuse_second_attach(trainer)
-        choice = arguments.choice
-        used = (*training_of(trainer), val_loss, *choice.running(trainer))
-        evaluators = evaluators_of(trainer, *used)
-        choices = {trainer: choice, **dict.fromkeys(evaluators, choice.for_evaluator())}
+        choices = arguments.handler_choices()
         running = [handler for engine, c in choices.items() for handler in c.running(engine)]
         # Undo backwards; a step that fails does not prevent the others.
         with Interrupts() as interrupts, contextlib.ExitStack() as undo:
@@ -223,7 +218,7 @@ class FastaiLRFinder:
                 trainer,
                 arguments.saved,
                 snapshot,
-                evaluators=evaluators,
+                evaluators=[engine for engine in choices if engine is not trainer],
                 handlers=(*running, arguments.val_loss),
                 others=tuple(library_objects(running)),
                 opaque=(*map(handler_table, choices), *map(event_list, choices)),

@@ -8,27 +8,24 @@ from ignite_lrfinder.sweep.engine import (
     is_running,
     pending_run,
     start_afresh,
-    training_of,
 )
 from ignite_lrfinder.sweep.graphs import is_graph
-from ignite_lrfinder.sweep.handlers import HandlerChoice, library_objects
+from ignite_lrfinder.sweep.handlers import library_objects
 from ignite_lrfinder.sweep.loss import unchanged
 from ignite_lrfinder.sweep.muting import Muting
 from ignite_lrfinder.sweep.progress import Progress
 from ignite_lrfinder.sweep.run import SweepHooks
 from ignite_lrfinder.sweep.steps import StepWatch, is_scaler
-from ignite_lrfinder.sweep.validation import Validation, evaluators_of
+from ignite_lrfinder.sweep.validation import Validation
 
 __all__ = [
     "Arguments",
-    "HandlerChoice",
     "Muting",
     "Progress",
     "StepWatch",
     "SweepHooks",
     "Validation",
     "end_run",
-    "evaluators_of",
     "event_list",
     "handler_table",
     "is_graph",
@@ -37,6 +34,5 @@ __all__ = [
     "library_objects",
     "pending_run",
     "start_afresh",
-    "training_of",
     "unchanged",
 ]

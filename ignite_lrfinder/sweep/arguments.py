@@ -21,6 +21,7 @@ from ignite_lrfinder.protocols import (
 from ignite_lrfinder.record import Plan, SweepSettings
 from ignite_lrfinder.snapshot import is_generator
 from ignite_lrfinder.suggest import Trials
+from ignite_lrfinder.sweep.engine import training_of
 from ignite_lrfinder.sweep.handlers import HandlerChoice, handlers_of, is_named
 from ignite_lrfinder.sweep.rates import group_lrs, lr_table, number
 from ignite_lrfinder.sweep.validation import evaluators_of
@@ -33,8 +34,8 @@ class Arguments:
     """The arguments of `attach`, checked and converted to plain numbers when they are stored.
 
     Raises:
-        TypeError: for an argument of the wrong kind.
-        ValueError: for one of the wrong value.
+        TypeError: for an argument of the wrong type.
+        ValueError: for an argument with the wrong value.
     """
 
     trainer: Engine
@@ -72,9 +73,10 @@ class Arguments:
         object.__setattr__(self, "num_iter", _checked_num_iter(self.num_iter))
         object.__setattr__(self, "smooth_f", _checked_smooth_f(self.smooth_f))
         object.__setattr__(self, "diverge_th", _checked_diverge_th(self.diverge_th))
-        _check_bool("progress", self.progress, "True or False")
-        if not isinstance(self.verify, Trials):
-            _check_verify(self.verify)
+        _check_verify(self.verify)
+        if not isinstance(self.progress, bool):
+            remedy = "Pass progress=True, or leave it out."
+            raise wrong_type("progress", "True or False", self.progress, remedy)
 
     def _check_handlers(self) -> None:
         """Check that each named handler is a handler of the trainer or of an engine it runs."""
@@ -88,10 +90,12 @@ class Arguments:
             kinds = "'auto', 'all', 'none' or a collection of handlers"
             _check_names("keep_handlers", self.keep_handlers, attached, kinds)
 
-    @property
-    def choice(self) -> HandlerChoice:
-        """Which handlers of the trainer run."""
-        return HandlerChoice(self.keep_handlers, self.mute_handlers)
+    def handler_choices(self) -> dict[Engine, HandlerChoice]:
+        """Return which handlers run: of the trainer, then of each evaluator that the run uses."""
+        choice = HandlerChoice(self.keep_handlers, self.mute_handlers)
+        used = (*training_of(self.trainer), self.val_loss, *choice.running(self.trainer))
+        evaluators = evaluators_of(self.trainer, *used)
+        return {self.trainer: choice, **dict.fromkeys(evaluators, choice.for_evaluator())}
 
     @property
     def optimizer(self) -> OptimizerLike:
@@ -100,7 +104,7 @@ class Arguments:
 
     @property
     def saved(self) -> Mapping[str, Saveable]:
-        """The objects to restore by name, also where the optimizer alone was given."""
+        """The objects to restore, by name."""
         return cast(Mapping[str, Saveable], self.to_save)
 
     @property
@@ -112,11 +116,11 @@ class Arguments:
 
     @property
     def is_showing(self) -> bool:
-        """Whether this process shows progress."""
+        """Whether this process shows a progress bar."""
         return self.progress and idist.get_rank() == 0
 
     def lr_table(self, num_iter: int) -> Array:
-        """Return the learning rates of so many points; shape (T, G)."""
+        """Return the learning rates of `num_iter` points; shape (T, G)."""
         return lr_table(*self._group_lrs, num_iter, self.step_mode)
 
     def settings(self, table: Array) -> SweepSettings:
@@ -207,23 +211,17 @@ def _check_functions(output_transform: object, val_loss: object) -> None:
         raise wrong_type("val_loss", "callable or None", val_loss, remedy)
 
 
-def _check_bool(name: str, value: object, requirement: str) -> None:
-    """Check that an argument is True or False."""
-    if not isinstance(value, bool):
-        raise wrong_type(name, requirement, value, f"Pass {name}=True, or leave it out.")
-
-
-def _check_verify(value: object) -> None:
-    """Check that `verify` is True, False or "auto"."""
-    requirement = "True, False, 'auto' or Trials(...)"
-    if isinstance(value, str) and value != "auto":
-        raise wrong_value("verify", requirement, value, "Leave it out for the sweep alone.")
-    if not isinstance(value, (bool, str)):
-        raise wrong_type("verify", requirement, value, "Leave it out for the sweep alone.")
+def _check_verify(verify: object) -> None:
+    """Check that `verify` is True, False, "auto" or the settings of the trials."""
+    requirement, remedy = "True, False, 'auto' or Trials(...)", "Leave it out for the sweep alone."
+    if not isinstance(verify, (bool, str, Trials)):
+        raise wrong_type("verify", requirement, verify, remedy)
+    if isinstance(verify, str) and verify != "auto":
+        raise wrong_value("verify", requirement, verify, remedy)
 
 
 def _check_choice(name: str, value: object, *choices: str) -> None:
-    """Check that an argument is one of a few words."""
+    """Check that an argument is one of the given words."""
     words = " or ".join(repr(choice) for choice in choices)
     remedy = f"The default is {choices[0]!r}."
     if not isinstance(value, str):
@@ -233,7 +231,7 @@ def _check_choice(name: str, value: object, *choices: str) -> None:
 
 
 def _check_snapshot(snapshot: object) -> None:
-    """Check where the snapshot is to be held."""
+    """Check that the snapshot has a place."""
     places = "'cpu', 'device' or a directory that can be written to"
     if not isinstance(snapshot, (str, os.PathLike)):
         raise wrong_type("snapshot", places, snapshot, "The default is 'cpu'.")
@@ -244,7 +242,7 @@ def _check_snapshot(snapshot: object) -> None:
 
 
 def _check_names(name: str, handlers: object, attached: Collection[Handler], kinds: str) -> None:
-    """Check that an argument is a collection of handlers that are attached."""
+    """Check that an argument is a collection of attached handlers."""
     if isinstance(handlers, str) or not isinstance(handlers, Collection):
         raise wrong_type(name, kinds, handlers, f"Name handlers as in {name}=[handler].")
     for handler in handlers:

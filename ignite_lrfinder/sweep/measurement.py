@@ -1,5 +1,6 @@
 """Train through a table of learning rates and measure one point for each optimizer step."""
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -18,19 +19,18 @@ _LOOK_EVERY = 10
 
 
 class Measurement:
-    """Measure the loss at each learning rate of a table, one iteration after the other.
+    """Measure the loss at each learning rate of a table, iteration by iteration.
 
     Args:
         arguments: the checked arguments of `attach`.
         table: the learning rates of T points and G parameter groups, of shape (T, G).
-        steps: the watch over the optimizer's steps, which from now on follows the table.
-        limit: how long it goes on without a step.
-        validate: computes the loss of a point in place of the trainer's.
-        diverge_th: how far the loss may rise.
+        steps: the watch over the optimizer's steps, which follows the table from now on.
+        limit: the limit on iterations without a step.
+        validate: returns the loss of a point in place of the trainer's.
+        diverge_th: the divergence threshold.
 
     Attributes:
-        reason: why it ended; None as long as it goes on.
-        has_micro_batches: whether several iterations shared a point.
+        reason: why it ended; None while it is under way.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Measurement:
         diverge_th: float,
     ) -> None:
         self.reason: StopReason | None = None
-        self.has_micro_batches = False
+        self._has_micro_batches = False
         self._output_transform = arguments.output_transform
         self._is_plain = arguments.output_transform is unchanged
         self._steps = steps
@@ -63,12 +63,12 @@ class Measurement:
 
     @property
     def smoothed_loss(self) -> float:
-        """The moving average at the latest of these points."""
+        """The smoothed loss of the latest point whose loss is known."""
         return self._monitor.smoothed[len(self) - 1]
 
     @property
     def table(self) -> Array:
-        """The learning rates to be tested, as the optimizer's number format holds them; (T, G)."""
+        """The learning rates to test, in the number format of the optimizer; shape (T, G)."""
         return self._sweep.table
 
     @property
@@ -86,11 +86,21 @@ class Measurement:
         """The moving average of the losses, which decides on divergence."""
         return np.array(self._monitor.smoothed[: len(self)])
 
+    def non_finite_batch(self, epoch_length: int | None) -> int | None:
+        """Return the batch of its epoch on which the loss became NaN or infinite, if known."""
+        losses = self._monitor.losses
+        if not losses or math.isfinite(losses[-1]):
+            return None
+        # With micro-batches a point spans several batches.
+        if not epoch_length or self._has_micro_batches:
+            return None
+        return (len(losses) - 1) % epoch_length + 1
+
     def update(self, output: object) -> StopReason | None:
-        """Add the output of an iteration; if it took a step, make a point and move on to the next.
+        """Add the output of an iteration; if it took a step, close the point and begin the next.
 
         Returns:
-            Why the measurement has ended with this iteration; None to go on.
+            Why the measurement has ended with this iteration; None if it has not.
 
         Raises:
             TypeError: if the output holds no loss.
@@ -116,10 +126,10 @@ class Measurement:
         return self.reason
 
     def end(self, reason: StopReason, *, is_collective: bool = True) -> StopReason:
-        """End the measurement, unless it has ended already, and return why it did.
+        """End the measurement unless it has ended already, and return the reason.
 
         Args:
-            reason: why, unless a point whose loss is still to be read holds another reason.
+            reason: the reason, unless an unread loss gives another one.
             is_collective: whether the other processes end too.
         """
         if self.reason is None:
@@ -128,7 +138,7 @@ class Measurement:
         return self.reason
 
     def _close_point(self) -> None:
-        """Make a point of the iterations since the last step and move on to the next."""
+        """Close the point of the iterations since the last step, and begin the next."""
         self._steps.has_stepped = self._steps.is_skipped = False
         if self._num_stepless or self._sweep.event_index == 0:
             self._limit.note_step(self._num_stepless)
@@ -146,10 +156,10 @@ class Measurement:
             self._sweep(None)
 
     def _handle_no_step(self) -> None:
-        """Tell apart a micro-batch, a skipped step and a mistake."""
+        """Distinguish a micro-batch, a skipped step and a mistake."""
         self._num_stepless += 1
-        self.has_micro_batches = True
-        # Not each time: looking at losses waits for the device and for other processes.
+        self._has_micro_batches = True
+        # Not each time: reading losses waits for the device and for other processes.
         is_looking = self._steps.is_skipped or self._num_stepless % _LOOK_EVERY == 0
         has_non_finite = is_looking and self._recorder.has_non_finite()
         if self._recorder.ending is not None:

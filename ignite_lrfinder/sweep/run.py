@@ -14,12 +14,7 @@ from ignite_lrfinder.snapshot import Snapshot
 from ignite_lrfinder.suggest import Reading, reading_of
 from ignite_lrfinder.sweep.arguments import Arguments
 from ignite_lrfinder.sweep.endings import warnings_of_sweep, warnings_of_trial
-from ignite_lrfinder.sweep.engine import (
-    add_handler,
-    end_epoch,
-    is_last,
-    move_first,
-)
+from ignite_lrfinder.sweep.engine import add_handler, end_epoch, is_last, move_first
 from ignite_lrfinder.sweep.epochs import Epochs
 from ignite_lrfinder.sweep.limits import StepLimit
 from ignite_lrfinder.sweep.measurement import Measurement
@@ -36,9 +31,9 @@ class SweepHooks:
         arguments: the checked arguments of `attach`.
         steps: the watch over the optimizer's steps.
         muting: the muted handlers of the trainer.
-        validate: computes the loss of a point in place of the trainer's.
-        snapshot: where trials begin; it captures the trainer's data before it is drawn from.
-        progress: shows how far the sweep is; None for a quiet one.
+        validate: returns the loss of a point in place of the trainer's.
+        snapshot: the state that trials start from; it captures the trainer's data before use.
+        progress: the progress bar; None for no bar.
         on_result: called with the result, and again if it raised.
     """
 
@@ -85,7 +80,7 @@ class SweepHooks:
         vars(self._trainer)["set_data"] = self._epochs.set_data
 
     def check_run(self) -> None:
-        """Warn if the block ends without a run."""
+        """Warn if the trainer has not run in the block."""
         if self._sweep is None:
             warn(
                 "The block of attach must run its trainer, got no run, so there is no result. Call "
@@ -93,7 +88,7 @@ class SweepHooks:
             )
 
     def remove(self) -> None:
-        """Remove the hooks, and make a result if the run did not come to its end."""
+        """Remove the hooks, and make the result if the run was cut short."""
         for event, handler in self._handlers:
             if self._trainer.has_event_handler(handler, event):
                 self._trainer.remove_event_handler(handler, event)
@@ -110,7 +105,7 @@ class SweepHooks:
             self._warn(self._sweep)
 
     def _add_first(self, event: Events, handler: Callable[..., None]) -> None:
-        """Add a hook that runs before the handlers of the user."""
+        """Add a hook that runs before the user's handlers."""
         self._add_handler(event, handler)
         move_first(self._trainer, event)
 
@@ -121,7 +116,7 @@ class SweepHooks:
         add_handler(self._trainer, event, handler)
 
     def _begin_run(self, engine: Engine) -> None:
-        """Capture the trainer's data and length, before a handler or an iterator changes them."""
+        """Capture the trainer's data and the length of its run before anything changes them."""
         if self._sweep is not None:
             raise LRFinderError(
                 "The block must run its trainer once, got a second run. Attach the finder again "
@@ -130,9 +125,8 @@ class SweepHooks:
         self._num_iter = self._epochs.begin(self._arguments.num_iter)
 
     def _begin_sweep(self, engine: Engine) -> None:
-        """Set the first learning rate, and begin to listen to the train step."""
+        """Set the first learning rate and start measuring, after all other handlers."""
         if not is_last(engine, Events.STARTED, self._begin_sweep):
-            # Again after the handlers that were added since, inside the block or by a handler.
             self._add_handler(Events.STARTED, self._begin_sweep)
             return
         self._epochs.mark()
@@ -149,7 +143,7 @@ class SweepHooks:
         self._add_handler(Events.DATALOADER_STOP_ITERATION, self._epochs.on_end_of_data)
 
     def _on_iteration(self, engine: Engine) -> None:
-        """Pass the output of an iteration to the measurement; after its end, plan what is next."""
+        """Measure an iteration; when the measurement ends, plan a trial or end the run."""
         current = self._current
         if current is None or current.reason is not None:
             return
@@ -166,7 +160,7 @@ class SweepHooks:
             end_epoch(engine)
 
     def _on_epoch_terminated(self, engine: Engine, iter_counter: int) -> None:
-        """Begin a trial if one is due; otherwise user code has ended the epoch."""
+        """Begin a trial if one is due; otherwise user code ended the epoch."""
         self._epochs.on_epoch_terminated()
         self._extend_run(engine)
         if self._is_trial_due and self._sweep is not None:
@@ -174,7 +168,7 @@ class SweepHooks:
             self._begin_trial(engine, self._sweep)
 
     def _begin_trial(self, engine: Engine, sweep: Measurement) -> None:
-        """Begin a trial from the snapshot; the engine is about to start its data again."""
+        """Begin a trial from the snapshot; the engine is about to restart its data."""
         planned = self._trials.planned
         assert planned is not None  # otherwise no trial is due
         self._steps.remove()
@@ -188,7 +182,7 @@ class SweepHooks:
             self._progress.follow(current, self._trials.name, persist=False)
 
     def _measure(self, table: Array, diverge_th: float) -> Measurement:
-        """Begin to measure the loss at the learning rates of a table."""
+        """Start measuring the loss at the learning rates of a table."""
         self._current = Measurement(
             self._arguments,
             table,
@@ -200,7 +194,7 @@ class SweepHooks:
         return self._current
 
     def _extend_run(self, engine: Engine) -> None:
-        """Give the run another epoch, as often as the sweep needs it."""
+        """Extend the run by an epoch if the sweep or a trial is unfinished."""
         is_unfinished = self._current is not None and self._current.reason is None
         if is_unfinished or self._is_trial_due:
             self._epochs.extend()
@@ -224,34 +218,28 @@ class SweepHooks:
             self._warn(self._sweep)
 
     def _make_result(self, sweep: Measurement) -> None:
-        """Pass on the result."""
+        """Make the result and pass it on."""
         self._on_result(self._record(sweep))
-        # Only now: where an interrupt or an error came first, the result is still to be made.
+        # Set last: after an interrupt or an error, `remove` makes the result.
         self._is_finished = True
 
     def _warn(self, sweep: Measurement) -> None:
         """Warn of the early end of the sweep or of a trial."""
-        who = self._muting.terminated_by
-        for message in warnings_of_sweep(
-            sweep,
-            self._reading(sweep),
-            muted=self._muting.muted,
-            terminated_by=who,
-        ):
+        for message in warnings_of_sweep(sweep, self._reading(sweep), self._muting):
             warn(message)
         if self._current is not None and self._current is not sweep:
             number = len(self._trials.trials) + (self._trials.planned is not None)
-            for message in warnings_of_trial(self._current, number, terminated_by=who):
+            for message in warnings_of_trial(self._current, number, self._muting):
                 warn(message)
 
     def _reading(self, sweep: Measurement) -> Reading:
-        """Return the reading of the sweep, which has ended, without trials."""
+        """Return the reading of the finished sweep, without trials."""
         if self._sweep_reading is None:
             self._sweep_reading = reading_of(self._record(sweep))
         return self._sweep_reading
 
     def _record(self, sweep: Measurement) -> Record:
-        """Return what the sweep and the trials so far have measured."""
+        """Return the record of the sweep and the trials so far."""
         return Record(
             lr=sweep.lr,
             losses=sweep.losses,
@@ -259,13 +247,5 @@ class SweepHooks:
             stop_reason=sweep.reason or StopReason.TERMINATED,
             settings=self._arguments.settings(sweep.table),
             trials=tuple(self._trials.trials),
-            non_finite_batch=self._non_finite_batch(sweep),
+            non_finite_batch=sweep.non_finite_batch(self._trainer.state.epoch_length),
         )
-
-    def _non_finite_batch(self, sweep: Measurement) -> int | None:
-        """Return the batch of its epoch on which the loss became NaN or infinite, if known."""
-        length = self._trainer.state.epoch_length
-        if len(sweep) == 0 or math.isfinite(sweep.losses[-1]):
-            return None
-        # With micro-batches a point is several batches.
-        return None if not length or sweep.has_micro_batches else (len(sweep) - 1) % length + 1

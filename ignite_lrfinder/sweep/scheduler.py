@@ -1,4 +1,4 @@
-"""The param scheduler of a sweep: write the learning rates of a point, notice other writers."""
+"""The param scheduler of a sweep: write the learning rates of a point, detect other writes."""
 
 from collections.abc import Sequence
 from typing import cast
@@ -31,17 +31,17 @@ class LRSweep(ParamScheduler):
     def __init__(self, optimizer: OptimizerLike, table: Array) -> None:
         super().__init__(cast(torch.optim.Optimizer, optimizer), "lr")  # param_groups are enough
         self.table = np.array(table)
-        # Fixed here: if a tensor is replaced later, it is this one that belongs there.
-        self._tensors = [_tensor_or_none(group["lr"]) for group in self.optimizer_param_groups]
+        self._written: Sequence[float | torch.Tensor] = [
+            group["lr"] for group in self.optimizer_param_groups
+        ]
+        # Kept, because these are the tensors to restore if something replaces them.
+        self._tensors = [lr if isinstance(lr, torch.Tensor) else None for lr in self._written]
         self.is_tensor = [tensor is not None for tensor in self._tensors]
         self.has_tensors = any(self.is_tensor)
         for tensor, column in zip(self._tensors, self.table.T, strict=True):
             if tensor is not None:
                 column[:] = torch.from_numpy(column).to(tensor.dtype).double().numpy()
         self._num_groups = self.table.shape[1]
-        self._written: Sequence[float | torch.Tensor] = [
-            group["lr"] for group in self.optimizer_param_groups
-        ]
         self._versions = [_version(lr) for lr in self._written]
 
     def get_param(self) -> list[float]:
@@ -54,10 +54,10 @@ class LRSweep(ParamScheduler):
         self.write()
 
     def write(self, handler: str | None = None) -> None:
-        """Set the learning rates of the current point, whatever they are now.
+        """Set the learning rates of the current point.
 
         Args:
-            handler: the name of a handler that has just run.
+            handler: the name of the handler that has just run, if any.
 
         Raises:
             LRFinderError: if the optimizer now has a different number of parameter groups.
@@ -79,7 +79,7 @@ class LRSweep(ParamScheduler):
     def is_overwritten(self) -> bool:
         """Return whether anything else has set a learning rate since `write`.
 
-        Values on a device are not read; a tensor's version shows that it was written.
+        Values on a device are not read: a tensor counts its in-place writes.
         """
         groups = self.optimizer.param_groups
         if len(groups) != self._num_groups:
@@ -92,7 +92,7 @@ class LRSweep(ParamScheduler):
         return self.has_tensors and self._versions != [_version(lr) for lr in self._written]
 
     def _fill_tensors(self, lrs: Sequence[float]) -> Sequence[float | torch.Tensor]:
-        """Write into the tensor learning rates, which stay the same tensors; return all rates."""
+        """Write into the learning rates that are tensors, and return those of all groups."""
         with torch.no_grad():
             written = [
                 lr if tensor is None else tensor.fill_(lr)
@@ -103,15 +103,10 @@ class LRSweep(ParamScheduler):
 
 
 def _is_tensor(*lrs: object) -> bool:
-    """Return whether any of some learning rates is a tensor."""
+    """Return whether any of the given learning rates is a tensor."""
     return any(isinstance(lr, torch.Tensor) for lr in lrs)
 
 
-def _tensor_or_none(lr: object) -> torch.Tensor | None:
-    """Return a learning rate that is a tensor."""
-    return lr if isinstance(lr, torch.Tensor) else None
-
-
 def _version(lr: object) -> int:
-    """Return a tensor's count of in-place writes; 0 for a number."""
+    """Return how often a tensor was written in place; 0 for a number."""
     return lr._version if isinstance(lr, torch.Tensor) else 0
