@@ -88,5 +88,5 @@ def test_groups_that_share_a_tensor_need_one_range() -> None:
         group["lr"] = shared
     starts, ends = group_lrs(optimizer, None, 1.0, is_exp=True)
     assert (starts[0], ends) == (starts[1], (1.0, 1.0))
-    with pytest.raises(ValueError, match="learning-rate tensor each"):
+    with pytest.raises(ValueError, match="separate learning-rate tensor"):
         group_lrs(optimizer, [0.1, 0.01], 1.0, is_exp=True)

@@ -214,7 +214,7 @@ def test_an_optimizer_with_slots_is_swept_blindly() -> None:
         assert watch.is_blind
         assert lr_of(optimizer) == 0.25
         optimizer.param_groups[0]["lr"] = 9.0
-        with pytest.warns(UserWarning, match="hides its steps, so points from here on may have"):
+        with pytest.warns(UserWarning, match="hides its steps, so later points may have"):
             watch.hold_lr()
         assert lr_of(optimizer) == 0.25
 

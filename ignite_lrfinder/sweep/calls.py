@@ -1,4 +1,4 @@
-"""Intercept calls of the user's objects: their methods, and the closures that a step is given."""
+"""Intercept calls of the user's objects: their methods, and the closures passed to a step."""
 
 import functools
 from collections.abc import Callable
@@ -8,12 +8,12 @@ import torch
 
 Undo = Callable[[], object]
 
-# Arguments that are callable without being closures: the optimizer of a hook, a model.
+# Callable arguments that are not closures, such as the optimizer or a model.
 _NOT_CLOSURES = (type, torch.nn.Module, torch.optim.Optimizer)
 
 
 def shadow(obj: Any, name: str, replacement: Callable[..., object]) -> Undo:
-    """Route a method of an object through another function, as torch's schedulers do.
+    """Route the calls of an object's method through another function, as torch's schedulers do.
 
     Args:
         obj: an object with a `__dict__`.
@@ -26,7 +26,7 @@ def shadow(obj: Any, name: str, replacement: Callable[..., object]) -> Undo:
     attributes = vars(obj)
     is_own = name in attributes
     method = getattr(obj, name)
-    # With the attributes of the method, by which torch's schedulers recognise it.
+    # Torch's schedulers recognise a method by its attributes.
     attributes[name] = functools.update_wrapper(functools.partial(replacement, method), method)
     if is_own:
         return functools.partial(attributes.__setitem__, name, method)
@@ -34,7 +34,7 @@ def shadow(obj: Any, name: str, replacement: Callable[..., object]) -> Undo:
 
 
 class WatchedClosure:
-    """A closure whose calls are followed by another call; otherwise it behaves as the original.
+    """A closure that calls another function after each call; otherwise it behaves the same.
 
     Args:
         closure: the closure, which may be any callable.
@@ -59,13 +59,13 @@ class WatchedClosure:
 def with_closures_watched(
     after: Callable[[], object], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Return the arguments of a step, in which `after` follows each call of a closure."""
+    """Return the arguments of a step, with closures that call `after` after each call."""
     watched = tuple(_watched(arg, after) for arg in args)
     return watched, {name: _watched(arg, after) for name, arg in kwargs.items()}
 
 
 def _watched(argument: Any, after: Callable[[], object]) -> Any:
-    """Return a closure that is followed by `after`; any other argument as it is."""
+    """Return a closure that calls `after` after each call; return other arguments unchanged."""
     if isinstance(argument, _NOT_CLOSURES) or not callable(argument):
         return argument
     return WatchedClosure(argument, after)

@@ -32,7 +32,11 @@ class DivergenceMonitor:
         self._best = self._limit = math.inf
 
     def update(self, losses: Iterable[float]) -> StopReason | None:
-        """Add losses up to the first at which to stop; return the reason, or None to go on."""
+        """Add losses up to the first at which to stop.
+
+        Returns:
+            The reason to stop; None to go on.
+        """
         for loss in losses:
             is_finite, smoothed = -math.inf < loss < math.inf, loss
             if is_finite and self.losses:

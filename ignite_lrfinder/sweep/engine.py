@@ -9,7 +9,7 @@ from ignite_lrfinder.errors import LRFinderError
 from ignite_lrfinder.protocols import Handler
 from ignite_lrfinder.snapshot import attributes_of
 
-# Attributes of an engine through which everything is reached, also what it does not train with.
+# Attributes of an engine from which everything is reachable, also what it does not train with.
 _NOT_OF_TRAINING = (
     "_event_handlers",
     "_internal_run_generator",
@@ -23,38 +23,38 @@ Run = Generator[Any, None, State]
 
 
 def handler_table(trainer: Engine) -> dict[object, list[Entry]]:
-    """Return Ignite's own table of a trainer's handlers, to be changed in place."""
+    """Return the table in which Ignite stores a trainer's handlers."""
     return trainer._event_handlers
 
 
 def event_list(trainer: Engine) -> list[Any]:
-    """Return Ignite's own list of the events that a trainer knows."""
+    """Return the list in which Ignite stores the events that a trainer knows."""
     return trainer._allowed_events
 
 
 def add_handler(trainer: Engine, event: Events, handler: Handler) -> None:
-    """Add a handler in Ignite's own way, whatever has replaced the method on the trainer."""
+    """Add a handler with Ignite's method, even if the trainer has another one."""
     type(trainer).add_event_handler(trainer, event, handler)
 
 
 def end_epoch(trainer: Engine) -> None:
-    """End the epoch without its EPOCH_COMPLETED, which releases before 0.5.2 fire all the same."""
+    """End the epoch without its EPOCH_COMPLETED, which releases before 0.5.2 fire anyway."""
     trainer.terminate_epoch()
     trainer.should_terminate_single_epoch = "skip_epoch_completed"
 
 
 def is_running(trainer: Engine) -> bool:
-    """Return whether a trainer runs at this moment, so that this is called by its run."""
+    """Return whether a trainer is running, so that this call comes from its run."""
     run: Any = trainer._internal_run_generator
     if run is not None:
         return run.gi_running
-    # Without generators: Ignite sets the time of a run to 0 when it starts.
+    # Older releases have no generator; they set the time of a run to 0 when it starts.
     is_legacy = not getattr(trainer, "interrupt_resume_enabled", True)
     return is_legacy and trainer.state.times.get(Events.COMPLETED.name) == 0.0
 
 
 def training_of(trainer: Engine) -> list[object]:
-    """Return what a trainer trains with: its train step, and what its attributes hold."""
+    """Return the objects a trainer trains with: its train step and its attributes."""
     held = [obj for name, obj in attributes_of(trainer).items() if name not in _NOT_OF_TRAINING]
     return [trainer._process_function, *held]
 
@@ -71,12 +71,12 @@ def is_last(trainer: Engine, event: Events, handler: Handler) -> bool:
 
 
 def pending_run(trainer: Engine) -> Run | None:
-    """Return the run that was interrupted, or inside which the sweep is attached."""
+    """Return the run that was interrupted, or that contains the block of attach."""
     return trainer._internal_run_generator
 
 
 def start_afresh(trainer: Engine) -> None:
-    """Make the next `run` of a trainer a new run, whatever it did before."""
+    """Make the next `run` of a trainer start from the beginning."""
     state = trainer.state
     has_run = state.iteration > 0 or state.epoch > 0
     if has_run or trainer._internal_run_generator is not None:
@@ -112,7 +112,7 @@ def length_of_run(trainer: Engine) -> int | None:
 
 
 def end_run(trainer: Engine, interrupted_run: Run | None) -> None:
-    """Close the run of a sweep that was interrupted, so that it cannot touch the trainer later."""
+    """Close the interrupted run of a sweep, so that it cannot change the trainer later."""
     run = trainer._internal_run_generator
     if run is not None and run is not interrupted_run:
         run.close()

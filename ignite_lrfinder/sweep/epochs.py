@@ -1,4 +1,4 @@
-"""The epochs and the data of a run: as many as the sweep needs, until the data ends for good."""
+"""The epochs and the data of a run: as many epochs as the sweep needs, while data is left."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator
@@ -11,19 +11,19 @@ from ignite_lrfinder.record import StopReason
 from ignite_lrfinder.snapshot import Snapshot, is_loader_iterator
 from ignite_lrfinder.sweep.engine import length_of_run, max_iters_of
 
-# The default of other finders, for a run of unknown length.
+# As in other finders, for a run of unknown length.
 _DEFAULT_NUM_ITER = 100
-# So many epochs in a row that user code ends before their first iteration are an endless loop.
+# More epochs in a row than this without an iteration are an endless loop in user code.
 _MAX_EMPTY = 1000
 
 
 class Epochs:
-    """Keep a run going over epochs and data.
+    """Extend a run over as many epochs as the sweep needs, and stop it when the data ends.
 
     Args:
         trainer: the engine that runs.
-        snapshot: captures the data before it is drawn from.
-        stop: ends the run for a reason.
+        snapshot: captures the data before use.
+        stop: ends the run for the given reason.
     """
 
     def __init__(
@@ -39,10 +39,10 @@ class Epochs:
         self._is_terminated = False
 
     def begin(self, num_iter: int | None) -> int:
-        """Capture the data, make room for a number of points, and return that number.
+        """Capture the data, make the run long enough, and return the number of points.
 
         Args:
-            num_iter: the number of points asked for; None for the length of the run.
+            num_iter: the requested number of points; None for the length of the run.
         """
         state = self._trainer.state
         self._snapshot.add_data(state.dataloader)
@@ -55,31 +55,31 @@ class Epochs:
         return num_points
 
     def mark(self) -> None:
-        """Note the data that trials begin with."""
+        """Remember the current data, with which trials begin."""
         self._data = self._trainer.state.dataloader
 
     def rewind(self) -> None:
-        """Begin again with that data."""
+        """Start again with the remembered data."""
         self._trainer.state.dataloader = self._data
         self._last_iteration = None
 
     def forget(self) -> None:
-        """Free the data, as a traceback may keep this object alive."""
+        """Free the data, because a traceback may keep this object alive."""
         self._data = self._ended = None
 
     def set_data(self, data: Iterable[object]) -> None:
-        """Capture data that user code sets on the trainer, before it is drawn from."""
+        """Capture data that user code sets on the trainer, then set it."""
         self._snapshot.add_data(data)
         type(self._trainer).set_data(self._trainer, data)
 
     def extend(self) -> None:
-        """Give the run another epoch."""
+        """Extend the run by an epoch."""
         state = self._trainer.state
         if state.max_epochs is not None:
             state.max_epochs = max(state.max_epochs, state.epoch + 1)
 
     def on_epoch_started(self, engine: Engine) -> None:
-        """Look whether the epoch before had a batch, and stop if the data gives none."""
+        """Stop if the previous epoch had no batch because the data is exhausted."""
         is_empty = engine.state.iteration == self._last_iteration
         self._num_empty = self._num_empty + 1 if is_empty else 0
         if is_empty and not self._is_terminated:
@@ -92,17 +92,17 @@ class Epochs:
         self._last_iteration, self._is_terminated = engine.state.iteration, False
 
     def on_epoch_terminated(self) -> None:
-        """Note that the epoch was ended by a call."""
+        """Remember that `terminate_epoch` ended the epoch."""
         self._is_terminated = True
 
     def note_end_of_data(self, engine: Engine) -> None:
-        """Note which data has ended, before a handler can set other data."""
+        """Remember which data has ended, before a handler can set other data."""
         self._ended = engine.state.dataloader
 
     def on_end_of_data(self, engine: Engine) -> None:
-        """Stop if the data is an iterator that cannot be started again, and still the same.
+        """Stop if the data is an iterator that cannot restart, and no handler has replaced it.
 
-        A custom iterator may start again; if it does not, an epoch ends without a batch.
+        A custom iterator may restart; if it does not, the next epoch has no batch.
         """
         data = engine.state.dataloader
         is_built_in = type(data).__module__ in ("builtins", "itertools")

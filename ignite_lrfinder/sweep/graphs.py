@@ -13,25 +13,25 @@ _NUM_SAMPLES = 1024
 
 
 class GraphLike(Protocol):
-    """A CUDA graph, which may hold the optimizer's step."""
+    """A CUDA graph, which may contain the optimizer's step."""
 
     replay: Callable[[], object]
 
 
 class GraphWatch:
-    """Notice the optimizer's steps in replays of CUDA graphs.
+    """Detect the optimizer's steps in replays of CUDA graphs.
 
-    The graph that holds the step is found by comparing what a step changes before and after a
-    replay, which waits for the device. This is done only until a step is seen.
+    The graph that contains the step is found by comparing parameters and optimizer state before and
+    after a replay, which waits for the device. This stops as soon as a step was detected.
 
     Args:
         optimizer: the optimizer that is swept.
         graphs: the CUDA graphs of the train step.
-        before: called before each replay, to set the learning rate where the graph reads it.
+        before: called before each replay, to set the learning rate that the graph reads.
         on_step: called after each replay that took a step.
 
     Attributes:
-        has_eager_steps: whether a step was seen outside the graphs.
+        has_eager_steps: whether the optimizer has stepped outside the graphs.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class GraphWatch:
         self._stepping: GraphLike | None = None
 
     def follow(self) -> list[Undo]:
-        """Watch all replays, and return what ends that."""
+        """Watch all replays; return the functions that undo it."""
         return [
             shadow(graph, "replay", functools.partial(self._replay, graph))
             for graph in self._graphs
@@ -71,17 +71,17 @@ class GraphWatch:
 
 
 def is_graph(cls: type) -> bool:
-    """Return whether a class is that of CUDA graphs."""
+    """Return whether a class is the class of CUDA graphs."""
     return issubclass(cls, torch.cuda.CUDAGraph)
 
 
 def is_capturing() -> bool:
-    """Return whether a CUDA graph is being captured, which would repeat whatever is done now."""
+    """Return whether a CUDA graph is being captured, which would record any write."""
     return torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()
 
 
 def _samples(optimizer: OptimizerLike) -> list[torch.Tensor]:
-    """Copy a part of all that a step changes: parameters and the optimizer's state of each."""
+    """Copy the first values of each parameter and of its optimizer state."""
     parameters = [p for group in optimizer.param_groups for p in group.get("params", ())]
     state = getattr(optimizer, "state", {})
     held = [value for p in parameters for value in state.get(p, {}).values()]

@@ -11,7 +11,7 @@ from ignite.engine import Engine, Events
 from ignite_lrfinder.protocols import Handler, KeepHandlers
 from ignite_lrfinder.sweep.engine import handler_table
 
-# Handlers of these events report, save, schedule or stop.
+# Handlers on these events report, save, schedule or stop.
 _MUTED_EVENTS = frozenset(
     {
         Events.ITERATION_COMPLETED,
@@ -28,14 +28,14 @@ _MUTED_EVENTS = frozenset(
 class HandlerKind(enum.Enum):
     """What a handler is to a sweep."""
 
-    ENGINE = "a private method by which an engine of Ignite's prepares itself, such as seeding"
+    ENGINE = "a private method with which an Ignite engine prepares itself, such as seeding"
     METRIC = "a metric"
     STATE = "a scheduler of values that the train step reads"
-    OBSERVER = "one of Ignite's or MONAI's handlers, which report, save, schedule or stop"
+    OBSERVER = "a handler of Ignite or MONAI, which reports, saves, schedules or stops"
     USER = "user code"
 
 
-# The modules whose classes, and classes derived from them, are of a kind; the first kind counts.
+# The modules whose classes and subclasses are of a kind; the first match counts.
 _KINDS = {
     HandlerKind.METRIC: ("ignite.metrics", "ignite.contrib.metrics"),
     HandlerKind.STATE: ("ignite.handlers.state_param_scheduler",),
@@ -44,7 +44,7 @@ _KINDS = {
 
 
 def kind_of(handler: Handler) -> HandlerKind:
-    """Return what a handler is, by what defines it or a class that it derives from."""
+    """Return the kind of a handler, from the modules that define its class and base classes."""
     function, owner = _function(handler), owner_of(handler)
     if isinstance(owner, Engine):
         if not (getattr(function, "__module__", None) or "").startswith(("ignite.", "monai.")):
@@ -73,7 +73,7 @@ class HandlerChoice:
     is_evaluator: bool = False
 
     def for_evaluator(self) -> "HandlerChoice":
-        """Return which handlers of an evaluator run."""
+        """Return the choice for an evaluator."""
         return dataclasses.replace(self, is_evaluator=True)
 
     def runs(self, handler: Handler, event: object) -> bool:
@@ -100,19 +100,19 @@ class HandlerChoice:
 
 
 def handlers_of(engine: Engine) -> list[Handler]:
-    """Return the handlers of an engine, as they were given to it."""
+    """Return the handlers of an engine, as the user added them."""
     return [parent_of(entry[0]) for entries in handler_table(engine).values() for entry in entries]
 
 
 def library_objects(handlers: Collection[Handler]) -> list[object]:
-    """Return the objects of Ignite's and MONAI's whose methods are among some handlers."""
+    """Return the Ignite and MONAI objects whose methods are among the handlers."""
     kinds = (HandlerKind.METRIC, HandlerKind.STATE, HandlerKind.OBSERVER)
     owners = (owner_of(handler) for handler in handlers if kind_of(handler) in kinds)
     return [owner for owner in owners if not isinstance(owner, Engine)]
 
 
 def is_named(handler: Handler, names: Collection[Handler]) -> bool:
-    """Return whether a handler, or the object whose method it is, is among `names`."""
+    """Return whether `names` contains a handler, or the object whose method it is."""
     owner = getattr(handler, "__self__", None)
     return any(handler == name or (owner is not None and owner is name) for name in names)
 
@@ -125,7 +125,7 @@ def name_of(handler: Handler) -> str:
 
 
 def names_of(handlers: Collection[Handler]) -> str:
-    """Return the names of handlers."""
+    """Return the names of handlers as text."""
     return ", ".join(map(name_of, handlers)) or "none"
 
 
@@ -136,14 +136,14 @@ def owner_of(handler: Handler) -> object:
 
 
 def parent_of(registered: Handler) -> Handler:
-    """Return the handler as the user gave it, which Ignite may have wrapped for an event filter."""
+    """Return the handler that the user added, which Ignite may have wrapped in an event filter."""
     parent = getattr(registered, "_parent", None)
     original = parent() if isinstance(parent, (weakref.ref, functools.partial)) else None
     return registered if original is None else original
 
 
 def _function(handler: Handler) -> Handler:
-    """Return what a handler calls, which may be wrapped in partials."""
+    """Return the function in a handler, which may be wrapped in partials."""
     while isinstance(handler, functools.partial):
         handler = handler.func
     return handler

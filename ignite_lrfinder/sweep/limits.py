@@ -1,4 +1,4 @@
-"""How long a sweep goes on without an optimizer step, and what the error says then."""
+"""The limit on iterations without an optimizer step, and its errors."""
 
 from ignite.engine import Engine
 
@@ -10,19 +10,18 @@ from ignite_lrfinder.sweep.handlers import names_of
 from ignite_lrfinder.sweep.muting import Muting
 from ignite_lrfinder.sweep.optimizers import is_optimizer
 
-# After so many iterations without a first step none will come: few people accumulate gradients for
-# longer, hardly anyone does where no muted handler could take the step, and nobody with a train
-# step that does not know the optimizer.
+# The most iterations before the first step: if the train step does not refer to the optimizer, if a
+# muted handler may take the step, and otherwise. Few people accumulate gradients over more.
 _MAX_FIRST_UNKNOWN = 10
 _MAX_FIRST_MUTED = 100
 _MAX_FIRST = 1000
-# Once steps were seen this is only a last resort, against a run without an end.
+# After the first step, only a run without end must be stopped.
 _MAX_NEXT = 10_000
 _GAP_FACTOR = 100
 
 
 class StepLimit:
-    """The limit on iterations without a step, over a sweep and its trials.
+    """The limit on iterations without a step, shared by a sweep and its trials.
 
     Args:
         trainer: the engine that runs the sweep.
@@ -37,11 +36,11 @@ class StepLimit:
         self._longest_gap: int | None = None
 
     def note_step(self, gap: int) -> None:
-        """Note that a step was taken after a number of iterations without one."""
+        """Count a step that followed `gap` iterations without a step."""
         self._longest_gap = max(gap, self._longest_gap or 0)
 
     def check(self, num_stepless: int) -> None:
-        """Check the number of iterations since the last step.
+        """Check the number of iterations without a step.
 
         Raises:
             LRFinderError: if there are too many.
@@ -61,19 +60,19 @@ class StepLimit:
             )
 
     def _check_next(self, num_stepless: int, longest_gap: int) -> None:
-        """Check the number of iterations after steps were seen."""
+        """Check the number of iterations since the last step."""
         if num_stepless >= max(_MAX_NEXT, _GAP_FACTOR * longest_gap):
             raise LRFinderError(
                 f"The optimizer must go on taking steps during a sweep, got none in {num_stepless} "
                 f"iterations, after gaps of at most {longest_gap} before. Look for what keeps the "
-                "train step from stepping, such as a counter of its own."
+                "train step from stepping, such as a counter."
             )
 
     def check_trainer(self) -> None:
-        """Check that the trainer knows the optimizer, or a handler that runs does.
+        """Check that the trainer, or a handler that runs, refers to the optimizer.
 
         Raises:
-            LRFinderError: if neither does; it names what the trainer uses.
+            LRFinderError: if none does; it names the optimizers that the trainer uses.
         """
         running = [handler for handler in self._muting.running() if not _is_own(handler)]
         known = reachable_from(*training_of(self._trainer), *running)

@@ -10,16 +10,15 @@ from torch import Tensor, strided
 _OUTPUT = "the trainer's output"
 _MAX_CANDIDATES = 3
 
-
 Loss = float | Tensor
 
 
 def loss_of(output: object, source: str = _OUTPUT) -> Loss:
-    """Find the loss in what the trainer returned, after the user's `output_transform`.
+    """Return the loss in the trainer's output, after the user's `output_transform`.
 
     Args:
-        output: a number, a NumPy scalar, a tensor or array of one element, or a mapping with the
-                key "loss" that holds one of these.
+        output: a number, a NumPy scalar, a tensor or array of one element, or a mapping with one of
+            these under the key "loss".
         source: where the output comes from, for the error.
 
     Returns:
@@ -45,7 +44,7 @@ def loss_of(output: object, source: str = _OUTPUT) -> Loss:
             raise ValueError(_refusal(output, source))
         if value.is_cpu:
             return float(value.to_dense().double().resolve_neg().numpy().item())
-        # It is read later, and a train step may reuse its buffer.
+        # A copy, because it is read later and the train step may reuse its buffer.
         return value.to_dense().reshape(()).clone()
     if isinstance(value, np.ndarray):
         if value.size != 1:
@@ -91,7 +90,7 @@ def _remedy(output: object) -> str:
     if output is None:
         return "Let the train step return its loss."
     ranked = sorted(_possible_losses(output), key=lambda candidate: candidate[1], reverse=True)
-    # Only values that are as clearly a single number, or not, as the first.
+    # Only the values that are as likely to be a single number as the first.
     paths = [path for path, rank in ranked if rank[:2] == ranked[0][1][:2]][:_MAX_CANDIDATES]
     if not paths:
         return "Pass an output_transform to attach that picks the loss."
@@ -101,10 +100,10 @@ def _remedy(output: object) -> str:
 
 
 def _possible_losses(value: object, name: str = "") -> Iterator[tuple[str, tuple[bool, ...]]]:
-    """Iterate over the paths to possible losses in a value, each with its rank.
+    """Yield the paths to possible losses in a value, each with its rank.
 
-    Ranked first are values with "loss" in their name, then single numbers, values that need a
-    gradient, values beyond the range of an accuracy, and scalars; among equals, the first.
+    The rank prefers values with "loss" in their name, then single numbers, values that require a
+    gradient, values that no accuracy can have, and scalars.
     """
     if isinstance(value, Mapping):
         for key, part in value.items():

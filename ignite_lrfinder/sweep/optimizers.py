@@ -12,10 +12,10 @@ from ignite_lrfinder.sweep.calls import Undo
 
 
 def stepping_optimizers(optimizer: OptimizerLike) -> list[OptimizerLike]:
-    """Return the optimizers that take the steps: those that it wraps, or the optimizer itself.
+    """Return the optimizers that take the steps: the wrapped ones, or the optimizer itself.
 
-    A wrapper holds the optimizer it wraps, and shares its parameter groups. It may call that
-    optimizer's step under another name, in some calls only, or wrap another wrapper.
+    A wrapper shares the parameter groups of the optimizer it wraps. It may call that optimizer's
+    step under another name, only in some calls, or wrap another wrapper.
     """
     found, pending = [], [optimizer]
     seen = {id(optimizer)}
@@ -30,7 +30,7 @@ def stepping_optimizers(optimizer: OptimizerLike) -> list[OptimizerLike]:
 
 
 def _wrapped_by(optimizer: OptimizerLike) -> list[OptimizerLike]:
-    """Return the optimizers in the attributes of one that share parameter groups with it."""
+    """Return the optimizers in an optimizer's attributes that share parameter groups with it."""
     groups = {id(group) for group in optimizer.param_groups}
     attributes = list(attributes_of(optimizer).values())
     for value in tuple(attributes):
@@ -42,7 +42,7 @@ def _wrapped_by(optimizer: OptimizerLike) -> list[OptimizerLike]:
 
 
 def _has_groups(obj: object, groups: set[int]) -> bool:
-    """Return whether an object is an optimizer over any of some parameter groups."""
+    """Return whether an object is an optimizer of any of the given parameter groups."""
     own = getattr(obj, "param_groups", ()) if is_optimizer(obj) else ()
     return any(id(group) in groups for group in own)
 
@@ -57,16 +57,16 @@ def calls_hooks(optimizer: OptimizerLike) -> TypeGuard[torch.optim.Optimizer]:
     """Return whether an optimizer calls hooks around its step.
 
     Torch marks the `step` methods that do; a wrapper that inherits from `Optimizer` without
-    initialising it has none.
+    calling its `__init__` has none.
     """
     is_torchs = isinstance(optimizer, torch.optim.Optimizer)
     return is_torchs and getattr(getattr(type(optimizer), "step", None), "hooked", False)
 
 
 def decides_itself(optimizer: OptimizerLike) -> bool:
-    """Return whether a subclass calls the `step` of a parent, which it may do in some calls only.
+    """Return whether a subclass calls its parent's `step`, perhaps only in some calls.
 
-    Horovod's optimizers are of this shape.
+    Horovod's optimizers do.
     """
     own, *parents = _step_definitions(type(optimizer))
     code = getattr(inspect.unwrap(vars(own)["step"]), "__code__", None)
@@ -74,9 +74,9 @@ def decides_itself(optimizer: OptimizerLike) -> bool:
 
 
 def make_parents_call_hooks(optimizer: OptimizerLike) -> list[Undo]:
-    """Make the `step` of each parent class call hooks, and return what ends that.
+    """Make the `step` of each parent class call hooks; return the functions that undo it.
 
-    Torch does the same to a class when an optimizer of exactly that class is made.
+    Torch does the same to a class when it is instantiated.
     """
     undo: list[Undo] = []
     for cls in _step_definitions(type(optimizer))[1:]:
@@ -90,7 +90,7 @@ def make_parents_call_hooks(optimizer: OptimizerLike) -> list[Undo]:
 
 
 def _step_definitions(cls: type) -> list[type]:
-    """Return the classes that define the `step` of a class, its own first."""
+    """Return the classes that define the `step` of a class, the most derived first."""
     defining: list[type] = []
     codes: list[object] = [None, inspect.unwrap(torch.optim.Optimizer.step).__code__]
     for base in cls.__mro__:
@@ -103,6 +103,6 @@ def _step_definitions(cls: type) -> list[type]:
 
 
 def versions(optimizer: OptimizerLike) -> list[int]:
-    """Return how often each parameter was written; reading that does not wait for a device."""
+    """Return how often each parameter was written in place, without waiting for a device."""
     parameters = [p for group in optimizer.param_groups for p in group.get("params", ())]
     return [p._version for p in parameters if isinstance(p, torch.Tensor)]

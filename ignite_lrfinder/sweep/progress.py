@@ -14,8 +14,8 @@ _SECONDS_BETWEEN = 0.1
 class Progress:
     """A progress bar with the point, learning rate and smoothed loss of a measurement.
 
-    The bar is attached to a separate engine, so that it counts points instead of iterations. In a
-    log file there is one line at the end, and only if it is to persist.
+    The bar is attached to a separate engine, so that it counts points instead of iterations. A
+    log file gets one line at the end, and only for a bar that persists.
 
     Raises:
         ModuleNotFoundError: if tqdm is not installed.
@@ -28,12 +28,12 @@ class Progress:
         self._begin_bar("LR range test", persist=True)
 
     def follow(self, measurement: Measurement, name: str, *, persist: bool) -> None:
-        """Show a measurement instead of the one before.
+        """Show a measurement in place of the previous one.
 
         Args:
             measurement: the measurement to show.
-            name: its description in the bar.
-            persist: whether its line stays after its end.
+            name: the description of the bar.
+            persist: whether the bar stays after the end.
         """
         self.close()
         self._begin_bar(name, persist=persist)
@@ -48,13 +48,13 @@ class Progress:
             self._show()
 
     def close(self) -> None:
-        """Close the bar at the last point."""
+        """Show the last point and close the bar."""
         if self._measurement is None or self._bar is None:
             return
         if self._is_watched or self._bar.persist:
             self._show()
         if self._bar.pbar is not None:
-            # Ignite's bar would fill up on closing, even if the sweep ended early.
+            # Ignite fills the bar when it closes it, even after an early end.
             self._bar.pbar.total = self._bar.pbar.n
         self._engine.fire_event(Events.EPOCH_COMPLETED)
         self._measurement = None

@@ -16,28 +16,29 @@ def group_lrs(
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return the first and last learning rate of each parameter group.
 
-    Groups keep the ratio they have in the optimizer unless a list has one number for each.
+    The groups keep the ratio of their learning rates in the optimizer, unless a list has one number
+    for each group.
 
     Args:
         optimizer: the optimizer to sweep.
-        start_lr: as `attach` takes it: None, one number, or one for each group.
-        end_lr: one number, or one for each group.
-        is_exp: whether the sweep is exponential and so cannot start at 0.
+        start_lr: None, one number, or one number for each group.
+        end_lr: one number, or one number for each group.
+        is_exp: whether the sweep is exponential, so that it cannot start at 0.
 
     Returns:
         Two tuples of G numbers.
 
     Raises:
-        TypeError: for anything but numbers.
-        ValueError: if a number is out of range, if there are not G of them, or if groups with
+        TypeError: for other types.
+        ValueError: if a number is out of range, if there are not G numbers, or if groups with
             different ranges share one tensor as their learning rate.
     """
     own = _own_lrs(optimizer)
-    # With a list in end_lr, a single start_lr is where each group starts.
+    # If end_lr is a list, all groups start at a single start_lr.
     is_shared = _is_list(end_lr)
     starts = own if start_lr is None else _lrs("start_lr", start_lr, own, is_shared=is_shared)
     ends = _lrs("end_lr", end_lr, starts)
-    # The largest first: where one number was given, it is the user's.
+    # The largest first, because it is the number that the user gave.
     for group in np.argsort(-starts, kind="stable"):
         _check_range(float(starts[group]), float(ends[group]), is_exp=is_exp)
     if not ends.any():
@@ -48,7 +49,7 @@ def group_lrs(
 
 
 def number(name: str, value: object, requirement: str = "a number") -> float:
-    """Return an argument as a float: a Python, NumPy or one-element torch number.
+    """Return an argument as a float: a number of Python or NumPy, or a scalar tensor or array.
 
     Raises:
         TypeError: if it is not a number.
@@ -71,7 +72,7 @@ def _own_lrs(optimizer: OptimizerLike) -> Array:
 
 
 def _lrs(name: str, value: object, weights: Array, *, is_shared: bool = False) -> Array:
-    """Return one learning rate for each group: a list, or one number spread by weights."""
+    """Return one learning rate for each group, from a list or from one number and weights."""
     if not isinstance(value, (Sequence, np.ndarray, torch.Tensor)) or not _is_list(value):
         largest = _lr(name, value, "a number or one number for each parameter group")
         return np.full(len(weights), largest) if is_shared else _in_ratio(largest, weights)
@@ -87,7 +88,7 @@ def _lrs(name: str, value: object, weights: Array, *, is_shared: bool = False) -
 
 
 def _lr(name: str, value: object, requirement: str = "a number") -> float:
-    """Return one given learning rate."""
+    """Return a learning rate as a float."""
     lr = number(name, value, requirement)
     if not 0 <= lr < math.inf:
         raise wrong_value(
@@ -97,14 +98,14 @@ def _lr(name: str, value: object, requirement: str = "a number") -> float:
 
 
 def _in_ratio(largest: float, weights: Array) -> Array:
-    """Return learning rates in the ratio of `weights`, of which the largest is `largest`."""
+    """Return learning rates in the ratio of `weights`; the largest is `largest`."""
     if not weights.any():
         return np.full(len(weights), largest)
     return np.where(weights == weights.max(), largest, largest * (weights / weights.max()))
 
 
 def _check_range(start: float, end: float, *, is_exp: bool) -> None:
-    """Check the first and last learning rate of one group, which may stay at 0."""
+    """Check the first and last learning rate of a group, which may both be 0."""
     if start == end == 0:
         return
     if not 0 <= start < math.inf or (is_exp and start == 0):
@@ -124,14 +125,14 @@ def _check_shared_tensors(optimizer: OptimizerLike, starts: Array, ends: Array) 
         if isinstance(lr, torch.Tensor) and ranges.setdefault(id(lr), (start, end)) != (start, end):
             raise wrong_value(
                 "to_save['optimizer']",
-                "an optimizer whose groups have a learning-rate tensor each",
+                "an optimizer with a separate learning-rate tensor for each group",
                 lr,
-                "Give each group a separate tensor, or pass one number for start_lr and end_lr.",
+                "Create the tensors separately, or pass one number for start_lr and end_lr.",
             )
 
 
 def _is_list(value: object) -> bool:
-    """Return whether an argument has a number for each parameter group."""
+    """Return whether an argument is a list with a number for each parameter group."""
     if isinstance(value, (np.ndarray, torch.Tensor)):
         return value.ndim > 0
     return isinstance(value, Sequence) and not isinstance(value, (str, bytes))

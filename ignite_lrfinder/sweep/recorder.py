@@ -1,4 +1,4 @@
-"""Gather losses into points: asynchronously on a device, in step with other processes."""
+"""Gather losses into points: in batches from a device, in step with other processes."""
 
 import dataclasses
 import itertools
@@ -14,7 +14,7 @@ from ignite_lrfinder.record import StopReason
 from ignite_lrfinder.sweep.loss import Loss
 
 MAX_POINTS = 10
-"""The most points that are read at once: a read costs as much as launching some ten kernels."""
+"""The most points that are read at once: a read costs about as much as launching ten kernels."""
 
 
 class LossRecorder:
@@ -22,12 +22,12 @@ class LossRecorder:
 
     A point is an optimizer step: its loss is the mean over the iterations that share the step and,
     in a distributed run, over the processes. Losses on a device, and losses of several processes,
-    are read ten points at a time, so that the host runs ahead of the device and one collective
-    serves a batch.
+    are read ten points at a time, so that the host runs ahead of the device and ten points need
+    one collective.
 
     Attributes:
-        ending: why another process ended, as learned at the last read. After that this process must
-            end too, without another exchange.
+        ending: why another process ended, as of the last read. This process must then end too,
+            without another exchange.
     """
 
     def __init__(self) -> None:
@@ -38,7 +38,7 @@ class LossRecorder:
         self._is_distributed = idist.get_world_size() > 1
 
     def add(self, loss: Loss) -> None:
-        """Add the loss of one more iteration."""
+        """Add the loss of an iteration."""
         self._pending.append(loss)
         self._has_tensors = self._has_tensors or type(loss) is not float
 
@@ -47,7 +47,7 @@ class LossRecorder:
         self._pending.clear()
 
     def has_non_finite(self) -> bool:
-        """Return whether a loss that led to no step yet is NaN or infinite, in any process.
+        """Return whether a loss since the last step is NaN or infinite, in any process.
 
         This waits for the device and for the other processes, all of which must call it.
         """
@@ -57,7 +57,7 @@ class LossRecorder:
         together = exchange(Message(has_non_finite=has_one))
         self.ending = together.ending
         if self.ending is not None:
-            # The process that ended sent none of these points.
+            # The process that ended has sent none of these points.
             self._unread.clear()
         return together.has_non_finite
 
@@ -83,9 +83,9 @@ class LossRecorder:
         """Return the losses of the points since the last read, each a mean.
 
         Args:
-            ending: why this process ends, where the others may not.
-            is_collective: average over the processes, all of which must then call this, or
-                `has_non_finite`.
+            ending: why this process ends, if the others may not end.
+            is_collective: whether to average over the processes, all of which must then call this
+                or `has_non_finite`.
         """
         unread, self._unread = self._unread, []
         points: list[list[float]] = _to_host(unread) if self._has_tensors else unread  # type: ignore[assignment]  # all floats
@@ -119,12 +119,12 @@ _ENDINGS = (StopReason.OUT_OF_DATA, StopReason.TERMINATED)
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Message:
-    """What one process says, or what all say together.
+    """The message of one process, or of all processes combined.
 
     Attributes:
         losses: the losses of points, at most `MAX_POINTS`.
-        has_non_finite: whether a loss that led to no step yet is NaN or infinite.
-        ending: why the process ends, of the reasons that the others cannot know by themselves.
+        has_non_finite: whether a loss since the last step is NaN or infinite.
+        ending: why the process ends, if the others cannot know it.
     """
 
     losses: Sequence[float] = ()
@@ -133,14 +133,14 @@ class Message:
 
 
 def exchange(message: Message) -> Message:
-    """Send a message to all processes, each of which sends one, and return what all say together.
+    """Send a message to all processes, and return the messages of all processes combined.
 
     Args:
-        message: what this process says.
+        message: the message of this process.
 
     Returns:
         The mean losses of the points that all processes have, whether any process has a loss that
-        is not finite, and why one ends, if one does: then this was the last exchange.
+        is not finite, and why a process ends, after which there is no further exchange.
 
     Raises:
         LRFinderError: if the processes do not take their steps together.
@@ -154,7 +154,7 @@ def exchange(message: Message) -> Message:
         *[0.0] * (MAX_POINTS - num_losses),
     ]
     total = idist.all_reduce(torch.tensor(sent, dtype=torch.float64, device=idist.device()))
-    assert isinstance(total, torch.Tensor)  # what a tensor is returned as
+    assert isinstance(total, torch.Tensor)  # as for any tensor
     has_non_finite, *received = total.tolist()
     endings, received = received[: len(_ENDINGS)], received[len(_ENDINGS) :]
     num_processes = idist.get_world_size()

@@ -1,4 +1,4 @@
-"""Enforce the learning rate at each optimizer step; notice steps that are taken or skipped."""
+"""Enforce the learning rate at each optimizer step; detect taken and skipped steps."""
 
 import functools
 from collections.abc import Callable, Iterable
@@ -22,24 +22,24 @@ _OPTIMIZER = "the optimizer's own step"
 
 
 class GradScalerLike(Protocol):
-    """A gradient scaler, which decides whether the optimizer takes its step."""
+    """A gradient scaler, which may skip the optimizer's step."""
 
     step: Callable[..., object]
 
 
 class StepWatch:
-    """Force the learning rate immediately before each step, and notice taken and skipped steps.
+    """Force the learning rate immediately before each step, and detect taken and skipped steps.
 
     Args:
         optimizer: the optimizer that is swept.
         scalers: the gradient scalers that may skip its steps.
-        graphs: the CUDA graphs of the train step. Where the learning rates are tensors, replaying
-            the one that holds the optimizer's step is a step.
+        graphs: the CUDA graphs of the train step. If the learning rates are tensors, a replay of
+            the graph that contains the optimizer's step is a step.
 
     Attributes:
         has_stepped: whether a step was taken since this was last set to False.
         is_skipped: whether a scaler skipped the step since this was last set to False.
-        is_blind: whether steps cannot be seen, so that each iteration counts as one.
+        is_blind: whether steps cannot be detected, so that each iteration counts as one.
     """
 
     def __init__(
@@ -61,10 +61,9 @@ class StepWatch:
         self._undo: list[Undo] = []
 
     def follow(self, sweep: LRSweep) -> None:
-        """Hold the learning rate at what a sweep says, until `remove`.
+        """Hold the learning rate at the current point of a sweep, until `remove`.
 
-        The hooks are added only now, when the run starts, so that they run after hooks that the
-        user added inside the block.
+        The hooks are registered when the run starts, so that they run after the user's hooks.
         """
         self._sweep = sweep
         sweep.write()
@@ -73,12 +72,12 @@ class StepWatch:
         if self._optimizer not in self._stepping:
             self._watch_calls(self._optimizer)
         self._undo += [shadow(scaler, "step", self._scaler_step) for scaler in self._scalers]
-        # A learning rate that is a number was captured with its value.
+        # A graph has captured the value of a learning rate that is a number.
         if all(sweep.is_tensor):
             self._undo += self._graphs.follow()
 
     def _watch(self, optimizer: OptimizerLike) -> None:
-        """Watch the steps of an optimizer that takes them itself."""
+        """Watch the steps of an optimizer that does not delegate them."""
         if not calls_hooks(optimizer):
             if hasattr(optimizer, "__dict__"):
                 self._undo.append(shadow(optimizer, "step", self._step))
@@ -94,7 +93,7 @@ class StepWatch:
         self._undo.append(optimizer.register_step_post_hook(self._after_step).remove)
 
     def _watch_calls(self, optimizer: OptimizerLike) -> None:
-        """Watch the calls of a step that may leave it to another step, or take none."""
+        """Watch the calls of a `step` that may delegate to another one, or take no step."""
         if hasattr(optimizer, "__dict__"):
             call = functools.partial(self._call_step, optimizer)
             self._undo.append(shadow(optimizer, "step", call))
@@ -107,22 +106,22 @@ class StepWatch:
         self._undo.clear()
 
     def hold_lr(self, writer: str = _TRAIN_STEP, *, is_handler: bool = False) -> None:
-        """Set the learning rate again if `writer` has written it, and warn of that once."""
+        """Restore the learning rate if `writer` has overwritten it, and warn once."""
         sweep = self._sweep
         if sweep is not None and sweep.is_overwritten():
             sweep.write(writer if is_handler else None)
             self._warn_of(writer, is_handler=is_handler)
 
     def _warn_of(self, writer: str, *, is_handler: bool) -> None:
-        """Warn, once, of what wrote the learning rate."""
+        """Warn once of the code that wrote the learning rate."""
         if writer in self._warned_of:
             return
         self._warned_of.add(writer)
         effect = "Each point still used the learning rate of the sweep."
         if writer == _OPTIMIZER:
-            effect = "Its steps may have used that one."
+            effect = "Its steps may have used that learning rate."
         elif self.is_blind:
-            effect = "The optimizer hides its steps, so points from here on may have used that one."
+            effect = "The optimizer hides its steps, so later points may have used that value."
         remedy = f" Pass mute_handlers=[{writer}] to mute the handler." if is_handler else ""
         warn(
             "The learning rate must be left to the finder during a sweep, got one written by "
@@ -138,7 +137,7 @@ class StepWatch:
         sweep = self._sweep
         if sweep is not None and (sweep.has_tensors or sweep.is_overwritten()):
             self._force_lr()
-        # The first argument is the optimizer; hardly any step has another.
+        # The first argument is the optimizer; few steps take another.
         if not args[1:] and not kwargs:
             return None
         return with_closures_watched(self.hold_lr, args, kwargs)
@@ -146,7 +145,7 @@ class StepWatch:
     def _before_nested_step(
         self, optimizer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-        """Prepare a step that counts only inside another, in which a subclass decides on it."""
+        """Prepare a step in a subclass, which counts once the subclass calls its parent's step."""
         self._num_nested += 1
         if self._num_nested > 1:
             return self._before_step(optimizer, args, kwargs)
@@ -160,7 +159,7 @@ class StepWatch:
         *args: Any,
         **kwargs: Any,
     ) -> object:
-        """Call a step that may leave it to another step, and notice if it takes one by itself."""
+        """Call a `step` that may delegate to another one; detect whether it takes a step itself."""
         self._num_nested = 0
         before = versions(optimizer)
         output = step(*args, **kwargs)
@@ -184,31 +183,27 @@ class StepWatch:
     def _scaler_step(
         self, step: Callable[..., object], optimizer: object, *args: Any, **kwargs: Any
     ) -> object:
-        """Take the step of a scaler, and notice when it skipped the optimizer's."""
+        """Call the step of a scaler, and detect that it skipped the optimizer's."""
         output = step(optimizer, *args, **kwargs)
         if optimizer is self._optimizer or optimizer in self._stepping:
             self.is_skipped = not self.has_stepped
         return output
 
     def _note_step(self) -> None:
-        """Note that a graph has taken a step."""
+        """Count a step in a CUDA graph."""
         self.has_stepped = True
 
     def _force_lr(self) -> None:
-        """Set the learning rate; a tensor in any case: writes to its `.data` leave no mark."""
-        sweep = self._sweep
-        if sweep is None:
-            return
-        if sweep.is_overwritten():
-            self.hold_lr()
-        if sweep.has_tensors and not is_capturing():
-            sweep.write()
+        """Set the learning rate; always if it is a tensor, whose `.data` hides writes."""
+        self.hold_lr()
+        if self._sweep is not None and self._sweep.has_tensors and not is_capturing():
+            self._sweep.write()
 
 
 def _is_skipping(optimizer: Any) -> bool:
-    """Return whether a gradient scaler has told a fused optimizer to skip its step.
+    """Return whether a gradient scaler makes a fused optimizer skip its step.
 
-    Reading that waits for the device, as `GradScaler.step` does for every other optimizer.
+    This waits for the device, as `GradScaler.step` does for every other optimizer.
     """
     return not is_capturing() and bool(optimizer.found_inf)
 

@@ -1,4 +1,4 @@
-"""The trials after a sweep: which is next, what each of them gave."""
+"""The trials after a sweep: which is next, and their results."""
 
 from ignite_lrfinder.errors import LRFinderError
 from ignite_lrfinder.record import StopReason, Trial
@@ -6,20 +6,20 @@ from ignite_lrfinder.suggest import PlannedTrial, Reading, Trials, next_trial
 from ignite_lrfinder.sweep.measurement import Measurement
 
 _NUM_LONG = 3
-# A learning rate that is too high breaks trials down sooner the higher it is; bad data does not.
+# The higher a learning rate, the sooner a trial diverges; on bad data all diverge alike.
 _MAX_ALIKE = 3
 
 
 class TrialSequence:
-    """Plan trials one after the other, each from what the trials before it gave.
+    """Plan trials one after the other, each from the results of the previous ones.
 
     Args:
-        settings: how much the trials may train; None for no trials.
+        settings: the settings of the trials; None for no trials.
         is_validation: whether their losses are validation losses.
 
     Attributes:
         planned: the trial that is next or under way.
-        trials: the trials that have ended.
+        trials: the finished trials.
     """
 
     def __init__(self, settings: Trials | None, *, is_validation: bool) -> None:
@@ -36,25 +36,25 @@ class TrialSequence:
 
     @property
     def _max_trials(self) -> int:
-        """The most trials that the iterations allow: as many short ones as leave room for long."""
+        """The most trials within `max_iter`: the long ones, and short ones in what is left."""
         if self._settings is None:
             return 0
         short, long = self._settings.short_iter, self._settings.long_iter
         return _NUM_LONG + (self._settings.max_iter - _NUM_LONG * long) // short
 
     def plan(self, sweep: Reading) -> PlannedTrial | None:
-        """Plan the next trial after a sweep, if there is one."""
+        """Plan the next trial after a sweep; return None if there is none."""
         is_cut_short = sweep.record.stop_reason in (StopReason.OUT_OF_DATA, StopReason.TERMINATED)
         if self._settings is not None and not is_cut_short and not self._is_hopeless():
             try:
                 self.planned = next_trial(self._settings, sweep, self.trials)
             except LRFinderError:
-                # Nothing to begin at: the loss was NaN from the start, as the result will say.
+                # The loss was NaN from the start, as the result will say.
                 self.planned = None
         return self.planned
 
     def store(self, measurement: Measurement) -> None:
-        """Store what the planned trial gave, if one has ended."""
+        """Store the result of the planned trial, if there is one."""
         if self.planned is None:
             return
         trial = Trial(
@@ -68,7 +68,7 @@ class TrialSequence:
         self.planned = None
 
     def _is_hopeless(self) -> bool:
-        """Return whether the last trials all broke down at the same iteration, as on bad data."""
+        """Return whether the last trials all diverged at the same iteration, as on bad data."""
         last = self.trials[-_MAX_ALIKE:]
         ends = {len(trial.losses) for trial in last if trial.is_diverged}
         return len(last) == _MAX_ALIKE and all(t.is_diverged for t in last) and len(ends) == 1

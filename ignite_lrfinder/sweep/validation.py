@@ -10,11 +10,11 @@ from ignite_lrfinder.snapshot import reachable_from
 
 
 class Validation:
-    """A validation loss that leaves every module in train or eval mode as it was.
+    """A validation loss that restores the train or eval mode of every module.
 
     Args:
-        val_loss: returns the loss, called without arguments.
-        modules: the modules that may run, each once.
+        val_loss: a function without arguments that returns the loss.
+        modules: the modules that it may use, without repetition.
     """
 
     def __init__(self, val_loss: Callable[[], object], modules: Sequence[nn.Module]) -> None:
@@ -33,17 +33,17 @@ class Validation:
 
 
 def evaluators_of(trainer: Engine, *functions: object) -> list[Engine]:
-    """Return the engines that functions refer to, except the trainer."""
+    """Return the engines other than the trainer that functions refer to."""
     found = reachable_from(*functions)
     engines = [cast(Engine, obj) for obj in found if issubclass(type(obj), Engine)]
     return [engine for engine in engines if engine is not trainer]
 
 
 def _set_modes(parts: list[tuple[nn.Module, bool]]) -> None:
-    """Restore the train or eval modes of a module, which comes first, and its submodules."""
+    """Restore the train or eval modes of a module, the first in the list, and its submodules."""
     model, is_training = parts[0]
     if model.training != is_training:
-        # Some modules act on a change of mode, such as merging weights for evaluation.
+        # Some modules override `train`, for example to merge weights for evaluation.
         model.train(is_training)
     for part, is_training in parts:
         part.training = is_training
