@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ignite_lrfinder.errors import warn, wrong_type, wrong_value
 
@@ -17,10 +16,10 @@ if TYPE_CHECKING:
 CURVE_COLOR, SUGGESTION_COLOR = "C0", "C1"
 SKIPPED_ALPHA = 0.15
 # The percentile of the losses that is always visible.
-_MOSTLY = 60
-# Room for the tick labels and the axis label between an Axes and the legend below it, in points.
+_VISIBLE_PERCENTILE = 60
+# The distance between an Axes and the legend below it, in points: room for the axis labels.
 _LEGEND_OFFSET = 38
-# About the width of a legend's handle and of a letter, in inches.
+# The approximate widths of a legend handle and of a letter, in inches.
 _HANDLE_WIDTH, _LETTER_WIDTH = 0.5, 0.06
 _SMALL_HEIGHT = 3.5
 
@@ -41,11 +40,11 @@ def require_matplotlib() -> None:
 
 
 def check_skip(name: str, skip: object) -> None:
-    """Check a number of points to leave out."""
+    """Check a number of points to skip."""
     if not isinstance(skip, numbers.Integral):
         raise wrong_type(name, "an integer", skip, "Pass a number of points.")
     if skip < 0:
-        raise wrong_value(name, "at least 0", skip, "0 leaves out nothing.")
+        raise wrong_value(name, "at least 0", skip, "Pass 0 to skip no point.")
 
 
 def new_axes(kwargs: Mapping[str, Any]) -> "Axes":
@@ -55,15 +54,14 @@ def new_axes(kwargs: Mapping[str, Any]) -> "Axes":
     return plt.subplots(**{"layout": "constrained", **kwargs})[1]
 
 
-def new_pair(rows: int, columns: int, kwargs: Mapping[str, Any]) -> "NDArray[Any]":
-    """Return the two Axes of a new figure, one above or beside the other."""
-    from matplotlib import pyplot as plt
+def two_axes(
+    axes: object, rows: int, columns: int, kwargs: Mapping[str, Any]
+) -> "tuple[Axes, Axes]":
+    """Return the two Axes to draw on: the given ones, or the Axes of a new figure."""
+    if axes is None:
+        from matplotlib import pyplot as plt
 
-    return plt.subplots(rows, columns, **{"layout": "constrained", **kwargs})[1]
-
-
-def two_axes(axes: object) -> "tuple[Axes, Axes]":
-    """Check the two Axes to draw on."""
+        axes = plt.subplots(rows, columns, **{"layout": "constrained", **kwargs})[1]
     remedy = "Leave it out for a new figure."
     if not isinstance(axes, (Sequence, np.ndarray)):
         raise wrong_type("ax", "two matplotlib Axes", axes, remedy)
@@ -73,12 +71,12 @@ def two_axes(axes: object) -> "tuple[Axes, Axes]":
 
 
 def neutral_color(ax: "Axes") -> Any:
-    """Return the colour of the axis labels, which is visible on the background of any style."""
+    """Return the colour of the axis labels, which is visible in any style."""
     return ax.xaxis.label.get_color()
 
 
 def set_lr_axis(ax: "Axes", *, log_lr: bool, low: float, high: float) -> None:
-    """Give the learning rate its axis; a logarithmic one has ticks that do not collide."""
+    """Set up the axis of the learning rate, with ticks that do not collide if it is logarithmic."""
     ax.set_xlabel("Learning rate")
     if not log_lr:
         return
@@ -87,7 +85,7 @@ def set_lr_axis(ax: "Axes", *, log_lr: bool, low: float, high: float) -> None:
     ax.set_xscale("log")
     ax.xaxis.set_minor_formatter(NullFormatter())
     if 0 < high < 100 * low:
-        # Powers of ten alone would leave one label or two.
+        # Powers of ten alone would give one or two labels.
         ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=12))
         ax.xaxis.set_major_formatter(
             LogFormatterSciNotation(labelOnlyBase=False, minor_thresholds=(np.inf, np.inf))
@@ -99,7 +97,7 @@ def legend_below(ax: "Axes", *sources: "Axes", title: str | None = None) -> None
 
     Args:
         ax: the Axes to place it below.
-        sources: the Axes whose lines it names; default, the same.
+        sources: the Axes whose lines it names; default, `ax`.
         title: the title of the legend.
     """
     from matplotlib.figure import Figure
@@ -112,7 +110,7 @@ def legend_below(ax: "Axes", *sources: "Axes", title: str | None = None) -> None
         more_handles, more_labels = source.get_legend_handles_labels()
         handles, labels = handles + more_handles, labels + more_labels
     if figure.get_figheight() < _SMALL_HEIGHT and any(":" in label for label in labels):
-        # Only what has a number is worth the room.
+        # In a small figure, there is room only for the entries with a number.
         pairs = [pair for pair in zip(handles, labels, strict=True) if ":" in pair[1]]
         handles, labels = map(list, zip(*pairs, strict=True))
     longest = max((len(line) for label in labels for line in label.split("\n")), default=0)
@@ -145,15 +143,15 @@ def shown_points(num_points: int, skip_start: int, skip_end: int) -> slice:
 
 
 def limit_losses(ax: "Axes", *curves: np.ndarray) -> None:
-    """Limit the loss axis, so that losses beyond the cliff do not flatten the valley."""
+    """Limit the loss axis, so that diverging losses do not flatten the rest of the curve."""
     finite = [losses[np.isfinite(losses)] for losses in curves]
     finite = [losses for losses in finite if len(losses)]
     if not finite:
         return
     start = max(float(np.median(losses[: max(3, len(losses) // 10)])) for losses in finite)
     lowest = min(float(losses.min()) for losses in finite)
-    # If nothing falls, the picture shows the rise.
-    usual = max(float(np.percentile(losses, _MOSTLY)) for losses in finite)
+    # If the loss never falls, show its rise.
+    usual = max(float(np.percentile(losses, _VISIBLE_PERCENTILE)) for losses in finite)
     ceiling = max(start + (start - lowest), usual)
     if ax.dataLim.y1 > ceiling > lowest:
         margin = 0.05 * (ceiling - lowest)

@@ -18,7 +18,7 @@ from ignite_lrfinder.suggest import Curve, Reading, Refusal
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# With the colours of the user's style; the line styles tell the curves apart in greyscale.
+# The line styles distinguish the curves in greyscale.
 _STYLES = ("-", "--", "-.", ":")
 
 
@@ -27,7 +27,7 @@ class HasReading(Protocol):
 
     @property
     def reading(self) -> Reading:
-        """Everything that is derived from the result."""
+        """The reading of the result."""
         ...
 
 
@@ -68,7 +68,7 @@ def plot_results(
         TypeError: if `results` is not a mapping to results or finders.
         ValueError: if it is empty; or as for `FastaiLRFinder.plot`.
         LRFinderError: if a finder has not run yet.
-        NoSuggestionError: if a result has too few points for a smooth curve.
+        NoSuggestionError: if a sweep has too few points for a smooth curve.
 
     Example:
         >>> plot_results({"Adam": adam_finder, "SGD": sgd_finder.result})  # doctest: +SKIP
@@ -92,16 +92,12 @@ def plot_results(
         shown = shown_points(len(curve.lr), skip_start, skip_end)
         color = f"C{index % 10}"
         style = _STYLES[index % len(_STYLES)]
-        lr = (
-            readings[name].suggestions(readings[name].plan).get("auto")
-            if display_suggestion
-            else None
-        )
-        label = name if lr is None else f"{name}: {lr:.2e}"
+        lr = readings[name].suggest("auto", readings[name].plan) if display_suggestion else None
+        label = f"{name}: {lr:.2e}" if isinstance(lr, float) else name
         ax.plot(
             curve.lr[shown], curve.smoothed[shown], style, color=color, linewidth=2, label=label
         )
-        if lr is not None:
+        if isinstance(lr, float):
             ax.plot([lr], [curve.loss_at(lr, is_log=log_lr)], "o", markersize=8, color=color)
     if is_new:
         limit_losses(ax, *(curve.smoothed for curve in curves.values()))
@@ -119,7 +115,7 @@ def _reading_of(result: object, remedy: str) -> Reading:
 
 
 def _curve_of(reading: Reading) -> Curve:
-    """Return the curve to draw."""
+    """Return the curve of a reading, which must have one."""
     if isinstance(reading.curve, Refusal):
         raise reading.curve.error()
     return reading.curve

@@ -1,4 +1,4 @@
-"""One sweep with its slope: how fast the loss changes over the learning rate."""
+"""One sweep with the slope of its loss over the learning rate."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,6 @@ from ignite_lrfinder.plot.axes import (
     SUGGESTION_COLOR,
     legend_below,
     neutral_color,
-    new_pair,
     set_lr_axis,
     shown_points,
     two_axes,
@@ -37,33 +36,19 @@ def plot_derivative(
     legend: bool = True,
     **kwargs: object,
 ) -> "NDArray[Any]":
-    """Draw the loss of a sweep, and below it how fast the loss changes.
+    """Draw the loss of a sweep, and its change for each decade below.
 
-    Args:
-        reading: the reading of a sweep.
-        ax: the two Axes to draw on, the upper first; default, a new figure.
-        skip_start: as for `plot_sweep`.
-        skip_end: as for `plot_sweep`.
-        log_lr: as for `plot_sweep`.
-        display_suggestion: as for `plot_sweep`.
-        methods: as for `plot_sweep`.
-        legend: as for `plot_sweep`.
-        kwargs: passed to `matplotlib.pyplot.subplots` if `ax` is not given.
-
-    Returns:
-        The two Axes; shape (2,).
+    See `LRFinderResult.plot` for the parameters.
 
     Raises:
-        TypeError: as for `plot_sweep`.
-        ValueError: as for `plot_sweep`, or if there are not two Axes.
         NoSuggestionError: if there are too few points for a smooth curve.
     """
     curve = reading.curve
     if isinstance(curve, Refusal):
         raise curve.error()
-    # A slope takes less room than the loss.
+    # The slope needs less room than the loss.
     layout = {"figsize": (6.4, 6.4), "height_ratios": (3, 2), "sharex": True}
-    upper, lower = two_axes(new_pair(2, 1, {**layout, **kwargs}) if ax is None else ax)
+    upper, lower = two_axes(ax, 2, 1, {**layout, **kwargs})
     plot_sweep(
         reading,
         ax=upper,
@@ -92,7 +77,7 @@ def plot_derivative(
 
 
 def _scale_slope(ax: "Axes", slope: Array) -> None:
-    """Scale the axis of a slope: the fall in proportion, the cliff by its orders of magnitude."""
+    """Scale the axis of a slope: linear where the loss falls, logarithmic where it diverges."""
     steepest = float(np.abs(slope[slope < 0]).max(initial=0.0)) or float(np.abs(slope).max()) or 1.0
     ax.set_yscale("symlog", linthresh=steepest, linscale=1.5)
     power = np.floor(np.log10(steepest))

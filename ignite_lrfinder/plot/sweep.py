@@ -1,4 +1,4 @@
-"""One sweep: the loss curve with all that is read off it."""
+"""One sweep: the loss curve with the suggestion, the bounds and the diverging range."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ from ignite_lrfinder.suggest import Reading, Refusal
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# What the other methods are called in the legend, and the shapes that tell them apart.
+# The names of the other methods in the legend, and their markers.
 _METHODS = {
     "steepest": ("steepest", "^"),
     "valley": ("valley", "v"),
@@ -47,24 +47,9 @@ def plot_sweep(
 ) -> "Axes":
     """Draw the loss of a sweep over the learning rate of its reference parameter group.
 
-    Args:
-        reading: the reading of a sweep.
-        skip_start: points at the start that are drawn faintly, at least 0.
-        skip_end: points at the end that are drawn faintly, at least 0.
-        log_lr: whether the learning rate has a logarithmic axis.
-        display_suggestion: whether to mark the suggestion, the bounds, the rates from which the
-            loss diverges, and with trials the band of rates that they cannot tell apart.
-        ax: the Axes to draw on; default, a new figure.
-        methods: whether to mark the suggestions of the other methods as well.
-        legend: whether to draw a legend, below the Axes.
-        kwargs: passed to `matplotlib.pyplot.subplots` if `ax` is not given.
-
-    Returns:
-        The Axes drawn on.
+    See `LRFinderResult.plot` for the parameters.
 
     Raises:
-        TypeError: if `ax` is not a matplotlib Axes, or a number of points not an integer.
-        ValueError: if skip_start or skip_end is negative.
         NoSuggestionError: if there is no point to draw.
     """
     check_skip("skip_start", skip_start)
@@ -100,7 +85,7 @@ def draw_sweep(
     display_suggestion: bool = True,
     methods: bool = False,
 ) -> None:
-    """Draw a sweep and what is read off it; the points outside of `shown` faintly."""
+    """Draw a sweep with its suggestion; points outside `shown` are faint."""
     is_new = not ax.has_data()
     lr = reading.record.lr[:, reading.group]
     lr = lr[lr > 0] if log_lr else lr
@@ -133,7 +118,7 @@ def _draw_losses(ax: "Axes", reading: Reading, shown: slice) -> None:
 
 
 def _draw_cliff(ax: "Axes", reading: Reading) -> None:
-    """Shade the rates from which the loss no longer recovers, if the sweep reached them."""
+    """Shade the rates beyond the edge, if the sweep reached it."""
     if isinstance(reading.descent, Refusal):
         return
     cliff = float(reading.descent.curve.lr[reading.descent.edge])
@@ -143,7 +128,7 @@ def _draw_cliff(ax: "Axes", reading: Reading) -> None:
 
 
 def _draw_suggestions(ax: "Axes", reading: Reading, *, methods: bool, is_log: bool) -> None:
-    """Mark the suggestion with its interval, the bounds, and if asked the other methods."""
+    """Mark the suggestion, its interval, the bounds, and if requested the other methods."""
     rates = reading.suggestions(reading.plan)
     if "auto" not in rates:
         ax.plot([], [], linestyle="none", label="no suggestion")
@@ -185,7 +170,7 @@ def _draw_suggestions(ax: "Axes", reading: Reading, *, methods: bool, is_log: bo
 
 
 def _draw_mark(ax: "Axes", reading: Reading, lr: float, *, is_log: bool, **style: Any) -> None:
-    """Mark a learning rate on the curve; without a curve, in the legend alone."""
+    """Mark a learning rate on the curve; without a curve, only in the legend."""
     curve = reading.curve
     if isinstance(curve, Refusal):
         ax.plot([], [], linestyle="none", **style)
@@ -194,7 +179,7 @@ def _draw_mark(ax: "Axes", reading: Reading, lr: float, *, is_log: bool, **style
 
 
 def _draw_bounds(ax: "Axes", reading: Reading) -> None:
-    """Draw the bounds as a bar at the bottom."""
+    """Draw the bounds as a bar at the bottom of the Axes."""
     bounds = reading.bounds(reading.plan)
     if isinstance(bounds, Refusal):
         return

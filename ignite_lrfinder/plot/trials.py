@@ -1,6 +1,5 @@
 """The trials of a result."""
 
-import importlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,6 @@ from ignite_lrfinder.plot.axes import (
     SUGGESTION_COLOR,
     legend_below,
     neutral_color,
-    new_pair,
     set_lr_axis,
     two_axes,
 )
@@ -24,7 +22,7 @@ from ignite_lrfinder.suggest import Reading, Refusal, Verdict, num_planned_iters
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# The part of the colormap with a contrast of at least 2.5 to 1 against the background.
+# The range of the colormap with a contrast of at least 2.5 to 1 against the background.
 _SHADES_ON_LIGHT, _SHADES_ON_DARK = (0.0, 0.65), (0.3, 1.0)
 
 
@@ -33,32 +31,24 @@ def plot_trials(
 ) -> "NDArray[Any]":
     """Draw the loss of each trial over its iterations, and its final loss over its rate.
 
-    Args:
-        reading: the reading of a sweep with trials.
-        ax: the two Axes to draw on; default, a new figure.
-        kwargs: passed to `matplotlib.pyplot.subplots` if `ax` is not given.
-
-    Returns:
-        The two Axes; shape (2,).
+    See `LRFinderResult.plot_trials` for the parameters.
 
     Raises:
         LRFinderError: if there were no trials.
-        TypeError: if `ax` is not a sequence.
-        ValueError: if there are not two Axes.
     """
     trials = reading.record.trials
     if not trials:
         raise LRFinderError(
             "The result must have trials to draw, got none. Run the finder with verify='auto'."
         )
-    left, right = two_axes(new_pair(1, 2, {"figsize": (10.0, 4.8), **kwargs}) if ax is None else ax)
+    left, right = two_axes(ax, 1, 2, {"figsize": (10.0, 4.8), **kwargs})
     _draw_losses(left, trials)
     _draw_scores(right, reading)
     return np.array([left, right], dtype=object)
 
 
 def _draw_losses(ax: "Axes", trials: Sequence[Trial]) -> None:
-    """Draw the running mean of each trial's losses, in lighter colours for higher rates."""
+    """Draw the running mean of each trial's losses, lighter for higher rates."""
     trials = sorted(trials, key=lambda trial: trial.lr)
     colors = _shades(ax, len(trials))
     for trial, color in zip(trials, colors, strict=True):
@@ -75,14 +65,16 @@ def _draw_losses(ax: "Axes", trials: Sequence[Trial]) -> None:
 
 def _shades(ax: "Axes", num_shades: int) -> Array:
     """Return colours from dark to light that are visible on the background; shape (N, 4)."""
-    to_rgb = importlib.import_module("matplotlib.colors").to_rgb
-    viridis = importlib.import_module("matplotlib").colormaps["viridis"]
+    from matplotlib import colormaps
+    from matplotlib.colors import to_rgb
+
     is_dark = np.mean(to_rgb(ax.get_facecolor())) < 0.5
-    return viridis(np.linspace(*(_SHADES_ON_DARK if is_dark else _SHADES_ON_LIGHT), num_shades))
+    shades = np.linspace(*(_SHADES_ON_DARK if is_dark else _SHADES_ON_LIGHT), num_shades)
+    return colormaps["viridis"](shades)
 
 
 def _limit(ax: "Axes", curves: Sequence[Array]) -> None:
-    """Limit the loss axis, so that trials that climb far above their start leave at the top."""
+    """Limit the loss axis, so that trials that rise far above their start are cut off."""
     curves = [curve for curve in curves if len(curve)]
     if curves:
         start = max(float(curve[0]) for curve in curves)
@@ -93,7 +85,7 @@ def _limit(ax: "Axes", curves: Sequence[Array]) -> None:
 
 
 def _draw_scores(ax: "Axes", reading: Reading) -> None:
-    """Draw the final losses of the longest trials, the parabola, the interval, the suggestion."""
+    """Draw the final losses of the longest trials, with parabola, interval and suggestion."""
     scores = reading.scores
     ax.set_ylabel("Loss, mean of the second half")
     if scores is None or reading.interval is None:
@@ -134,7 +126,7 @@ def _draw_parabola(ax: "Axes", scores: Scores) -> None:
 
 
 def _draw_suggestion(ax: "Axes", reading: Reading) -> None:
-    """Mark the suggestion, and the way to it from the best rate of runs as short as the trials."""
+    """Mark the suggestion, with an arrow from the best rate for runs as short as the trials."""
     verdict, lr = reading.verdict, reading.suggest("auto", reading.plan)
     if isinstance(lr, Refusal) or not isinstance(verdict, Verdict):
         return
@@ -161,7 +153,7 @@ def _draw_suggestion(ax: "Axes", reading: Reading) -> None:
 
 
 def _running_mean(losses: Array) -> Array:
-    """Return the mean over the last tenth of the trial, at each iteration."""
+    """Return the mean over the preceding tenth of the trial, at each iteration."""
     width = max(1, len(losses) // 10)
     sums = np.cumsum(np.concatenate([np.zeros(1), losses]))
     ends = np.arange(1, len(losses) + 1)
