@@ -22,10 +22,10 @@ from ignite_lrfinder.schedulers import (
     parts_of,
     peak_lr_of,
     peak_lrs_of,
-    put,
     refusal,
     rescale,
     rescale_group,
+    set_rate,
     torch_scheduler_of,
 )
 
@@ -38,7 +38,7 @@ def apply_lr(
     A new rate replaces the peak of the schedule, the largest rate that the scheduler was created
     with: the base rate of most torch schedulers, the upper rate of cyclical and one-cycle policies,
     the largest value of an Ignite scheduler. Its other rates are scaled by the same factor. Rates
-    that torch defines independently of the optimizer's (`eta_min`, `swa_lr`, `min_lrs`) stay.
+    that torch does not derive from the optimizer's rate (`eta_min`, `swa_lr`, `min_lrs`) stay.
 
     Args:
         optimizer: the optimizer; a tensor `lr` is written in place.
@@ -49,7 +49,7 @@ def apply_lr(
     Raises:
         TypeError: if `lr_scheduler` is not a scheduler of torch or Ignite.
         ValueError: if it belongs to another optimizer, or cannot be updated exactly.
-        LRFinderError: if the optimizer has another number of parameter groups.
+        LRFinderError: if the optimizer has a different number of parameter groups.
     """
     groups = optimizer.param_groups
     if len(groups) != len(lrs):
@@ -65,7 +65,7 @@ def apply_lr(
 
 
 def _reschedule(scheduler: Scheduler, optimizer: OptimizerLike, lrs: Sequence[float]) -> None:
-    """Move the peaks of a schedule, and set the rates that follow at its present position."""
+    """Set the peaks of a schedule, and the resulting rates at its present position."""
     groups = optimizer.param_groups
     parts = parts_of(scheduler)
     _check_parts(parts, scheduler, groups)
@@ -84,13 +84,13 @@ def _reschedule(scheduler: Scheduler, optimizer: OptimizerLike, lrs: Sequence[fl
             group["initial_lr"] = group["lr"].clone()
         for key in RATES_OF_GROUP:
             if key in replayed:
-                put(group, key, replayed[key])
+                set_rate(group, key, replayed[key])
 
 
 def _check_parts(
     parts: Sequence[Part], scheduler: object, groups: Sequence[dict[str, Any]]
 ) -> None:
-    """Refuse a scheduler that does not set the learning rates of these groups."""
+    """Refuse a scheduler of other parameter groups."""
     if not parts:
         remedy = "Pass the scheduler of the learning rate."
         raise refusal(scheduler, 'a scheduler of the parameter "lr"', remedy)
@@ -120,7 +120,7 @@ def _check_present(
 
 
 def _is_freshly_set(group: dict[str, Any]) -> bool:
-    """Return whether a group's rate may come from `apply_lr` without the scheduler."""
+    """Return whether `apply_lr` without the scheduler may have set a group's rate."""
     return float(group["lr"]) == peak_lr_of(group) and not _has_shared_tensor(group)
 
 
@@ -132,7 +132,7 @@ def _has_shared_tensor(group: dict[str, Any]) -> bool:
 def _check_custom(
     parts: Sequence[Part], optimizer: OptimizerLike, peaks: Sequence[float], lrs: list[float]
 ) -> None:
-    """Refuse a custom class whose peak is stored where no class of torch stores it."""
+    """Refuse a custom class that stores its peak differently from torch's classes."""
     for part in parts:
         for scheduler in (part, *leaves_of(part)):
             if type(scheduler).__module__.partition(".")[0] in ("ignite", "torch"):
@@ -144,7 +144,7 @@ def _check_custom(
 
 
 def _custom_rates(scheduler: object) -> Iterator[float]:
-    """Yield the attributes of a custom class that are learning rates by their names."""
+    """Yield the attributes of a custom scheduler that are learning rates, by their names."""
     for name, value in vars(scheduler).items():
         if name.endswith(("lr", "lrs")) and name not in (*RATES_OF_SCHEDULER, "_last_lr"):
             rates = value if isinstance(value, list | tuple) else [value]
@@ -185,7 +185,7 @@ def _printed(lrs: Sequence[float]) -> str:
 
 
 def _copy_last_lr(source: Any, target: Any) -> None:
-    """Copy the rates that torch schedulers have set last."""
+    """Copy the rates that torch schedulers set last."""
     if hasattr(target, "_last_lr"):
         target._last_lr = list(map(like, target._last_lr, source._last_lr))
     inner = zip(getattr(source, "_schedulers", ()), getattr(target, "_schedulers", ()), strict=True)

@@ -1,4 +1,4 @@
-"""Run the finder at chosen epochs, during a training that continues with the new rate."""
+"""Run the finder at chosen epochs of a training, which continues with the suggested rate."""
 
 import inspect
 from collections.abc import Collection, Mapping
@@ -18,8 +18,8 @@ from ignite_lrfinder.suggest import Refusal
 class LRFinderAtEpochs:
     """Run the finder at the start of chosen epochs, and continue with the suggested rate.
 
-    At each of these epochs a sweep runs on the trainer's own data. Afterwards everything is
-    restored but the learning rate, which becomes the suggested one. If there is no suggestion the
+    At the start of each of these epochs, a sweep runs on the trainer's data. Afterwards everything
+    is restored except the learning rate, which is set to the suggestion. Without a suggestion the
     learning rate stays as it is, and a warning says why.
 
     Args:
@@ -28,11 +28,11 @@ class LRFinderAtEpochs:
         lr_scheduler: as for `FastaiLRFinder.apply_suggested_lr`.
         schedule: as for `FastaiLRFinder.lr_suggestion`.
         total_iters: as for `FastaiLRFinder.lr_suggestion`.
-        attach_arguments: further arguments of `FastaiLRFinder.attach`. Without `start_lr` a sweep
-            starts at the optimizer's present rate, and so cannot suggest a lower one.
+        attach_arguments: further arguments of `FastaiLRFinder.attach`. Without `start_lr`, a sweep
+            starts at the optimizer's present rate, so it cannot suggest a lower rate.
 
     Attributes:
-        results: the result of each sweep so far, by its epoch.
+        results: the result of each sweep so far, by epoch.
 
     Raises:
         TypeError: for an argument of the wrong type.
@@ -41,6 +41,7 @@ class LRFinderAtEpochs:
     Example:
         >>> import torch
         >>> from ignite.engine import create_supervised_trainer
+        >>> _ = torch.manual_seed(0)
         >>> model = torch.nn.Linear(4, 1)
         >>> optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
         >>> trainer = create_supervised_trainer(model, optimizer, torch.nn.MSELoss())
@@ -80,9 +81,9 @@ class LRFinderAtEpochs:
         trainer.add_event_handler(Events.EPOCH_STARTED, self)
 
     def __call__(self, trainer: Engine) -> None:
-        """Run the finder if the epoch that begins was chosen, and set the suggested rate."""
+        """Run the finder if this epoch was chosen, and set the suggested rate."""
         epoch = trainer.state.epoch
-        # In a sweep, also of another finder, its epochs begin too.
+        # A sweep, of this finder or another, starts epochs, too.
         if is_swept(trainer) or epoch not in self._epochs:
             return
         finder, data = FastaiLRFinder(), trainer.state.dataloader
@@ -99,7 +100,7 @@ class LRFinderAtEpochs:
         self._apply(finder.result, epoch)
 
     def _apply(self, result: LRFinderResult, epoch: int) -> None:
-        """Set the suggested learning rate, or warn that the present one stays."""
+        """Set the suggested learning rate, or warn that there is none."""
         to_save = self._to_save
         optimizer = to_save["optimizer"] if isinstance(to_save, Mapping) else to_save
         refusal = result.reading.suggest("auto", result.reading.plan)

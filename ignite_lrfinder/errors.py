@@ -1,4 +1,4 @@
-"""Exceptions, and the form of messages."""
+"""Exceptions and warnings."""
 
 import sys
 import types
@@ -8,14 +8,14 @@ _LIBRARIES = ("contextlib", "ignite", "ignite_lrfinder", "monai", "torch")
 
 
 class LRFinderError(RuntimeError):
-    """A call in the wrong order, or a sweep that cannot do what was asked of it.
+    """Raised for a call in the wrong order, or for a sweep that cannot do what was asked.
 
     It is a `RuntimeError`, so code written for `ignite.handlers.FastaiLRFinder` still catches it.
     """
 
 
 class NoSuggestionError(LRFinderError):
-    """A curve that supports no learning rate; the message says why and what to change."""
+    """Raised if a curve supports no learning rate; the message says why and what to change."""
 
 
 def wrong_type(name: str, requirement: str, value: object, remedy: str) -> TypeError:
@@ -29,7 +29,7 @@ def wrong_value(name: str, requirement: str, value: object, remedy: str) -> Valu
 
 
 def warn(message: str) -> None:
-    """Issue a UserWarning that points at the user's line, the first outside these libraries."""
+    """Issue a UserWarning at the user's line, which is the first outside these libraries."""
     level, frame = 2, sys._getframe(1)
     while frame.f_back is not None and _package_of(frame) in _LIBRARIES:
         level, frame = level + 1, frame.f_back

@@ -1,4 +1,4 @@
-"""`FastaiLRFinder`: attach a range test to a trainer; the result answers the rest."""
+"""`FastaiLRFinder`: attach a range test to a trainer; all else is delegated to the result."""
 
 import contextlib
 import dataclasses
@@ -52,7 +52,7 @@ _swept_trainers: "weakref.WeakSet[Engine]" = weakref.WeakSet()
 
 
 def is_swept(trainer: Engine) -> bool:
-    """Return whether a trainer is in the block of a finder."""
+    """Return whether a trainer is inside the block of a finder."""
     return trainer in _swept_trainers
 
 
@@ -78,7 +78,7 @@ class FastaiLRFinder:
 
     Inside the block of `attach`, the trainer's run raises the learning rate from `start_lr` to
     `end_lr` and records the loss until it diverges. When the block ends, everything is restored.
-    The other methods ask the result of the last sweep.
+    The other methods delegate to the result of the last sweep.
 
     Example:
         >>> import torch
@@ -134,9 +134,9 @@ class FastaiLRFinder:
         """Attach the range test to a trainer for the duration of a `with` block.
 
         The block runs the trainer once, in the usual way. A point is one optimizer step. When the
-        block ends, also by an exception, the trainer, the objects in `to_save`, all random state
-        and the data loader are as they were, bit for bit. Two things cannot be undone: the effects
-        of a running handler outside the process, and items taken from a one-shot iterator.
+        block ends, even by an exception, the trainer, the objects in `to_save`, all random state
+        and the data loader are restored, bit for bit. Two things cannot be undone: what a running
+        handler does outside the process, and taking items from a one-shot iterator.
 
         Args:
             trainer: the engine that trains.
@@ -159,23 +159,23 @@ class FastaiLRFinder:
             keep_handlers: which of the trainer's handlers run during the sweep. "auto": user
                 handlers that prepare training (on STARTED, EPOCH_STARTED, GET_BATCH_*,
                 ITERATION_STARTED and custom events); "all"; "none"; or a collection of handlers
-                that run in addition to "auto". Handlers added inside the block run, and stay; those
-                that a handler adds during the run are judged in the same way, and are removed.
+                that run in addition to "auto". Handlers added inside the block run, and stay. The
+                same rule holds for handlers that a handler adds during the run; they are removed.
             mute_handlers: handlers that do not run, or objects whose methods they are.
             val_loss: a function without arguments that returns the loss to record, such as a
                 validation loss; called after each point, also in trials. The trainer's output then
                 does not have to be a loss. Train/eval modes are restored after each call.
                 Evaluators that it uses are restored, and all their handlers but metrics are muted.
             verify: whether the same run continues after the sweep with short trials at a few fixed
-                learning rates, each from the start and on the same batches. "auto": no more than it
-                takes to confirm a clear curve; True: always long ones too; `Trials(...)` sets their
+                learning rates, each from the start and on the same batches. "auto": no more trials
+                than a clear curve needs; True: long trials in any case; `Trials(...)` sets their
                 budget.
-            schedule: what the learning rate is for: a "constant" rate, or the peak of one that
-                decays ("decay"). The result answers for this plan.
+            schedule: what the learning rate is for: "constant" for a constant rate, "decay" for the
+                peak of a rate that decays. The result's answers are for this plan.
             total_iters: the optimizer steps of the planned training, at least 1, if known.
             snapshot: where the copy of all state is held: "cpu", in host memory; "device", beside
-                the original; or the path of a directory, for state that fits in neither. The file
-                there has no name, and is gone when the block ends.
+                the original; or a directory, for state that fits in neither. The file in it has no
+                name, and is gone when the block ends.
             progress: whether to show the point, its learning rate and its smoothed loss in Ignite's
                 progress bar, and then the trials; on the first process only.
 
@@ -183,9 +183,9 @@ class FastaiLRFinder:
             The trainer, to be run.
 
         Raises:
-            TypeError: for an argument of the wrong type; nothing has been touched.
-            ValueError: for an argument with the wrong value; nothing has been touched.
-            ModuleNotFoundError: for `progress` without tqdm; nothing has been touched.
+            TypeError: for an argument of the wrong type; nothing has changed.
+            ValueError: for an argument with the wrong value; nothing has changed.
+            ModuleNotFoundError: for `progress` without tqdm; nothing has changed.
             LRFinderError: if a sweep is in progress, if the directory of `snapshot` is full, if the
                 optimizer takes no step, or if something could not be restored.
 
@@ -212,7 +212,7 @@ class FastaiLRFinder:
         self._refuse_second_attach(trainer)
         choices = arguments.handler_choices()
         running = [handler for engine, c in choices.items() for handler in c.running(engine)]
-        # Undo backwards; a step that fails does not prevent the others.
+        # All is undone in reverse order; a failure does not prevent the rest.
         with Interrupts() as interrupts, contextlib.ExitStack() as undo:
             before = Snapshot(
                 trainer,
@@ -248,7 +248,7 @@ class FastaiLRFinder:
             undo.callback(hooks.remove)
             hooks.add()
             undo.callback(end_run, trainer, pending_run(trainer))
-            # Those that were set inside the block are deferred too.
+            # Signals whose handlers were set inside the block are deferred, too.
             undo.callback(interrupts.replace_handlers)
             start_afresh(trainer)
             self.logger.info("LR range test: begins with the next run of the trainer")
@@ -257,8 +257,7 @@ class FastaiLRFinder:
                 yield trainer
                 hooks.check_run()
             finally:
-                # An interrupt may still arrive before this line, but not between it and the
-                # undoing.
+                # An interrupt may arrive before this line, but not between it and the undoing.
                 interrupts.is_deferring = True
 
     @property
@@ -289,8 +288,8 @@ class FastaiLRFinder:
         """Return the learning rates and the smoothed losses of the last sweep, as Ignite does.
 
         Returns:
-            A dict {"lr": [...], "loss": [...]}, with a float for each point, or a list of floats in
-            "lr" where there are several parameter groups; empty before the first sweep.
+            A dict {"lr": [...], "loss": [...]} with a float for each point; with several parameter
+            groups, "lr" has a list of floats for each point. Empty before the first sweep.
         """
         if self._result is None:
             return {}
@@ -310,26 +309,26 @@ class FastaiLRFinder:
     apply_suggested_lr = _of_result(LRFinderResult.apply_suggested_lr, is_undone_by_block=True)
 
     def _store_result(self, record: Record) -> None:
-        """Store what a sweep measured as the result."""
+        """Store the record of a sweep as the result."""
         self._result = LRFinderResult.of(record)
         self.logger.info(
             "LR range test: %d points, ended because %s", len(record), record.stop_reason.message
         )
 
     def _report_not_restored(self, snapshot: Snapshot) -> None:
-        """Warn of what could not be restored, and store it with the result."""
+        """Warn of the objects that could not be restored, and store their paths in the result."""
         if not (paths := snapshot.not_restored):
             return
         if self._result is not None:
             self._result = dataclasses.replace(self._result, not_restored=paths)
-            # The data was used up, as the result has said already.
+            # The stop reason already says that the data is used up.
             if self._result.stop_reason is StopReason.OUT_OF_DATA and paths == ("data",):
                 return
         shown = ", ".join(paths[:_MAX_PATHS]) + (", ..." if len(paths) > _MAX_PATHS else "")
         warn(
             f"The state of a training must be restorable, got {len(paths)} object(s) whose state "
-            f"is not: {shown}. They are as the sweep left them, with what they work on. Make them "
-            "again before training; lr_finder.result.not_restored lists them."
+            f"is not: {shown}. They, and objects that only they use, stay as the sweep left them. "
+            "Create them again before training; lr_finder.result.not_restored lists them."
         )
 
     def _refuse_second_attach(self, trainer: Engine) -> None:
@@ -342,12 +341,12 @@ class FastaiLRFinder:
             )
 
     def _begin_block(self, trainer: Engine) -> None:
-        """Mark the beginning of a sweep."""
+        """Mark the trainer as swept."""
         self._result = None
         self._is_attached = True
         _swept_trainers.add(trainer)
 
     def _end_block(self, trainer: Engine) -> None:
-        """Mark the end of a sweep."""
+        """Mark the trainer as free again."""
         self._is_attached = False
         _swept_trainers.discard(trainer)

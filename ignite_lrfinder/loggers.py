@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 def log_result(result: LRFinderResult, logger: BaseLogger, tag: str = "lr_finder") -> None:
     """Log the points of a sweep, its plot and its summary.
 
-    Points are logged one step each. The plot and the summary go to the services that accept them:
-    ClearML, MLflow, Neptune, TensorBoard, and Weights & Biases, where the summary is the caption of
-    the plot. A result without points has a summary only.
+    Each point is logged as one step. The plot and the summary are logged to services that accept
+    them: ClearML, MLflow, Neptune, TensorBoard, and Weights & Biases, where the summary is the
+    caption of the plot. A result without points has only a summary.
 
     Args:
         result: the result of a sweep.
@@ -53,7 +53,7 @@ def log_result(result: LRFinderResult, logger: BaseLogger, tag: str = "lr_finder
 
 
 def _log_points(result: LRFinderResult, logger: BaseLogger, tag: str) -> None:
-    """Log each point as one iteration of an engine, because loggers attach to engines."""
+    """Log each point as an iteration of an engine, because loggers attach to engines."""
     engine = Engine(lambda engine, batch: None)  # never run
     logger.attach_output_handler(
         engine,
@@ -128,4 +128,4 @@ _LOG_DISPLAY: dict[type[BaseLogger], Callable[..., None]] = {
     TensorboardLogger: _log_to_tensorboard,
     WandBLogger: _log_to_wandb,
 }
-"""How a service takes a plot and a text."""
+"""How to log a plot and a text to each service."""

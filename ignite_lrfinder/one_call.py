@@ -26,15 +26,14 @@ def find_lr(
     """Run a range test, restore everything, and return the result.
 
     Args:
-        trainer: an Ignite trainer; or, for a plain PyTorch loop, a function of one batch that
-            trains on it and returns the loss.
-        to_save: as for `FastaiLRFinder.attach`; the optimizer alone is enough, because what the
-            train step uses is restored as well.
+        trainer: an Ignite trainer; or, for a plain PyTorch loop, a function that trains on one
+            batch and returns the loss.
+        to_save: as for `FastaiLRFinder.attach`; the optimizer alone is enough, because the objects
+            that the train step uses are restored, too.
         data: the batches, such as a data loader.
-        num_iter: the number of points, at least 1; None for as many as one epoch has iterations.
+        num_iter: the number of points, at least 1; None for the number of iterations of an epoch.
         epoch_length: the iterations of an epoch, for data of unknown length.
-        verify: as for `attach`; by default, trials until the curve is confirmed, or as many as it
-            takes.
+        verify: as for `attach`; by default, as many trials as the curve needs.
         attach_arguments: further arguments of `FastaiLRFinder.attach`.
 
     Returns:
@@ -47,9 +46,10 @@ def find_lr(
 
     Example:
         >>> import torch
+        >>> _ = torch.manual_seed(0)
         >>> model = torch.nn.Linear(4, 1)
         >>> optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
-        >>> x = torch.randn(64, 4, generator=torch.Generator().manual_seed(0))
+        >>> x = torch.randn(64, 4)
         >>> def train_step(batch):
         ...     optimizer.zero_grad()
         ...     loss = torch.nn.functional.mse_loss(model(batch), batch.sum(1, keepdim=True))
@@ -62,7 +62,7 @@ def find_lr(
     """
     if not isinstance(trainer, Engine):
         if not callable(trainer):
-            remedy = "Pass a function of one batch that trains and returns the loss."
+            remedy = "Pass a function that trains on one batch and returns the loss."
             raise wrong_type("trainer", "an ignite Engine or a function", trainer, remedy)
         trainer = Engine(functools.partial(_train, trainer))
     lr_finder = FastaiLRFinder()
@@ -74,5 +74,5 @@ def find_lr(
 
 
 def _train(train_step: Callable[[Any], object], engine: Engine, batch: object) -> object:
-    """Call a train step that knows nothing of engines."""
+    """Call a train step that takes only the batch."""
     return train_step(batch)

@@ -24,7 +24,7 @@ SnapshotPlace = Literal["cpu", "device"] | os.PathLike[str] | str
 
 
 class OptimizerLike(Protocol):
-    """What the finder needs of an optimizer: parameter groups; hooks are optional."""
+    """An optimizer: any object with parameter groups and a step."""
 
     @property
     def param_groups(self) -> Sequence[dict[str, Any]]:
@@ -33,12 +33,12 @@ class OptimizerLike(Protocol):
 
     @property
     def step(self) -> Callable[..., Any]:
-        """The function that takes a step."""
+        """The method that takes a step."""
         ...
 
 
 class Saveable(Protocol):
-    """Any object that can be in `to_save`."""
+    """An object that can be in `to_save`."""
 
     def state_dict(self) -> object:
         """Return the state."""

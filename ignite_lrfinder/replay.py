@@ -12,8 +12,8 @@ from ignite_lrfinder.schedulers import (
     RECREATE,
     Copies,
     group_indices,
-    put,
     refusal,
+    set_rate,
     torch_scheduler_of,
 )
 
@@ -21,8 +21,8 @@ from ignite_lrfinder.schedulers import (
 def replay(old: Copies, new: Copies, lrs: Sequence[float]) -> None:
     """Set the copied groups to the rates that the schedulers give at their present position.
 
-    A schedule that computes its rates from its position is evaluated there. One that computes them
-    from the previous rates is restarted, and takes all its steps again.
+    A schedule that computes its rates from its position is evaluated there. A schedule that
+    computes them from the previous rates is restarted, and takes all its steps again.
 
     Args:
         old: copies with the rates that the schedulers were created with.
@@ -57,10 +57,10 @@ def is_close(lrs: Sequence[float], others: Sequence[float]) -> bool:
 
 
 def _start_wrapped(copies: Copies) -> None:
-    """Set the rates that torch schedulers set when created, before Ignite calls them."""
+    """Set the rates that wrapped torch schedulers set on creation, before Ignite calls them."""
     wrapped = [part for part in copies.parts if isinstance(part, ignite.LRScheduler)]
     if wrapped:
-        copies.put([group["initial_lr"] for group in copies.groups])
+        copies.set_lrs([group["initial_lr"] for group in copies.groups])
     for part in wrapped:
         scheduler = torch_scheduler_of(part)
         position = dict(vars(scheduler))
@@ -98,11 +98,11 @@ def _replay_steps(copies: Copies, scheduler: Any) -> None:
     """Set the rates of a torch scheduler."""
     lrs = _lrs_from_position(copies, scheduler)
     if lrs is not None:
-        copies.put(lrs)
+        copies.set_lrs(lrs)
         scheduler._last_lr = lrs
         return
     num_steps = _num_steps(scheduler)
-    copies.put([group["initial_lr"] for group in copies.groups])
+    copies.set_lrs([group["initial_lr"] for group in copies.groups])
     _start(scheduler)
     for _ in range(num_steps):
         scheduler.step()
@@ -116,17 +116,17 @@ def _num_steps(scheduler: Any) -> int:
 
 
 def _replay_calls(copies: Copies, scheduler: Any, num_calls: int) -> None:
-    """Set the rates of a torch scheduler that Ignite wraps; it counts after each call."""
+    """Set the rates of a torch scheduler in an Ignite one, which counts after each call."""
     if num_calls == 0:
         return
     scheduler.last_epoch -= 1
     lrs = _lrs_from_position(copies, scheduler)
     if lrs is not None:
-        copies.put(lrs)
+        copies.set_lrs(lrs)
         return
     scheduler.last_epoch -= num_calls - 1
     for _ in range(num_calls):
-        copies.put(scheduler.get_lr())
+        copies.set_lrs(scheduler.get_lr())
         scheduler.last_epoch += 1
 
 
@@ -139,7 +139,7 @@ def _replay_values(part: Any) -> None:
         part._index = 0
     value: Any = part._get_param()
     for group in part.optimizer_param_groups:
-        put(group, "lr", value)
+        set_rate(group, "lr", value)
 
 
 def _lrs_from_position(copies: Copies, scheduler: Any) -> list[Any] | None:
@@ -171,9 +171,9 @@ def _replay_reductions(
         if start is None:
             defaults = old_part.optimizer.defaults if max_reductions else {}
             start = defaults.get("lr", lrs[index])
-        put(old.groups[index], "lr", start)
+        set_rate(old.groups[index], "lr", start)
         # For the next call: the optimizer's `defaults` do not change.
-        put(new.groups[index], "initial_lr", new.groups[index]["lr"])
+        set_rate(new.groups[index], "initial_lr", new.groups[index]["lr"])
     candidates = []
     for _ in range(max_reductions + 1):
         if is_close(old.lrs, lrs):
@@ -185,6 +185,6 @@ def _replay_reductions(
             break
     if not candidates or any(candidate != candidates[0] for candidate in candidates):
         raise refusal(old_part, "a scheduler whose reductions so far are known", RECREATE)
-    old.put(lrs)
-    new.put(candidates[0])
+    old.set_lrs(lrs)
+    new.set_lrs(candidates[0])
     torch_scheduler_of(new_part)._last_lr = candidates[0]

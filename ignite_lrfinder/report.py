@@ -9,38 +9,22 @@ from ignite_lrfinder.plot import draw_sweep, legend_below
 from ignite_lrfinder.record import Plan
 from ignite_lrfinder.suggest import Reading, Refusal, Verdict, num_planned_iters, rules_for
 
-# From this factor on, what is called a suggestion is little more than a range.
+# A suggestion that is uncertain by this factor is little more than a range.
 _WIDE = 10.0
 _MAX_GROUPS = 6
 _MAX_GROUPS_IN_TABLE = 2
-# It returns the low end of an interval, so it lies far below the others on any curve.
+# This method returns the low end of an interval, far below the others on any curve.
 _LOW_BY_DESIGN = "slide"
 _OTHERS = "Other methods: "
 
 
 def summary(reading: Reading, plan: Plan) -> str:
-    """Describe in a few lines what was tested, what is suggested, and what to be careful about.
-
-    Args:
-        reading: the reading of a sweep, with or without trials.
-        plan: the training that the suggestion is for.
-
-    Returns:
-        Lines of text, without a line break at the end.
-    """
+    """Return what was tested, what is suggested, and what to be careful about, in a few lines."""
     return "\n".join(_lines(reading, plan))
 
 
 def html(reading: Reading, plan: Plan) -> str:
-    """Return `summary` as HTML, with a small picture where matplotlib is installed.
-
-    Args:
-        reading: the reading of a sweep, with or without trials.
-        plan: the training that the suggestion is for.
-
-    Returns:
-        One `div`, which loads nothing from elsewhere.
-    """
+    """Return the summary as a self-contained `div`, with a picture if matplotlib is installed."""
     head, *lines = [markup.escape(line) for line in _lines(reading, plan)]
     rows = "".join(f"<tr><td>{name}</td><td>{lrs}</td></tr>" for name, lrs in _table(reading, plan))
     table = f"<table><tr><th>method</th><th>learning rate</th></tr>{rows}</table>" if rows else ""
@@ -60,9 +44,8 @@ def cautions(reading: Reading, rates: Mapping[str, float]) -> list[str]:
         rates: what `Reading.suggestions` returns for the plan.
 
     Returns:
-        A sentence for each reason, none for a clear suggestion. The reasons are an interval of the
-        trials or methods that span more than a factor of 10, and a suggestion at the lowest rate
-        that was tested.
+        A sentence for each reason: an interval of the trials, or a range of the methods, of more
+        than a factor of 10; a suggestion at the lowest rate that was tested.
     """
     reasons = []
     if reading.interval is not None:
@@ -89,13 +72,13 @@ def cautions(reading: Reading, rates: Mapping[str, float]) -> list[str]:
 
 
 def formatted(lrs: Sequence[float], max_groups: int = _MAX_GROUPS) -> str:
-    """Return the learning rates of the first few groups with three digits; equal ones once."""
+    """Return the learning rates of the first few groups as text; only one if all are equal."""
     rates = [f"{lr:.2e}" for lr in lrs]
     if len(set(rates)) == 1:
         return rates[0]
     shown = rates[:max_groups]
-    left = len(rates) - len(shown)
-    return ", ".join(shown) + (f" and {left} more groups" if left else "")
+    num_left = len(rates) - len(shown)
+    return ", ".join(shown) + (f" and {num_left} more groups" if num_left else "")
 
 
 def lowest_tested(reading: Reading) -> float:
@@ -134,7 +117,7 @@ def _lines(reading: Reading, plan: Plan) -> Iterator[str]:
 
 
 def _correction(reading: Reading, plan: Plan) -> str:
-    """Return why the suggestion is not one of the rates that did best in the trials."""
+    """Return why the suggestion is not among the best rates of the trials; usually empty."""
     lr, verdict = reading.suggest("auto", plan), reading.verdict
     if isinstance(lr, Refusal) or not isinstance(verdict, Verdict) or reading.interval is None:
         return ""
@@ -161,7 +144,7 @@ def _refusal(reading: Reading, plan: Plan) -> str:
 
 
 def _table(reading: Reading, plan: Plan) -> Iterator[tuple[str, str]]:
-    """Yield each method's name and what it suggests, and the bounds."""
+    """Yield the name and the suggestion of each method, and the bounds."""
     for name, lr in reading.suggestions(plan).items():
         yield name, formatted(reading.lrs_at(lr), _MAX_GROUPS_IN_TABLE)
     bounds = reading.bounds(plan)

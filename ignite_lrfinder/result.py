@@ -23,9 +23,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class LRFinderResult(Record):
-    """What a sweep measured, and every answer that follows from it.
-
-    Its fields are T points over G parameter groups.
+    """The record of a sweep of T points over G parameter groups, with every answer it supports.
 
     Attributes:
         lr: the learning rate of each point and parameter group, bit for bit as the optimizer used
@@ -36,8 +34,8 @@ class LRFinderResult(Record):
         stop_reason: why the sweep ended.
         settings: the settings of the sweep.
         trials: the short trainings at fixed rates that followed the sweep, in order.
-        not_restored: paths to what the training uses and could not be restored after the block,
-            such as `train_step.<closure>.replay`.
+        not_restored: paths to the objects of the training that could not be restored after the
+            block, such as `train_step.<closure>.replay`.
 
     Example:
         >>> import numpy as np
@@ -66,7 +64,7 @@ class LRFinderResult(Record):
 
     @classmethod
     def of(cls, record: Record) -> "LRFinderResult":
-        """Return the result that answers for a record."""
+        """Return a record as a result."""
         fields = dataclasses.fields(Record)
         return cls(**{field.name: getattr(record, field.name) for field in fields})
 
@@ -82,13 +80,13 @@ class LRFinderResult(Record):
 
         Raises:
             OSError: if the file cannot be read.
-            ValueError: if it holds something other than a result, or one of another version.
+            ValueError: if it is not a result, or a result of another version.
         """
         return cls.of(load_record(path))
 
     @property
     def reading(self) -> Reading:
-        """Everything that is derived from the record, computed once."""
+        """The reading of the record, computed once."""
         return self._reading
 
     _reading = functools.cached_property(reading_of)
@@ -127,12 +125,12 @@ class LRFinderResult(Record):
 
         Args:
             method: "auto", "steepest", "valley", "minimum" or "slide"; see the module
-                `ignite_lrfinder.suggest.methods`. Where trials followed the sweep, "auto" is what
+                `ignite_lrfinder.suggest.methods`. After trials, "auto" is the learning rate that
                 they support.
-            schedule: what "auto" is for: a "constant" rate, or the peak of one that decays
-                ("decay"); default, as given to `attach`.
-            total_iters: the optimizer steps of the planned training, at least 1; it matters where
-                there were trials; default, as given to `attach`.
+            schedule: what "auto" is for: "constant" for a constant rate, "decay" for the peak of a
+                rate that decays; default, as given to `attach`.
+            total_iters: the optimizer steps of the planned training, at least 1; used only after
+                trials; default, as given to `attach`.
 
         Returns:
             The learning rate; with several parameter groups a list, one for each.
@@ -184,16 +182,16 @@ class LRFinderResult(Record):
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """The lowest and the highest rate whose trials cannot be told apart from the best.
+        """The lowest and the highest rate whose trials do as well as the best, within the noise.
 
-        Trials are compared over the same batches if they saw the same. The rates are for the
+        Trials that saw the same batches are compared batch by batch. The rates are for the
         reference parameter group; None without a stable trial.
         """
         return self.reading.interval
 
     @property
     def is_paired(self) -> bool:
-        """Whether all trials were judged on the same batches, judging by their first losses."""
+        """Whether all trials ran on the same batches, judging by their first losses."""
         return self.reading.is_paired
 
     @overload
@@ -242,24 +240,24 @@ class LRFinderResult(Record):
         """Plot the loss over the learning rate; no window is opened.
 
         Args:
-            skip_start: points at the start that are drawn faintly, at least 0.
-            skip_end: points at the end that are drawn faintly, at least 0.
+            skip_start: the number of faint points at the start, at least 0.
+            skip_end: the number of faint points at the end, at least 0.
             log_lr: whether the learning rate has a logarithmic axis.
             display_suggestion: whether to mark the suggestion of "auto", with the interval of the
                 trials as a band, and the bounds; and to shade where the loss no longer recovers.
-            ax: the Axes to draw on; default, a new figure. Two with `derivative`.
-            derivative: whether to plot the change in loss for each decade below the loss.
+            ax: the Axes to draw on, or with `derivative` two Axes; default, a new figure.
+            derivative: whether to plot the change in loss per decade, below the loss.
             methods: whether to mark the suggestions of the other methods as well.
             legend: whether to draw a legend, below the Axes.
             kwargs: passed to `matplotlib.pyplot.subplots` if `ax` is not given.
 
         Returns:
-            The Axes drawn on; with `derivative` both, in an array of shape (2,).
+            The Axes, or with `derivative` an array of two Axes.
 
         Raises:
             ModuleNotFoundError: if matplotlib is not installed.
-            TypeError: if `ax` is not one Axes, or two with `derivative`.
-            ValueError: if skip_start or skip_end is negative.
+            TypeError: if `ax` is not an Axes, or with `derivative` not a sequence.
+            ValueError: if skip_start or skip_end is negative, or if a sequence of Axes has not two.
             NoSuggestionError: if the sweep has no point to draw.
 
         Warns:
@@ -292,7 +290,7 @@ class LRFinderResult(Record):
             kwargs: passed to `matplotlib.pyplot.subplots` if `ax` is not given.
 
         Returns:
-            Both Axes, in an array of shape (2,).
+            An array of two Axes.
 
         Raises:
             ModuleNotFoundError: if matplotlib is not installed.
@@ -317,15 +315,15 @@ class LRFinderResult(Record):
             optimizer: the optimizer that was swept, or one with as many parameter groups. A tensor
                 `lr` stays the same tensor; `initial_lr` and `max_lr` follow where a group has them.
             lr_scheduler: the optimizer's scheduler, of torch or Ignite. It continues from its
-                present position as if it had been created with the suggestion, which replaces the
-                largest learning rate that it was created with.
+                present position as if created with the suggestion in place of its largest learning
+                rate.
             schedule: as for `lr_suggestion`.
             total_iters: as for `lr_suggestion`.
 
         Raises:
             TypeError: if `lr_scheduler` is not a scheduler of torch or Ignite.
             ValueError: if it belongs to another optimizer, or cannot be updated exactly.
-            LRFinderError: for an optimizer with another number of parameter groups.
+            LRFinderError: if the optimizer has a different number of parameter groups.
             NoSuggestionError: if the curve supports no learning rate.
         """
         lrs = self._suggested_lrs("auto", self._plan(schedule, total_iters))
@@ -347,7 +345,7 @@ class LRFinderResult(Record):
         Raises:
             ModuleNotFoundError: if pandas is not installed.
         """
-        import pandas  # it is optional, and slow to import
+        import pandas  # optional, and slow to import
 
         columns = dict(zip(self.lr_names, self.lr.T, strict=True))
         return pandas.DataFrame(
@@ -358,15 +356,16 @@ class LRFinderResult(Record):
         """Return the result as plain data: dicts, lists, numbers and strings.
 
         Returns:
-            What `save` writes, with the keys "format", "version", "stop_reason", "settings", "lr",
-            "losses", "smoothed_losses", "trials", "non_finite_batch" and "not_restored".
+            The data that `save` writes, with the keys "format", "version", "stop_reason",
+            "settings", "lr", "losses", "smoothed_losses", "trials", "non_finite_batch" and
+            "not_restored".
         """
         return plain_data(self)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the result to `path` as strict JSON; NaN and infinity are kept, as strings.
+        """Write the result to `path` as strict JSON, with NaN and infinity as strings.
 
-        Only the owner can read the file. It is written whole or not at all.
+        Only the owner can read the file. It is written completely or not at all.
 
         Args:
             path: the file to write; an existing file is replaced.
@@ -377,7 +376,7 @@ class LRFinderResult(Record):
         save_record(self, path)
 
     def _plan(self, schedule: Schedule | None, total_iters: int | None) -> Plan:
-        """Return the planned training: as given to `attach`, unless a call names another."""
+        """Return the planned training: the given values, by default those given to `attach`."""
         plan = self.reading.plan
         return Plan(
             plan.schedule if schedule is None else schedule,

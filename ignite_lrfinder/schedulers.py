@@ -1,4 +1,4 @@
-"""The parts of a scheduler, its peak learning rates, and copies that can be stepped freely."""
+"""The parts of a scheduler, its peak learning rates, and copies of them to step."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -35,7 +35,7 @@ _COPIED = (LRScheduler, ignite.ParamScheduler, ignite._CosineAnnealingWarmRestar
 
 @dataclass(frozen=True, slots=True)
 class Copies:
-    """Copies of schedulers, and of the parameter groups that the copies set."""
+    """Copies of schedulers, and of the parameter groups whose rates they set."""
 
     parts: list[Any]
     groups: list[dict[str, Any]]
@@ -63,10 +63,10 @@ class Copies:
         """The learning rate of each group."""
         return [float(group["lr"]) for group in self.groups]
 
-    def put(self, lrs: Sequence[float | torch.Tensor]) -> None:
+    def set_lrs(self, lrs: Sequence[float | torch.Tensor]) -> None:
         """Set the learning rate of each group."""
         for group, lr in zip(self.groups, lrs, strict=True):
-            put(group, "lr", lr)
+            set_rate(group, "lr", lr)
 
     def rescale(self, peaks: Sequence[float], lrs: Sequence[float]) -> None:
         """Scale all rates so that `lrs` replace the peaks."""
@@ -100,7 +100,7 @@ def torch_scheduler_of(part: Part) -> Any:
 
 
 def leaves_of(part: Part) -> Iterator[Any]:
-    """Yield the torch schedulers of a part, those in chains and sequences one by one."""
+    """Yield the torch schedulers of a part, including each one in a chain or sequence."""
     scheduler = torch_scheduler_of(part)
     if hasattr(scheduler, "_schedulers"):
         for inner in scheduler._schedulers:
@@ -134,7 +134,7 @@ def peak_lrs_of(parts: Sequence[Part], groups: Sequence[dict[str, Any]]) -> list
 
 
 def peak_lr_of(group: dict[str, Any]) -> float:
-    """Return the peak learning rate of a group, as far as the group itself stores it."""
+    """Return the peak learning rate that a group stores."""
     return float(group.get("max_lr", group.get("initial_lr", group["lr"])))
 
 
@@ -156,10 +156,10 @@ def rescale_group(group: dict[str, Any], peak: float, lr: float) -> None:
     """Set the rate of a group, and scale its other rates so that `lr` replaces the peak."""
     for key in RATES_OF_GROUP:
         if key in group:
-            put(group, key, lr if key == "lr" else _scaled(float(group[key]), peak, lr))
+            set_rate(group, key, lr if key == "lr" else _scaled(float(group[key]), peak, lr))
 
 
-def put(group: dict[str, Any], key: str, value: float | torch.Tensor) -> None:
+def set_rate(group: dict[str, Any], key: str, value: float | torch.Tensor) -> None:
     """Set a rate of a group, in place if it is a tensor."""
     if isinstance(group.get(key), torch.Tensor):
         with torch.no_grad():
@@ -181,7 +181,7 @@ def refusal(scheduler: object, requirement: str, remedy: str) -> ValueError:
 def _slots(part: Any, num_groups: int) -> Iterator[tuple[Any, Any, Sequence[int], float]]:
     """Yield where a part stores the rates that it was created with.
 
-    Each is a container with a key, the indices of the parameter groups, and the factor by which
+    Each slot is a container, its key, the indices of the parameter groups, and the factor by which
     the part has changed the rate since.
     """
     indices = group_indices(part, num_groups)
@@ -218,7 +218,7 @@ def _copied(value: Any, optimizer: object = None, stand_in: object = None) -> An
         return stand_in if optimizer is not None and value is optimizer else value
     copied = object.__new__(type(value))
     for name, attribute in vars(value).items():
-        # A function that replaces a method would step the original.
+        # A function in place of a method would step the original.
         if not (callable(attribute) and hasattr(type(value), name)):
             vars(copied)[name] = _copied(attribute, optimizer, stand_in)
     return copied
