@@ -85,7 +85,7 @@ TORCH: dict[str, Make] = {
 
 
 def for_each_group(make: Callable[[Optimizer, float, int], Any]) -> Make:
-    """Make a scheduler of Ignite's for each parameter group, and join them."""
+    """Make an Ignite scheduler for each parameter group, and join them."""
     return lambda o, lrs: ignite.ParamGroupScheduler(
         [make(o, lr, index) for index, lr in enumerate(lrs)]
     )
@@ -169,7 +169,7 @@ KINDS = {
 
 
 class Program:
-    """An optimizer and its scheduler, some steps after they were made."""
+    """An optimizer and its scheduler, some steps after their creation."""
 
     def __init__(
         self, make: Make, lrs: Sequence[float], num_steps: int = 0, *, has_tensors: bool = False
@@ -196,7 +196,7 @@ class Program:
 
     @property
     def state(self) -> list[float]:
-        """The rates and momenta of the groups, and what the scheduler says that it set last."""
+        """The rates and momenta of the groups, and the rates that the scheduler set last."""
         keys = ("lr", "max_lr", "min_lr", "swa_lr", "momentum")
         groups = self.optimizer.param_groups
         state = [float(group[key]) for group in groups for key in keys if key in group]
@@ -226,7 +226,7 @@ def make_optimizer(*lrs: float | torch.Tensor) -> Optimizer:
 def check_applied_midway(
     make: Make, num_steps: int, num_groups: int = 1, *, has_tensors: bool = False
 ) -> None:
-    """Check that a program continues as one that was made with the new rates."""
+    """Check that a program continues as if created with the new rates."""
     program = Program(make, OLD[:num_groups], num_steps, has_tensors=has_tensors)
     expected = Program(make, NEW[:num_groups], num_steps, has_tensors=has_tensors)
     before = [group["lr"] for group in program.optimizer.param_groups]
@@ -242,7 +242,7 @@ def check_applied_midway(
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_schedule_continues_as_if_made_with_the_new_rate(kind: str) -> None:
-    """At each place the present and all later rates are those of a new scheduler."""
+    """At each position the present and all later rates equal those of a new scheduler."""
     for num_steps in PLACES:
         check_applied_midway(KINDS[kind], num_steps)
 
@@ -296,13 +296,13 @@ CHAINS: st.SearchStrategy[Make] = st.builds(
 def test_any_chain_or_sequence_continues_as_if_made_with_the_new_rate(
     make: Make, num_steps: int
 ) -> None:
-    """However schedulers of torch are combined, each later rate is that of new ones."""
+    """However torch schedulers are combined, each later rate equals that of new schedulers."""
     check_applied_midway(make, num_steps)
 
 
 @pytest.mark.parametrize("epoch", [0.25, 2.5, 5.0, 11.75])
 def test_warm_restarts_continue_between_epochs(epoch: float) -> None:
-    """The epoch given to `step`, which may be a fraction, is where the schedule stays."""
+    """The schedule stays at the epoch given to `step`, which may be a fraction."""
 
     def make(o: Optimizer, lrs: Sequence[float]) -> LRScheduler:
         scheduler = schedulers.CosineAnnealingWarmRestarts(o, 4, 2, eta_min=1e-3)
@@ -316,7 +316,7 @@ def test_warm_restarts_continue_between_epochs(epoch: float) -> None:
     "kind", ["step", "cosine above eta_min", "polynomial", "one-cycle", "cyclic"]
 )
 def test_a_resumed_schedule_continues(kind: str) -> None:
-    """A scheduler that was loaded from a checkpoint continues as one that was never saved."""
+    """A scheduler loaded from a checkpoint continues as if it had never been saved."""
     saved = Program(TORCH[kind], OLD, 5)
     program, expected = Program(TORCH[kind], OLD), Program(TORCH[kind], NEW, 5)
     program.optimizer.load_state_dict(saved.optimizer.state_dict())
@@ -326,7 +326,7 @@ def test_a_resumed_schedule_continues(kind: str) -> None:
 
 
 def test_a_schedule_made_with_last_epoch_continues() -> None:
-    """A scheduler that was made for the middle of a schedule stays at that place."""
+    """A scheduler created in the middle of a schedule stays at that position."""
     program = Program(TORCH["cosine above eta_min"], OLD, 5)
     expected = Program(TORCH["cosine above eta_min"], NEW, 5)
     program.scheduler = schedulers.CosineAnnealingLR(
@@ -340,7 +340,7 @@ def test_a_schedule_made_with_last_epoch_continues() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_applying_twice_continues_with_the_second_rate(kind: str) -> None:
-    """A schedule that continues with one new rate can continue with another later."""
+    """A schedule that continues with a new rate can continue with another one later."""
     program, expected = Program(KINDS[kind], OLD[:1], 3), Program(KINDS[kind], [0.07], 8)
     apply_lr(program.optimizer, NEW[:1], program.scheduler)
     program.step(5)
@@ -348,8 +348,8 @@ def test_applying_twice_continues_with_the_second_rate(kind: str) -> None:
     np.testing.assert_allclose(program.future(20), expected.future(20), rtol=1e-12, atol=1e-14)
 
 
-def test_the_next_value_may_have_been_asked_for() -> None:
-    """A piecewise schedule whose next value was looked at stays at its place."""
+def test_the_next_value_may_have_been_read() -> None:
+    """A piecewise schedule whose next value was read stays at its position."""
     program, expected = Program(IGNITE["piecewise"], OLD, 6), Program(IGNITE["piecewise"], NEW, 6)
     program.scheduler.get_param()
     apply_lr(program.optimizer, NEW, program.scheduler)
@@ -358,7 +358,7 @@ def test_the_next_value_may_have_been_asked_for() -> None:
 
 @pytest.mark.parametrize("kind", TORCH)
 def test_a_first_call_without_the_scheduler_changes_nothing(kind: str) -> None:
-    """After a call for the optimizer alone, one with the scheduler sets the same rates."""
+    """After a call without the scheduler, a call with it sets the same rates."""
     program, expected = Program(TORCH[kind], OLD[:1]), Program(TORCH[kind], NEW[:1])
     apply_lr(program.optimizer, [0.2])
     assert program.optimizer.param_groups[0]["lr"] == 0.2
@@ -378,7 +378,7 @@ def test_the_reductions_of_a_plateau_are_counted() -> None:
 
 
 def test_a_plateau_at_min_lr_is_refused_unless_the_new_rate_is_min_lr_too() -> None:
-    """Where the number of reductions is unknown, the rate follows if none of them matters."""
+    """If the number of reductions is unknown, the rate is set only if it does not matter."""
     program = Program(
         lambda o, lrs: schedulers.ReduceLROnPlateau(o, factor=0.1, patience=0, min_lr=1e-3),
         [0.01],
@@ -392,8 +392,8 @@ def test_a_plateau_at_min_lr_is_refused_unless_the_new_rate_is_min_lr_too() -> N
     assert program.optimizer.param_groups[0]["lr"] == 1e-3
 
 
-def test_a_plateau_of_groups_with_own_rates_is_refused_after_its_patience() -> None:
-    """The rates that groups were made with are known until the patience may have run out."""
+def test_a_plateau_of_groups_with_different_rates_is_refused_after_its_patience() -> None:
+    """The groups' original rates are known until the patience may have run out."""
 
     def make(o: Optimizer, lrs: Sequence[float]) -> LRScheduler:
         return schedulers.ReduceLROnPlateau(o, factor=0.5, patience=2)
@@ -409,7 +409,7 @@ def test_a_plateau_of_groups_with_own_rates_is_refused_after_its_patience() -> N
 
 
 def test_a_group_without_a_scheduler_has_exactly_the_new_rate() -> None:
-    """A scheduler of one parameter group leaves the others at what is suggested for them."""
+    """A scheduler of one parameter group leaves the other groups at their suggestions."""
     program = Program(
         lambda o, lrs: ignite.PiecewiseLinear(
             o, "lr", [(0, lrs[1] / 2), (4, lrs[1])], param_group_index=1
@@ -441,7 +441,7 @@ def test_a_wrapper_of_the_optimizer_is_the_optimizer() -> None:
 
 
 def test_without_a_scheduler_the_rate_is_exact() -> None:
-    """Each group has exactly the suggested rate, and its initial one follows."""
+    """Each group has exactly the suggested rate, as has its `initial_lr`."""
     optimizer = make_optimizer(0.01, 0.002)
     schedulers.StepLR(optimizer, 3)
     apply_lr(optimizer, [0.3, 0.07])
@@ -450,7 +450,7 @@ def test_without_a_scheduler_the_rate_is_exact() -> None:
 
 
 def test_the_bounds_of_a_policy_follow_in_proportion() -> None:
-    """The suggestion becomes the largest rate of a one-cycle policy, the others in proportion."""
+    """The suggestion becomes the peak of a one-cycle policy; its other rates are scaled."""
     optimizer = make_optimizer(0.01)
     schedulers.OneCycleLR(optimizer, 0.1, total_steps=10, cycle_momentum=False)
     before = dict(optimizer.param_groups[0])
@@ -480,7 +480,7 @@ def test_a_tensor_is_written_in_place() -> None:
     assert lr.item() == 0.25
 
 
-def test_a_group_that_rests_at_zero_takes_the_new_rate() -> None:
+def test_a_group_at_zero_gets_the_new_rate() -> None:
     """A warm-up that begins at 0 does not make the new rate undefined."""
     optimizer = make_optimizer(0.0)
     apply_lr(optimizer, [0.25])
@@ -488,7 +488,7 @@ def test_a_group_that_rests_at_zero_takes_the_new_rate() -> None:
 
 
 def test_a_lambda_that_returns_the_rate_warns_with_both_rates() -> None:
-    """With `lr=1.0` the function seems to return the rate, which the suggestion then multiplies."""
+    """With `lr=1.0` the function seems to return the rate, which multiplies the suggestion."""
     optimizer = make_optimizer(1.0)
     scheduler = schedulers.LambdaLR(optimizer, lambda k: 0.007 / (k + 1))
     with pytest.warns(
@@ -501,14 +501,14 @@ def test_a_lambda_that_returns_the_rate_warns_with_both_rates() -> None:
 
 @pytest.mark.parametrize(("lr", "factor"), [(0.5, 0.1), (1.0, 1.0)], ids=["other lr", "factor 1"])
 def test_a_lambda_that_returns_a_factor_does_not_warn(lr: float, factor: float) -> None:
-    """There is no warning for another rate, nor where the suggestion itself is applied."""
+    """There is no warning for another rate, or if the suggestion itself is applied."""
     optimizer = make_optimizer(lr)
     scheduler = schedulers.LambdaLR(optimizer, lambda k: factor)
     apply_lr(optimizer, [0.2], scheduler)
     assert optimizer.param_groups[0]["lr"] == pytest.approx(0.2 * factor)
 
 
-def test_another_number_of_groups_is_refused() -> None:
+def test_a_different_number_of_groups_is_refused() -> None:
     """An optimizer with other parameter groups is refused, and nothing is set."""
     optimizer = make_optimizer(0.01, 0.02)
     with pytest.raises(LRFinderError, match=r"optimizer must have 1 parameter groups, .* got 2"):
@@ -517,7 +517,7 @@ def test_another_number_of_groups_is_refused() -> None:
 
 
 class OwnIgnite(ignite.ParamScheduler):
-    """A scheduler whose values are computed from nothing that is known."""
+    """A scheduler with values of unknown origin."""
 
     def get_param(self) -> float:
         return 0.1
@@ -533,7 +533,7 @@ class Factor(LRScheduler):
 
 
 class PeakElsewhere(LRScheduler):
-    """A custom scheduler that rises from the optimizer's rate to one of its own."""
+    """A custom scheduler that rises from the optimizer's rate to a separate peak."""
 
     def __init__(self, optimizer: Optimizer, max_lr: float) -> None:
         self.max_lr = max_lr
@@ -545,14 +545,14 @@ class PeakElsewhere(LRScheduler):
 
 
 class RateElsewhere(LRScheduler):
-    """A custom scheduler that has nothing to do with the optimizer's rate."""
+    """A custom scheduler that ignores the optimizer's rate."""
 
     def get_lr(self) -> list[float | torch.Tensor]:
         return [0.01 * 0.9**self.last_epoch for _ in self.base_lrs]
 
 
 class NeedsMore(LRScheduler):
-    """A custom scheduler whose steps need an argument, and follow the rate before."""
+    """A custom scheduler whose steps take an argument and depend on the previous rate."""
 
     def step(self, loss: float = 0.0) -> None:  # type: ignore[override]  # as some custom ones do
         if self.last_epoch > 0 and loss == 0.0:
@@ -564,7 +564,7 @@ class NeedsMore(LRScheduler):
 
 
 def test_a_custom_scheduler_continues() -> None:
-    """A class that computes its rates from the base rates continues, above its lowest rate."""
+    """A class that computes its rates from the base rates continues, down to its lowest rate."""
     for num_steps in (0, 3, 30, 100):
         check_applied_midway(lambda o, lrs: Factor(o), num_steps)
 
@@ -638,7 +638,7 @@ REFUSED: dict[str, tuple[type[Exception], str, Make]] = {
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_a_scheduler_that_cannot_follow_is_refused(case: str) -> None:
-    """It is named by its class, and nothing is set."""
+    """The error names its class, and nothing is set."""
     error, match, make = REFUSED[case]
     optimizer = make_optimizer(*OLD)
     scheduler = make(optimizer, OLD)
@@ -648,8 +648,8 @@ def test_a_scheduler_that_cannot_follow_is_refused(case: str) -> None:
     assert [group["lr"] for group in optimizer.param_groups] == before
 
 
-def test_one_of_two_schedulers_that_act_together_is_refused() -> None:
-    """The rate of the optimizer is not what one of two schedulers alone has led to."""
+def test_one_of_two_schedulers_of_an_optimizer_is_refused() -> None:
+    """One scheduler alone does not account for the optimizer's rate."""
     optimizer = make_optimizer(0.01)
     both = [schedulers.StepLR(optimizer, 2), schedulers.ExponentialLR(optimizer, 0.9)]
     optimizer.step()
@@ -663,7 +663,7 @@ def test_one_of_two_schedulers_that_act_together_is_refused() -> None:
 
 @pytest.mark.parametrize("lr", [0.01, torch.tensor(0.01)], ids=["float", "tensor"])
 def test_a_rate_that_was_set_by_hand_is_refused(lr: float | torch.Tensor) -> None:
-    """A rate from elsewhere than the schedule is not replaced by one of the schedule."""
+    """A rate that the schedule did not set is not replaced."""
     optimizer = make_optimizer(lr)
     scheduler = schedulers.StepLR(optimizer, 2)
     optimizer.param_groups[0]["lr"] *= 0.4
@@ -693,7 +693,7 @@ def test_one_tensor_for_lr_and_initial_lr_becomes_two(is_base_lost: bool) -> Non
 
 
 def test_a_custom_scheduler_whose_steps_fail_is_refused() -> None:
-    """Steps that cannot be taken again are an error that names the class."""
+    """If the steps cannot be replayed, the error names the class."""
     optimizer = make_optimizer(0.01)
     scheduler = NeedsMore(optimizer)
     optimizer.step()
@@ -705,7 +705,7 @@ def test_a_custom_scheduler_whose_steps_fail_is_refused() -> None:
 
 
 def test_the_scheduler_itself_takes_no_step() -> None:
-    """The schedule is replayed without calling what stands in the place of a method."""
+    """The schedule is replayed without calling a function in place of a method."""
     program = Program(TORCH["sequential"], OLD, 6)
     num_calls = 0
 

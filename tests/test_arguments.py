@@ -1,4 +1,4 @@
-"""What `attach` refuses: with which error, in which words, and before anything is touched."""
+"""Bad arguments of `attach`: the error, its message, and that nothing has changed."""
 
 import random
 import re
@@ -91,7 +91,7 @@ CASES = [
 
 
 def state_of(trainer: Engine) -> list[object]:
-    """Collect all that `attach` could touch."""
+    """Collect everything that `attach` could change."""
     return [
         torch.get_rng_state().tolist(),
         random.getstate(),
@@ -117,7 +117,7 @@ def trainer() -> Engine:
 
 
 @pytest.mark.parametrize(("name", "value", "error"), CASES)
-def test_a_bad_argument_is_refused_before_anything_is_touched(
+def test_a_bad_argument_is_refused_before_anything_changes(
     trainer: Engine, name: str, value: object, error: type[Exception]
 ) -> None:
     """The message names the requirement, the value and a remedy; nothing has changed."""
@@ -172,7 +172,7 @@ def test_a_valid_argument_is_accepted(trainer: Engine, name: str, value: object)
 def test_a_handler_of_the_trainer_is_accepted_in_keep_handlers(
     trainer: Engine, event: Events
 ) -> None:
-    """A handler of the trainer can be named, on a filtered event too."""
+    """A handler of the trainer can be named, even on a filtered event."""
 
     def handler() -> None:
         pass

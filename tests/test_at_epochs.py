@@ -1,4 +1,4 @@
-"""The finder at chosen epochs: what it sets, and that nothing else of the training changes."""
+"""The finder at chosen epochs: it sets the learning rate, and changes nothing else."""
 
 from collections.abc import Callable
 from typing import Any
@@ -19,7 +19,7 @@ SWEEP = {"start_lr": 1e-5, "num_iter": 100}
 
 
 def watch_rates(training: Training) -> list[float]:
-    """Note the learning rate of each epoch."""
+    """Record the learning rate of each epoch."""
     rates: list[float] = []
 
     @training.trainer.on(Events.EPOCH_COMPLETED)
@@ -35,7 +35,7 @@ def watch_rates(training: Training) -> list[float]:
 def test_only_the_learning_rate_changes(
     make_training: Callable[..., Training], optimizer: str, verify: bool | Trials
 ) -> None:
-    """From each epoch on the training is the one where the same rate was set by hand."""
+    """The training equals one in which the same rate was set by hand at each epoch."""
     training, by_hand = make_training(optimizer), make_training(optimizer)
     at_epochs = LRFinderAtEpochs([1, 3], training.to_save, verify=verify, **SWEEP)
     at_epochs.attach(training.trainer)
@@ -63,8 +63,8 @@ def test_only_the_learning_rate_changes(
 
 
 @may_refuse
-def test_results_are_kept_by_epoch(make_training: Callable[..., Training]) -> None:
-    """Only the epochs chosen are swept, each once, and what was found stays."""
+def test_results_are_stored_by_epoch(make_training: Callable[..., Training]) -> None:
+    """Only the chosen epochs are swept, each once, and every result is stored."""
     training = make_training()
     at_epochs = LRFinderAtEpochs({2, 4}, training.to_save, **SWEEP)
     at_epochs.attach(training.trainer)
@@ -75,8 +75,10 @@ def test_results_are_kept_by_epoch(make_training: Callable[..., Training]) -> No
     assert rates[0] == 1e-3 != rates[1] == rates[2]
 
 
-def test_a_refusal_leaves_the_rate_and_is_told(make_training: Callable[..., Training]) -> None:
-    """Where the curve is flat the training goes on as it was, with a warning."""
+def test_without_a_suggestion_the_rate_stays_and_a_warning_says_why(
+    make_training: Callable[..., Training],
+) -> None:
+    """On a flat curve the training continues unchanged, with a warning."""
     training = make_training()
     at_epochs = LRFinderAtEpochs([1], training.to_save, start_lr=1e-12, end_lr=1e-10, num_iter=20)
     at_epochs.attach(training.trainer)
@@ -87,8 +89,10 @@ def test_a_refusal_leaves_the_rate_and_is_told(make_training: Callable[..., Trai
     assert list(at_epochs.results) == [1]
 
 
-def test_a_scheduler_is_taken_along(make_training: Callable[..., Training]) -> None:
-    """A torch scheduler made before goes on from the new rate."""
+def test_a_scheduler_continues_with_the_suggested_rate(
+    make_training: Callable[..., Training],
+) -> None:
+    """An existing torch scheduler continues from the new rate."""
     training = make_training("sgd-momentum")
     scheduler = torch.optim.lr_scheduler.ExponentialLR(training.optimizer, 0.5)
     to_save = {**training.to_save, "scheduler": scheduler}
@@ -103,8 +107,8 @@ def test_a_scheduler_is_taken_along(make_training: Callable[..., Training]) -> N
     assert scheduler.base_lrs[0] == pytest.approx(2 * rates[1])
 
 
-def test_a_length_given_by_hand_is_kept(make_training: Callable[..., Training]) -> None:
-    """Data without a length is swept in epochs as long as those of the training."""
+def test_a_given_epoch_length_is_used(make_training: Callable[..., Training]) -> None:
+    """Data without a length is swept in epochs of the training's length."""
     training = make_training(loader=lambda: [make_training().loader.dataset[:8]] * 5)  # type: ignore[attr-defined]  # a DataLoader
     lengths: list[int | None] = []
     training.trainer.add_event_handler(
@@ -141,6 +145,6 @@ class Again:
 def test_wrong_arguments_are_refused_at_once(
     make_training: Callable[..., Training], arguments: dict, error: type[Exception], message: str
 ) -> None:
-    """Before any training, with a message that says what to pass."""
+    """The error comes before any training and says what to pass."""
     with pytest.raises(error, match=message):
         LRFinderAtEpochs(to_save=make_training().to_save, **arguments)

@@ -1,4 +1,4 @@
-"""Stop or go on, and why: compared with the rule written down as a slow loop over all losses."""
+"""The decision to stop, compared with the documented rule as a slow loop over all losses."""
 
 import math
 
@@ -14,7 +14,7 @@ from ignite_lrfinder.sweep.divergence import DivergenceMonitor
 def decide(
     losses: list[float], smooth_f: float = 0.05, diverge_th: float = 5.0
 ) -> tuple[int, StopReason | None]:
-    """Return how many losses the monitor took, and why it stopped."""
+    """Return the number of losses at which the monitor stops, and the reason."""
     monitor = DivergenceMonitor(smooth_f, diverge_th)
     reason = monitor.update(losses)
     assert list(monitor.losses) == pytest.approx(losses[: len(monitor.losses)], abs=0, nan_ok=True)
@@ -25,7 +25,7 @@ def decide(
 def decide_slowly(
     losses: list[float], smooth_f: float = 0.05, diverge_th: float = 5.0
 ) -> tuple[int, StopReason | None]:
-    """Apply the rule of the design at each loss, from all losses up to it."""
+    """Apply the documented rule to all losses up to each loss."""
     for num in range(1, len(losses) + 1):
         if not np.isfinite(losses[num - 1]):
             return num, StopReason.NON_FINITE
@@ -49,7 +49,7 @@ CURVE = (
 
 
 def with_loss(index: int, loss: float) -> np.ndarray:
-    """Return the curve with one loss exchanged."""
+    """Return the curve with one loss replaced."""
     return np.where(np.arange(100) == index, loss, CURVE)
 
 
@@ -83,7 +83,7 @@ STREAMS: dict[str, np.ndarray] = {
 def test_the_monitor_follows_the_documented_rule(
     stream: str, diverge_th: float, smooth_f: float
 ) -> None:
-    """On every stream the monitor stops where the formula says, for the same reason."""
+    """On every stream the monitor stops where the formula does, for the same reason."""
     losses = STREAMS[stream].tolist()
     assert decide(losses, smooth_f, diverge_th) == decide_slowly(losses, smooth_f, diverge_th)
 
@@ -110,7 +110,7 @@ def test_a_stream_ends_at_its_known_point(stream: str, num: int, reason: StopRea
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=30), st.integers(-30, 30))
 def test_the_unit_of_the_loss_does_not_matter(losses: list[float], exponent: int) -> None:
-    """A loss in other units, by a power of two that rounds nothing, stops at the same point."""
+    """A loss scaled by a power of two, which rounds nothing, stops at the same point."""
     losses = np.round(losses, 3).tolist()
     assert decide(losses) == decide([math.ldexp(loss, exponent) for loss in losses])
 
@@ -132,14 +132,14 @@ def test_an_infinite_threshold_never_stops(losses: list[float]) -> None:
     assert decide([*losses, math.nan], diverge_th=math.inf)[1] is StopReason.NON_FINITE
 
 
-def test_a_negative_loss_may_go_on_falling() -> None:
-    """A loss that only falls never diverges, wherever zero is."""
+def test_a_falling_negative_loss_does_not_stop() -> None:
+    """A loss that only falls never diverges, even below zero."""
     losses = np.linspace(-1, -50, 60).tolist()
     assert decide(losses, smooth_f=0, diverge_th=1.0) == (60, None)
 
 
 def test_the_smoothed_loss_is_the_moving_average() -> None:
-    """The smoothed loss is the exponential sum over the past, which starts at the first loss."""
+    """The smoothed loss is the exponentially weighted sum of the losses so far."""
     losses = CURVE[:40].tolist()
     monitor = DivergenceMonitor(0.3, math.inf)
     monitor.update(losses)
@@ -150,7 +150,7 @@ def test_the_smoothed_loss_is_the_moving_average() -> None:
 
 @pytest.mark.parametrize("reason", StopReason, ids=lambda reason: reason.name.lower())
 def test_each_reason_has_a_distinct_message_and_remedy(reason: StopReason) -> None:
-    """Only the reasons that a range test hopes for count as divergence."""
+    """Only a diverged or non-finite loss counts as divergence."""
     others = [other for other in StopReason if other is not reason]
     assert len(reason.message) > 10
     assert len(reason.remedy) > 10

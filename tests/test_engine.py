@@ -1,4 +1,4 @@
-"""Each private part of Ignite's `Engine` that we touch is there and does what we take it to do.
+"""Each private part of Ignite's `Engine` that we use exists and does what we assume.
 
 A failure here means that this release of Ignite has changed the part that the message names; the
 one function in `ignite_lrfinder/engine.py` is the place to follow it.
@@ -55,7 +55,7 @@ def test_a_new_engine_has_the_private_attributes(name: str, value: object) -> No
 
 @pytest.mark.parametrize("name", ["_event_handlers", "_allowed_events"])
 def test_an_engine_makes_its_tables_itself(name: str) -> None:
-    """The tables are filled by the engine's own methods, not by us alone."""
+    """The engine's own methods fill its tables."""
     source = inspect.getsource(Engine)
     assert f"self.{name}" in source, f"{CLASS} has no {name} any more"
 
@@ -100,7 +100,7 @@ def test_an_engine_finds_a_handler_by_its_parent() -> None:
         """Do nothing."""
 
     def stand_in() -> None:
-        """Stand in for it."""
+        """Do nothing in place of the handler."""
 
     vars(stand_in)["_parent"] = lambda: handler  # as Ignite's wrappers have it
     handler_table(trainer)[Events.STARTED].append((stand_in, (), {}))
@@ -110,7 +110,7 @@ def test_an_engine_finds_a_handler_by_its_parent() -> None:
 
 
 def test_an_exception_is_raised_without_a_handler() -> None:
-    """An engine raises exactly as long as EXCEPTION_RAISED is not in the table."""
+    """An engine raises exceptions if and only if EXCEPTION_RAISED is not in the table."""
     trainer = Engine(lambda engine, batch: 1 // 0)
     with pytest.raises(ZeroDivisionError):
         trainer.run([0])
@@ -143,7 +143,7 @@ def test_move_first_changes_the_order_of_one_event() -> None:
 
 
 def test_an_interrupted_run_is_pending() -> None:
-    """The run of an interrupted trainer is a generator that can resume; otherwise it is None."""
+    """The run of an interrupted trainer is a generator that can resume; otherwise None."""
     trainer = make_trainer()
     assert pending_run(trainer) is None
     trainer.run([0])
@@ -176,7 +176,7 @@ def terminated_trainer() -> Engine:
 
 
 def loaded_trainer() -> Engine:
-    """Make a trainer that took on the state of another in the middle of its training."""
+    """Make a trainer that has loaded the state of another from the middle of its training."""
     trainer = make_trainer()
     trainer.load_state_dict({"iteration": 6, "max_epochs": 3, "epoch_length": 4})
     return trainer
@@ -202,7 +202,7 @@ def trainer_with_max_iters() -> Engine:
     ids=lambda make: make.__name__,
 )
 def test_start_afresh_makes_the_next_run_a_new_run(make: Callable[[], Engine]) -> None:
-    """Whatever a trainer did before, it starts at the first iteration of its data."""
+    """Whatever its history, a trainer starts at the first iteration of its data."""
     trainer = make()
     start_afresh(trainer)
     seen: list[tuple[int, int, object]] = []
@@ -228,7 +228,7 @@ def test_a_length_set_before_the_first_run_is_kept() -> None:
 
 
 def make_run(closed: list[str], name: str) -> Iterator[State]:
-    """Imitate a run that notes when it is closed."""
+    """Imitate a run that records when it is closed."""
     try:
         yield State()
     finally:
@@ -236,7 +236,7 @@ def make_run(closed: list[str], name: str) -> Iterator[State]:
 
 
 def test_only_the_run_of_the_sweep_is_closed() -> None:
-    """A sweep that was itself interrupted is closed, the run that was pending before is not."""
+    """The interrupted run of a sweep is closed; the run that was pending before is not."""
     trainer, closed = make_trainer(), []
     before, sweep = make_run(closed, "before"), make_run(closed, "sweep")
     next(before)

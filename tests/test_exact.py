@@ -32,7 +32,7 @@ TOO_EARLY = "ignore:Detected call of `lr_scheduler.step:UserWarning"
 def test_each_step_uses_the_recorded_lr(
     dtype: torch.dtype | None, step_mode: str, num_iter: int
 ) -> None:
-    """Every step uses the recorded learning rate, be it a float or a tensor of any type."""
+    """Every step uses the recorded learning rate, whether a float or a tensor of any dtype."""
     probe = Probe.make(1e-3, 5e-3, dtype=dtype)
     result = probe.sweep(num_iter=num_iter, step_mode=step_mode, end_lr=3.0)
     probe.assert_exact(result, num_iter)
@@ -41,7 +41,7 @@ def test_each_step_uses_the_recorded_lr(
 @pytest.mark.parametrize("step_mode", ["exp", "linear"])
 @pytest.mark.parametrize("num_iter", [2, 7, 100])
 def test_the_sweep_goes_from_start_lr_to_end_lr(num_iter: int, step_mode: str) -> None:
-    """The first step uses exactly `start_lr`, the last exactly `end_lr`, with no step besides."""
+    """The first step uses exactly `start_lr`, the last exactly `end_lr`, and there is no other."""
     probe = Probe.make(0.1)
     probe.sweep(num_iter=num_iter, step_mode=step_mode, start_lr=1.1e-7, end_lr=0.7)
     assert (probe.used[0], probe.used[-1]) == ([1.1e-7], [0.7])
@@ -66,7 +66,7 @@ def test_the_sweep_goes_from_start_lr_to_end_lr(num_iter: int, step_mode: str) -
 def test_any_kind_of_number_sets_the_range(
     kwargs: dict, first: list[float], last: list[float]
 ) -> None:
-    """Numbers of Python, NumPy and torch are welcome, for all groups or for each apart."""
+    """Numbers of Python, NumPy and torch are accepted, for all groups or for each group."""
     probe = Probe.make(0.0625, 0.25)
     result = probe.sweep(num_iter=5, **kwargs)
     probe.assert_exact(result, 5)
@@ -106,7 +106,7 @@ def test_lbfgs_uses_the_recorded_lr() -> None:
 
 
 def make_lbfgs(groups: list[dict], **kwargs: float) -> torch.optim.Optimizer:
-    """Make an LBFGS, which wants its one group as a list of parameters."""
+    """Make an LBFGS, which requires its only group as a list of parameters."""
     return torch.optim.LBFGS(groups[0]["params"], lr=groups[0]["lr"], max_iter=1)
 
 
@@ -120,13 +120,13 @@ class ScalesItself(torch.optim.SGD):
 
 @pytest.mark.filterwarnings(OVERWRITTEN)
 def test_a_subclass_that_calls_its_parents_step_uses_the_recorded_lr() -> None:
-    """What an optimizer's own `step` writes before its parent's comes too early to matter."""
+    """A rate that the subclass writes before it calls its parent's `step` has no effect."""
     probe = Probe.make(1e-3, optimizer=ScalesItself)
     probe.assert_exact(probe.sweep(num_iter=6), 6)
 
 
 class HasNoHooks:
-    """An optimizer that is none of torch's."""
+    """An optimizer that is not a torch optimizer."""
 
     def __init__(self, parameters: Iterable[nn.Parameter], lr: float) -> None:
         self.param_groups = [{"params": list(parameters), "lr": lr}]
@@ -144,14 +144,14 @@ class HasNoHooks:
 
 
 def probe_without_hooks() -> Probe:
-    """Make a probe whose optimizer is none of torch's."""
+    """Make a probe whose optimizer is not a torch optimizer."""
     probe = Probe.make(1e-3)
     probe.optimizer = HasNoHooks(probe.parameters, 1e-3)  # type: ignore[assignment]
     return probe
 
 
 def test_an_optimizer_without_hooks_uses_the_recorded_lr() -> None:
-    """An object that only looks like an optimizer is swept as well, and restored."""
+    """An object that only looks like an optimizer is swept and restored."""
     probe = probe_without_hooks()
     probe.assert_exact(probe.sweep(num_iter=6), 6)
     assert probe.optimizer.param_groups[0]["lr"] == 1e-3
@@ -159,7 +159,7 @@ def test_an_optimizer_without_hooks_uses_the_recorded_lr() -> None:
 
 @pytest.mark.filterwarnings(OVERWRITTEN)
 def test_an_lr_written_before_a_step_without_hooks_is_overruled() -> None:
-    """What the train step writes before such an optimizer's step is overruled."""
+    """A rate that the train step writes before such an optimizer's step is overruled."""
     probe = probe_without_hooks()
 
     def train_step(engine: Engine, batch: object) -> float:
@@ -170,7 +170,7 @@ def test_an_lr_written_before_a_step_without_hooks_is_overruled() -> None:
 
 
 def test_an_optimizer_without_hooks_that_never_steps_is_an_error() -> None:
-    """A muted step of such an optimizer is missed as that of any other."""
+    """If such an optimizer never steps, the error is the same as for any optimizer."""
     probe = probe_without_hooks()
     trainer = Engine(lambda engine, batch: probe.loss(engine))
     trainer.add_event_handler(Events.ITERATION_COMPLETED, probe.step)
@@ -198,7 +198,7 @@ def test_a_tensor_that_replaces_the_lr_changes_no_point(dtype: torch.dtype | Non
 def test_a_scheduler_in_the_train_step_changes_no_point(
     dtype: torch.dtype | None, is_before: bool
 ) -> None:
-    """A scheduler stepped around the optimizer's step is overruled, and named as what it is."""
+    """A scheduler stepped before or after the optimizer is overruled, and the warning names it."""
     probe = Probe.make(1e-3, dtype=dtype)
     scheduler = StepLR(probe.optimizer, 1, 0.5)
 
@@ -217,7 +217,7 @@ def test_a_scheduler_in_the_train_step_changes_no_point(
 
 @pytest.mark.parametrize("num_steps", [1, 2, 5])
 def test_a_late_write_after_the_step_is_named(num_steps: int) -> None:
-    """One write is warned of at whichever point it comes, though the next point overrules it."""
+    """A write at any point causes a warning, although the next point overrules it."""
     probe = Probe.make(1e-3)
 
     def train_step(engine: Engine, batch: object) -> float:
@@ -243,7 +243,7 @@ EVENTS = [
 @pytest.mark.filterwarnings(TOO_EARLY)
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: event.name.lower())
 def test_a_scheduler_in_a_kept_handler_changes_no_point(event: Events) -> None:
-    """Whatever event a kept scheduler is stepped on, it is overruled and the handler named."""
+    """A kept scheduler is overruled on any event, and the warning names its handler."""
     probe = Probe.make(1e-3)
     scheduler = StepLR(probe.optimizer, 1, 0.5)
     trainer = Engine(probe.train_step)
@@ -273,7 +273,7 @@ def test_a_kept_ignite_scheduler_changes_no_point(dtype: torch.dtype | None) -> 
 
 
 def test_an_attached_ignite_scheduler_is_muted() -> None:
-    """By default an attached scheduler writes nothing, so there is nothing to warn of."""
+    """By default an attached scheduler is muted, so there is no warning."""
     probe = Probe.make(1e-3)
     scheduler = LinearCyclicalScheduler(probe.optimizer, "lr", 1.0, 2.0, 5)
     trainer = Engine(probe.train_step)
@@ -285,7 +285,7 @@ def test_an_attached_ignite_scheduler_is_muted() -> None:
 @pytest.mark.parametrize("has_hooks", [True, False], ids=["hooks", "no-hooks"])
 @pytest.mark.parametrize("every", [1, 2, 3, 5, 7, 10, 256])
 def test_micro_batches_of_one_step_are_one_point(every: int, has_hooks: bool) -> None:
-    """A point has the mean loss of its micro-batches, also where epochs do not end with a step."""
+    """A point has the mean loss of its micro-batches, even if epochs do not end with a step."""
     probe = Probe.make(1e-3) if has_hooks else probe_without_hooks()
 
     def train_step(engine: Engine, batch: object) -> float:
@@ -300,7 +300,7 @@ def test_micro_batches_of_one_step_are_one_point(every: int, has_hooks: bool) ->
 
 
 def test_accumulation_that_ends_with_the_epoch_makes_uneven_points() -> None:
-    """A short rest of an epoch that makes a step is a point."""
+    """A step after the last few batches of an epoch is a point."""
     probe = Probe.make(1e-3)
 
     def train_step(engine: Engine, batch: object) -> float:
@@ -348,7 +348,7 @@ def test_ignites_gradient_accumulation_makes_points_of_steps(steps: int) -> None
 def test_a_step_that_the_scaler_skips_is_not_a_point(
     place: str, is_fused: bool, every: int
 ) -> None:
-    """A skipped step uses up no learning rate, and its loss counts nowhere."""
+    """A skipped step uses no learning rate, and its loss is in no point."""
     parameter = nn.Parameter(torch.zeros(()))
     optimizer = torch.optim.SGD([parameter], lr=1e-3, fused=is_fused)
     scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
@@ -398,7 +398,7 @@ def test_several_steps_in_one_iteration_share_its_point() -> None:
 
 
 def test_only_the_optimizer_of_to_save_is_swept() -> None:
-    """In a train step with two optimizers, the other keeps its learning rate and makes no point."""
+    """In a train step with two optimizers, steps of the other one are not points."""
     probe, other = Probe.make(1e-3), Probe.make(0.25)
 
     def train_step(engine: Engine, batch: object) -> float:
@@ -413,7 +413,7 @@ def test_only_the_optimizer_of_to_save_is_swept() -> None:
 
 @pytest.mark.parametrize("every", [1, 2])
 def test_a_step_in_a_kept_handler_uses_the_recorded_lr(every: int) -> None:
-    """A handler of the trainer that takes the step is swept once it is named."""
+    """A handler that takes the step works if `keep_handlers` names it."""
     probe = Probe.make(1e-3)
     trainer = Engine(lambda engine, batch: probe.loss(engine))
 
@@ -428,7 +428,7 @@ def test_a_step_in_a_kept_handler_uses_the_recorded_lr(every: int) -> None:
 
 
 def test_a_step_in_a_handler_added_inside_the_block_uses_the_recorded_lr() -> None:
-    """A handler that takes the step may be added inside the block, and the loss comes after it."""
+    """A handler added inside the block may take the step, before the loss is recorded."""
     probe, finder = Probe.make(1e-3), FastaiLRFinder()
     trainer = Engine(lambda engine, batch: probe.loss(engine))
     with finder.attach(trainer, {"optimizer": probe.optimizer}, num_iter=5) as sweeping:

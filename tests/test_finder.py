@@ -1,4 +1,4 @@
-"""What the finder hands on after a sweep: one number, or one for each parameter group."""
+"""The finder's answers after a sweep: one number, or one for each parameter group."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ SMOOTH_F = 0.25
 
 
 def sweep(*lrs: float) -> tuple[FastaiLRFinder, list[float]]:
-    """Descend a parabola until that diverges, with one group for each rate; return its losses."""
+    """Descend a parabola until the loss diverges, with a group for each rate; return the losses."""
     parameters = [nn.Parameter(torch.ones((), dtype=torch.float64)) for _ in lrs]
     groups = [{"params": [p], "lr": lr} for p, lr in zip(parameters, lrs, strict=True)]
     optimizer = torch.optim.SGD(groups)
@@ -34,13 +34,13 @@ def sweep(*lrs: float) -> tuple[FastaiLRFinder, list[float]]:
 
 
 def test_there_are_no_results_before_a_sweep() -> None:
-    """As with Ignite's class, `get_results` is empty then."""
+    """Before a sweep `get_results` is empty, as in Ignite's class."""
     assert FastaiLRFinder().get_results() == {}
 
 
 @pytest.mark.parametrize("lrs", [(1e-3,), (1e-3, 1e-4)], ids=["one-group", "two-groups"])
-def test_results_come_as_ignite_gives_them(lrs: tuple[float, ...]) -> None:
-    """Plain lists of the learning rates, apart for several groups, and of the smoothed losses."""
+def test_results_have_ignites_form(lrs: tuple[float, ...]) -> None:
+    """Learning rates and smoothed losses are plain lists, nested for several groups."""
     finder, losses = sweep(*lrs)
     smoothed = losses[:1]
     for loss in losses[1:]:
@@ -55,7 +55,7 @@ def test_results_come_as_ignite_gives_them(lrs: tuple[float, ...]) -> None:
 
 
 def test_one_group_has_one_number_for_each_suggestion() -> None:
-    """Every method gives a float, `lr_suggestion` the same, and the bounds are two."""
+    """Every method suggests a float, as does `lr_suggestion`, and the bounds are two floats."""
     finder, _ = sweep(1e-3)
     suggestions = finder.suggestions()
     assert list(suggestions) == ["auto", "steepest", "valley", "minimum", "slide"]
@@ -69,7 +69,7 @@ def test_one_group_has_one_number_for_each_suggestion() -> None:
 
 
 def test_several_groups_have_a_list_in_their_ratio_for_each_suggestion() -> None:
-    """Every method and each bound gives one learning rate for each group."""
+    """Every method and both bounds give a learning rate for each group."""
     finder, _ = sweep(1e-3, 1e-4)
     for lrs in (*finder.suggestions().values(), *finder.lr_bounds(), finder.lr_suggestion()):
         assert isinstance(lrs, list)

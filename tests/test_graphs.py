@@ -1,4 +1,4 @@
-"""Optimizer steps inside CUDA graphs, which stand-ins imitate on the CPU."""
+"""Optimizer steps inside CUDA graphs, imitated on the CPU."""
 
 import contextlib
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ def make_optimizer() -> torch.optim.SGD:
 
 @contextlib.contextmanager
 def watching(optimizer: torch.optim.Optimizer, *graphs: Any) -> Iterator[StepWatch]:
-    """Watch an optimizer whose learning rate is to be 0.25, and graphs."""
+    """Watch graphs and an optimizer, with a learning rate of 0.25."""
     watch = StepWatch(optimizer, [], graphs)
     try:
         watch.follow(LRSweep(optimizer, np.array([[0.25]])))
@@ -32,7 +32,7 @@ def watching(optimizer: torch.optim.Optimizer, *graphs: Any) -> Iterator[StepWat
 
 
 class Graph:
-    """A stand-in for a CUDA graph, which has captured an optimizer's step or what precedes it."""
+    """An imitation of a CUDA graph, with or without the optimizer's step."""
 
     def __init__(self, optimizer: torch.optim.Optimizer, *, has_step: bool = True) -> None:
         self.group = optimizer.param_groups[0]
@@ -74,7 +74,7 @@ def test_a_replay_of_the_step_is_a_step(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_a_replay_without_the_step_is_not_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A graph that holds only the backward pass does not count."""
+    """A replay of the backward pass alone does not count."""
     monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
     optimizer = with_tensor_lr()
     before, step = Graph(optimizer, has_step=False), Graph(optimizer)

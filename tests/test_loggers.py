@@ -43,7 +43,7 @@ def valley(num_points: int = 100) -> LRFinderResult:
 
 
 class Recorder(BaseLogger):
-    """A logger of a user's own, made of Ignite's parts."""
+    """A custom logger, made of Ignite's parts."""
 
     def __init__(self) -> None:
         self.written: list[tuple[int, dict[tuple[str, ...], float]]] = []
@@ -63,7 +63,7 @@ class Recorder(BaseLogger):
 
 @pytest.mark.parametrize("num_groups", [1, 2])
 def test_every_point_is_logged_under_the_tag(num_groups: int) -> None:
-    """One step for each point, with the loss, the smoothed loss and the rate of each group."""
+    """Each point is a step with its loss, smoothed loss and the rate of each group."""
     result = result_of(LR[:, None] * np.array([1.0, 0.5])[:num_groups], LOSSES)
     logger = Recorder()
     log_result(result, logger, tag="range_test")
@@ -75,8 +75,10 @@ def test_every_point_is_logged_under_the_tag(num_groups: int) -> None:
         assert [metrics["range_test", name] for name in names] == result.lr[k].tolist()
 
 
-def test_tensorboard_takes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Scalars go to Ignite's TensorBoard logger, beside those of a training and not among them."""
+def test_tensorboard_logs_points_beside_a_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The scalars of a sweep have separate names from those of a training."""
     written: list[tuple[str, float, int]] = []
     logger = TensorboardLogger(log_dir=str(tmp_path))
     with logger:
@@ -98,7 +100,7 @@ def test_tensorboard_takes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_tensorboard_shows_the_plot_and_the_summary(tmp_path: Path) -> None:
-    """The event file has an image and a text at the last point, and no pyplot figure is left."""
+    """The event file has an image and a text at the last point, and no pyplot figure stays open."""
     result = valley()
     with TensorboardLogger(log_dir=str(tmp_path)) as logger:
         log_result(result, logger, tag="range_test")
@@ -146,7 +148,7 @@ def service(logger_class: Any, **attributes: Any) -> Any:
 
 @pytest.mark.parametrize("num_points", [0, 100])
 def test_each_service_receives_the_plot_and_the_summary(num_points: int) -> None:
-    """By the service's own calls; a result without points has no plot."""
+    """Each service is called with its own methods; a result without points has no plot."""
     result = valley(num_points)
     words, last, figure = result.summary(), len(result), mock.ANY
     clearml = mock.Mock()
@@ -185,7 +187,7 @@ def test_each_service_receives_the_plot_and_the_summary(num_points: int) -> None
     assert f"suggested lr: {result.lr_suggestion():.2e}" in [t.get_text() for t in legend.texts]
 
 
-def test_what_is_no_logger_is_refused() -> None:
-    """A writer of TensorBoard itself, say, has another interface."""
+def test_an_object_other_than_a_logger_is_refused() -> None:
+    """TensorBoard's own writer, for example, has another interface."""
     with pytest.raises(TypeError, match="logger must be an Ignite logger, got 3"):
         log_result(result_of(LR, LOSSES), 3)  # type: ignore[arg-type]  # what it is about

@@ -30,7 +30,7 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> None:
 def test_a_saved_result_is_printed(
     saved: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The text is the summary, for the plan that is named."""
+    """The output is the summary for the given plan."""
     run(monkeypatch, saved)
     assert capsys.readouterr().out == f"{LRFinderResult.load(saved).summary()}\n"
     run(monkeypatch, saved, "--schedule", "decay", "--total-iters", 900)
@@ -38,7 +38,7 @@ def test_a_saved_result_is_printed(
 
 
 def test_a_saved_result_is_drawn(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The plot is a PNG and the page holds it."""
+    """The plot is a PNG, and the page contains it."""
     plot, page = saved.with_suffix(".png"), saved.with_suffix(".html")
     run(monkeypatch, saved, "--plot", plot, "--html", page)
     assert plot.read_bytes().startswith(b"\x89PNG")

@@ -49,7 +49,7 @@ class Custom(EventEnum):
 
 
 class Recorder:
-    """A handler that is an object, with a method that is one too."""
+    """A handler that is an object, and has a method that is a handler, too."""
 
     def __init__(self) -> None:
         self.calls: list[str] = []
@@ -62,7 +62,7 @@ class Recorder:
 
 
 def make_trainer() -> Engine:
-    """Make a trainer that fires an event of its user's once in each iteration."""
+    """Make a trainer that fires a custom event in each iteration."""
     trainer = Engine(lambda engine, batch: engine.fire_event(Custom.SHARPENED))
     trainer.register_events(*Custom)
     return trainer
@@ -104,7 +104,7 @@ def test_a_user_handler_runs_on_preparing_events(event: Events, keep: str) -> No
     "event", [Events.TERMINATE, Events.INTERRUPT], ids=["terminate", "interrupt"]
 )
 def test_handlers_of_terminate_and_interrupt_are_muted(event: Events, keep: str) -> None:
-    """Handlers of an early end run with "all" only."""
+    """Handlers of an early end run only with "all"."""
     trainer, calls = make_trainer(), []
     trainer.add_event_handler(event, lambda engine: calls.append(1))
     mute(trainer, keep)
@@ -115,7 +115,7 @@ def test_handlers_of_terminate_and_interrupt_are_muted(event: Events, keep: str)
 
 
 def reporters() -> dict[str, Callable[[Engine], object]]:
-    """Return one way to make each kind of handler that Ignite brings along."""
+    """Return a factory for each kind of Ignite handler."""
     model = nn.Linear(1, 1)
     optimizer = optim.SGD(model.parameters(), lr=0.1)
     return {
@@ -141,7 +141,7 @@ def reporters() -> dict[str, Callable[[Engine], object]]:
 def test_ignites_handlers_are_muted_on_every_event(
     kind: str, event: Events, is_filtered: bool
 ) -> None:
-    """A scheduler, checkpoint, stopper or bar is muted on any event, behind a filter too."""
+    """A scheduler, checkpoint, stopper or bar is muted on any event, even behind a filter."""
     trainer, looks = make_trainer(), []
     handler: Any = reporters()[kind](trainer)
     if is_filtered:
@@ -153,7 +153,7 @@ def test_ignites_handlers_are_muted_on_every_event(
 
 
 def test_a_subclass_of_an_ignite_handler_is_muted() -> None:
-    """A class derived from one of Ignite's handlers is muted like it."""
+    """A subclass of an Ignite handler is muted like its base class."""
 
     class Mine(TerminateOnNan):
         def __call__(self, engine: Engine) -> None:
@@ -166,7 +166,7 @@ def test_a_subclass_of_an_ignite_handler_is_muted() -> None:
 
 
 class Validating(Engine):
-    """A trainer with a method that is one of its own handlers."""
+    """A trainer with methods that are its handlers."""
 
     def __init__(self) -> None:
         super().__init__(lambda engine, batch: None)
@@ -190,7 +190,7 @@ def test_a_method_of_a_custom_trainer_is_user_code() -> None:
 
 
 def test_terminate_as_a_handler_is_muted() -> None:
-    """`trainer.terminate`, attached as a handler, ends no sweep, whatever its event."""
+    """`trainer.terminate`, attached as a handler of any event, does not end a sweep."""
     trainer, batches = make_trainer(), []
     trainer.add_event_handler(Events.ITERATION_COMPLETED(once=1), trainer.terminate)
     mute(trainer)
@@ -201,7 +201,7 @@ def test_terminate_as_a_handler_is_muted() -> None:
 
 @pytest.mark.parametrize("keep", ["auto", "all", "none"])
 def test_an_engines_private_handlers_run(keep: str) -> None:
-    """The handlers by which Ignite's own engine prepares itself are never muted."""
+    """The handlers with which Ignite's engine prepares itself are never muted."""
     trainer, batches = DeterministicEngine(lambda engine, batch: batches.append(batch)), []
     mute(trainer, keep)
     trainer.run([0, 1], max_epochs=2)
@@ -209,7 +209,7 @@ def test_an_engines_private_handlers_run(keep: str) -> None:
 
 
 def test_a_kept_profiler_finds_its_handlers() -> None:
-    """Ignite's time profiler, which looks its own handlers up by name, runs with "all"."""
+    """Ignite's time profiler, which looks up its handlers by name, runs with "all"."""
     trainer, profiler = make_trainer(), BasicTimeProfiler()
     profiler.attach(trainer)
     muting = mute(trainer, "all")
@@ -219,7 +219,7 @@ def test_a_kept_profiler_finds_its_handlers() -> None:
 
 
 def test_a_mock_can_be_kept() -> None:
-    """A mock, which has no `__name__`, is a handler like others."""
+    """A mock, which has no `__name__`, is a handler like any other."""
     trainer, handler = make_trainer(), mock.MagicMock()
     trainer.add_event_handler(Events.ITERATION_COMPLETED, handler)
     mute(trainer, [handler])
@@ -232,7 +232,7 @@ def test_a_mock_can_be_kept() -> None:
 )
 @pytest.mark.parametrize("how", ["object", "method", "owner"])
 def test_a_named_handler_runs_in_addition_to_auto(how: str, filtered: dict[str, Any]) -> None:
-    """A handler is named by itself or by the object whose method it is, filtered or not."""
+    """A handler can be named by itself or by the object whose method it is, filtered or not."""
     trainer, recorder, other = make_trainer(), Recorder(), Recorder()
     event = Events.ITERATION_COMPLETED(**filtered) if filtered else Events.ITERATION_COMPLETED
     method = recorder.method
@@ -266,7 +266,7 @@ def test_undo_restores_the_same_entries_in_the_same_lists() -> None:
 
 
 def test_a_handler_added_while_muted_runs_and_stays() -> None:
-    """A new handler runs, also on an event without handlers, and stays after the others."""
+    """A new handler runs, even on an event without handlers, and stays after the others."""
     trainer, calls = make_trainer(), []
 
     def old(engine: Engine) -> None:
@@ -292,7 +292,7 @@ def test_a_handler_added_while_muted_runs_and_stays() -> None:
 def test_a_handler_removed_while_muted_stays_removed(
     event: Events, filtered: dict[str, Any]
 ) -> None:
-    """Muted or kept, a handler can be found and removed inside the block, attached twice too."""
+    """A handler, muted or kept, can be removed inside the block, even if attached twice."""
     trainer, recorder, other = make_trainer(), Recorder(), Recorder()
     for handler in (recorder, other, recorder):
         trainer.add_event_handler(event(**filtered) if filtered else event, handler)
@@ -317,13 +317,13 @@ def test_a_removing_context_can_end_while_muted() -> None:
 
 
 def fail(engine: Engine, batch: object) -> None:
-    """Fail as a train step may."""
+    """Raise an error, as a train step may."""
     raise ZeroDivisionError
 
 
 @pytest.mark.parametrize("keep", ["auto", "none"])
 def test_a_handler_that_swallows_exceptions_is_muted(keep: str) -> None:
-    """The run raises the error, and afterwards the handler swallows errors again."""
+    """The run raises the error; after `undo` the handler swallows errors again."""
     trainer, seen = Engine(fail), []
     trainer.add_event_handler(Events.EXCEPTION_RAISED, lambda engine, error: seen.append("old"))
     muting = mute(trainer, keep)
@@ -337,7 +337,7 @@ def test_a_handler_that_swallows_exceptions_is_muted(keep: str) -> None:
 
 
 def test_an_exception_handler_added_while_muted_runs() -> None:
-    """It receives the error, and stays after the one that was muted."""
+    """It receives the error, and stays after the muted handler."""
     trainer, seen = Engine(fail), []
     trainer.add_event_handler(Events.EXCEPTION_RAISED, lambda engine, error: seen.append("old"))
     muting = mute(trainer)
@@ -350,7 +350,7 @@ def test_an_exception_handler_added_while_muted_runs() -> None:
 
 
 def test_kept_handlers_get_their_arguments_and_are_watched() -> None:
-    """A check before each handler blames the train step, a check after it the handler."""
+    """A check before each handler blames the train step; a check after it, the handler."""
     trainer, seen, writers = make_trainer(), [], []
 
     def prepare(engine: Engine, *args: object, **kwargs: object) -> None:
@@ -368,7 +368,7 @@ def test_kept_handlers_get_their_arguments_and_are_watched() -> None:
 
 @pytest.mark.parametrize("keep", ["auto", "all", "none"])
 def test_library_objects_are_ignites_objects_that_run(keep: str) -> None:
-    """Ignite's objects that will run are listed, without functions and engines."""
+    """The Ignite objects that run are listed, without functions and engines."""
     trainer, stopper, recorder = make_trainer(), TerminateOnNan(), Recorder()
     trainer.add_event_handler(Events.ITERATION_COMPLETED(every=2), stopper)
     trainer.add_event_handler(Events.ITERATION_STARTED, recorder)
@@ -379,7 +379,7 @@ def test_library_objects_are_ignites_objects_that_run(keep: str) -> None:
 
 
 def test_a_muted_partial_has_the_name_of_its_function() -> None:
-    """The names of muted handlers, which errors show, are known to the user."""
+    """Errors name a muted handler as the user knows it."""
     trainer, recorder = make_trainer(), Recorder()
     for handler in (functools.partial(recorder.method), recorder, TerminateOnNan()):
         trainer.add_event_handler(Events.ITERATION_COMPLETED, handler)
@@ -410,8 +410,8 @@ def test_a_state_scheduler_runs_on_any_event(event: Events) -> None:
     assert vars(trainer.state)["p"] == (0.25 if event == Events.ITERATION_STARTED else 0.5)
 
 
-def test_monais_handlers_are_muted_as_ignites() -> None:
-    """MONAI's handlers and classes derived from them are muted on every event."""
+def test_monais_handlers_are_muted_like_ignites() -> None:
+    """MONAI's handlers and their subclasses are muted on every event."""
     handlers = pytest.importorskip("monai.handlers")
 
     class Mine(handlers.ValidationHandler):
@@ -427,7 +427,7 @@ def test_monais_handlers_are_muted_as_ignites() -> None:
 @pytest.mark.parametrize("keep", ["auto", "all", "named"])
 @pytest.mark.parametrize("how", ["object", "method", "owner"])
 def test_a_handler_in_mute_handlers_does_not_run(how: str, keep: str) -> None:
-    """A handler is named by itself or by the object whose method it is; others run."""
+    """A handler can be named by itself or by the object whose method it is; others run."""
     trainer, recorder, other = make_trainer(), Recorder(), Recorder()
     method = recorder.method
     trainer.add_event_handler(Events.STARTED, recorder if how == "object" else method)
@@ -440,8 +440,8 @@ def test_a_handler_in_mute_handlers_does_not_run(how: str, keep: str) -> None:
     assert names_of(muting.muted) == ("Recorder" if how == "object" else "Recorder.method")
 
 
-def test_a_handler_added_by_a_handler_is_judged_and_removed() -> None:
-    """What a STARTED handler adds runs only where it prepares, and is gone after the block."""
+def test_a_handler_added_by_a_handler_follows_the_rule_and_is_removed() -> None:
+    """A handler that a STARTED handler adds runs only on preparing events, until the block ends."""
     trainer, calls = make_trainer(), []
 
     @trainer.on(Events.STARTED)
@@ -459,8 +459,8 @@ def test_a_handler_added_by_a_handler_is_judged_and_removed() -> None:
     assert "add_event_handler" not in vars(trainer)
 
 
-def test_a_handler_of_exceptions_added_by_a_handler_swallows_none() -> None:
-    """An error still comes out of the run."""
+def test_an_exception_handler_added_by_a_handler_swallows_nothing() -> None:
+    """The run still raises the error."""
     trainer = Engine(fail)
 
     @trainer.on(Events.STARTED)
@@ -473,7 +473,7 @@ def test_a_handler_of_exceptions_added_by_a_handler_swallows_none() -> None:
 
 
 def test_a_handler_added_by_a_handler_can_remove_itself() -> None:
-    """The handle that `add_event_handler` returns works on a judged handler."""
+    """The handle that `add_event_handler` returns works on such a handler."""
     trainer, calls = make_trainer(), []
 
     @trainer.on(Events.STARTED)
@@ -504,7 +504,7 @@ def test_the_handler_that_terminates_the_run_is_known() -> None:
 
 @pytest.mark.parametrize("is_muted", [False, True], ids=["running", "muted"])
 def test_a_handler_removed_by_a_handler_is_restored(is_muted: bool) -> None:
-    """It is in its place after the block; where the user removes it, it stays removed."""
+    """It is back in its place after the block, unless the user removes it."""
     trainer, calls = Engine(lambda engine, batch: 1.0), []
     event = Events.EPOCH_COMPLETED if is_muted else Events.EPOCH_STARTED
 

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Run completed without loss diver
 
 
 def loop(*, has_finder: bool) -> tuple[dict[str, torch.Tensor], list[float]]:
-    """Train a network in a plain loop, after a sweep or without one."""
+    """Train a network in a plain loop, with or without a sweep before it."""
     seed_all(0)
     model = Net()
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
@@ -39,7 +39,7 @@ def loop(*, has_finder: bool) -> tuple[dict[str, torch.Tensor], list[float]]:
 
 
 def test_a_plain_loop_trains_as_without_the_finder() -> None:
-    """With the optimizer alone, the model's buffers and the order of the data are restored too."""
+    """With the optimizer alone, the model's buffers and the data order are restored, too."""
     (without, losses), (found, found_losses) = loop(has_finder=False), loop(has_finder=True)
     assert losses == found_losses
     assert all(torch.equal(found[name], value) for name, value in without.items())
@@ -61,7 +61,7 @@ def test_a_trainer_gives_the_result_of_the_block(make_training: Callable[..., Tr
 
 
 def test_arguments_of_attach_are_passed_on(make_training: Callable[..., Training]) -> None:
-    """Verification, modes and thresholds are those of `attach`; an unknown one is refused."""
+    """All arguments of `attach` are accepted; an unknown argument is refused."""
     training = make_training("sgd-momentum")
     result = find_lr(
         training.trainer, training.optimizer, training.loader, start_lr=1e-5, verify=True
@@ -71,8 +71,8 @@ def test_arguments_of_attach_are_passed_on(make_training: Callable[..., Training
         find_lr(training.trainer, training.optimizer, training.loader, no_such=1)
 
 
-def test_data_of_unknown_length_takes_the_length_given() -> None:
-    """A generator that restarts is run for epochs of `epoch_length` iterations."""
+def test_data_of_unknown_length_has_the_given_length() -> None:
+    """Data without a length is run in epochs of `epoch_length` iterations."""
     parameter = nn.Parameter(torch.ones(()))
     optimizer = torch.optim.SGD([parameter], lr=1e-3)
 

@@ -1,4 +1,4 @@
-"""The finder on the optimizers and schedules that trainings have: exact, and without a trace."""
+"""The finder on common optimizers and schedules: exact, and without a trace."""
 
 import collections
 import dataclasses
@@ -53,7 +53,7 @@ class Logged(Training):
 
     @property
     def to_save(self) -> dict:
-        """What a user hands to the finder."""
+        """The objects that a user passes to the finder."""
         return {**super().to_save, **self.others}
 
 
@@ -70,14 +70,14 @@ def log_of(optimizer: Optimizer) -> Log:
 
 
 def begun(make: Callable[[], Begun], before: Callable[[Any], object]) -> Begun:
-    """Make a training, which seeds everything, and let it run up to some moment."""
+    """Make a seeded training, and run it up to some moment."""
     training = make()
     before(training)
     return training
 
 
 def find(trainer: Engine, to_save: dict, batches: Iterable, **kwargs: Any) -> FastaiLRFinder:
-    """Run the finder from a small learning rate far into where trainings diverge."""
+    """Run the finder from a small learning rate to one at which trainings diverge."""
     finder = FastaiLRFinder()
     arguments = {"num_iter": 30, "start_lr": 1e-5, "end_lr": 10.0, "diverge_th": 100.0, **kwargs}
     before = torch.get_rng_state()
@@ -88,7 +88,7 @@ def find(trainer: Engine, to_save: dict, batches: Iterable, **kwargs: Any) -> Fa
 
 
 def find_in(training: Training, **kwargs: Any) -> LRFinderResult:
-    """Run the finder on a training, and return what it found."""
+    """Run the finder on a training, and return the result."""
     result = find(training.trainer, training.to_save, training.loader, **kwargs).result
     assert bool(result.trials) == bool(kwargs.get("verify"))
     training.losses.clear()
@@ -125,7 +125,7 @@ VARIANTS: dict[str, Callable[[Iterable[nn.Parameter]], Optimizer]] = {
 def test_no_kind_of_step_leaves_a_trace(
     make_training: MakeTraining, variant: str, moment: str, verify: bool | Trials
 ) -> None:
-    """Fused and foreach steps and line searches use the rates recorded and leave no trace."""
+    """Fused and foreach steps and line searches use the recorded rates and leave no trace."""
     before, go_on = MOMENTS[moment]
 
     def make() -> Logged:
@@ -160,7 +160,7 @@ def test_no_kind_of_step_leaves_a_trace(
 def test_each_implementation_of_adam_uses_the_recorded_lr(
     optimizer: Callable[..., Optimizer], dtype: torch.dtype | None, how: dict[str, bool]
 ) -> None:
-    """With nothing to remember Adam steps by its learning rate, which is the one recorded."""
+    """Without momentum Adam's step equals its learning rate, which is the recorded one."""
     probe = Probe.make(
         1e-3, 5e-3, optimizer=optimizer, dtype=dtype, betas=(0.0, 0.0), eps=0.0, **how
     )
@@ -168,7 +168,7 @@ def test_each_implementation_of_adam_uses_the_recorded_lr(
 
 
 def test_each_step_of_a_line_search_is_a_point() -> None:
-    """However often LBFGS evaluates its closure, a step is one point, at one learning rate."""
+    """However often LBFGS evaluates its closure, a step is one point with one learning rate."""
     seed_all(0)
     net = nn.Linear(6, 3)
     optimizer = torch.optim.LBFGS(
@@ -218,7 +218,7 @@ class Lookahead(Adam):
 def test_a_subclass_that_calls_its_parents_step_leaves_no_trace(
     make_training: MakeTraining, moment: str, verify: bool | Trials
 ) -> None:
-    """Its step, for which hooks run twice, is one point, and what only its class knows is back."""
+    """Its step, which calls hooks twice, is one point, and its attributes are restored."""
     Adam([nn.Parameter(torch.zeros(1))])  # from its first instance on, its step calls hooks
     before, go_on = MOMENTS[moment]
 
@@ -385,7 +385,7 @@ class FromScratch:
         return finder
 
     def state(self) -> list[object]:
-        """Return all that there is."""
+        """Return the whole state."""
         gradients = [tensor.grad for tensor in self.tensors]
         return [self.tensors, gradients, self.optimizer.state_dict(), torch.get_rng_state()]
 
@@ -463,7 +463,7 @@ def test_a_group_that_was_added_between_two_runs_is_swept(
     last: list[float],
     verify: bool | Trials,
 ) -> None:
-    """A body unfrozen after an epoch is swept beside the head; what is frozen stays untouched."""
+    """A body unfrozen after an epoch is swept beside the head; frozen layers do not change."""
     without, training = (unfrozen_between_runs(make_training) for _ in range(2))
     frozen = list(training.model.parameters())[2:4]
     values = [parameter.detach().clone() for parameter in frozen]
@@ -493,7 +493,7 @@ class SAM(Optimizer):
 
     @torch.no_grad()
     def first_half(self) -> None:
-        """Climb to where the loss is high nearby."""
+        """Climb to a nearby point with a high loss."""
         for group in self.param_groups:
             for p in group["params"]:
                 self.state[p]["start"] = p.clone()
@@ -502,7 +502,7 @@ class SAM(Optimizer):
 
     @torch.no_grad()
     def second_half(self) -> None:
-        """Go back, and take the step with the gradient of there."""
+        """Go back, and step with the gradient of that point."""
         for group in self.param_groups:
             for p in group["params"]:
                 p.copy_(self.state[p]["start"])
@@ -514,7 +514,7 @@ class SAM(Optimizer):
 def test_steps_of_a_wrapped_optimizer_are_points(
     verify: bool | Trials,
 ) -> None:
-    """Where an optimizer wraps the one that steps, the steps of that one are the points."""
+    """If an optimizer wraps another, the steps of the wrapped optimizer are the points."""
 
     def make() -> tuple[Engine, SAM, nn.Module, Log]:
         seed_all(0)
@@ -549,7 +549,7 @@ def test_steps_of_a_wrapped_optimizer_are_points(
 
 
 class GAN:
-    """Two networks trained in turn by one step, each with an optimizer of its own."""
+    """Two networks trained in turn by one train step, each with a separate optimizer."""
 
     def __init__(self) -> None:
         seed_all(0)
@@ -583,7 +583,7 @@ class GAN:
         return self.outputs[-1]
 
     def state(self) -> list[object]:
-        """Return all that there is."""
+        """Return the whole state."""
         parts = (self.nets, self.optimizers)
         states = [{name: part.state_dict() for name, part in group.items()} for group in parts]
         gradients = [p.grad for net in self.nets.values() for p in net.parameters()]
@@ -600,9 +600,9 @@ class GAN:
 def test_of_two_optimizers_one_is_swept_and_both_are_restored(
     swept: str, other: str, is_named: bool, num_epochs: int, verify: bool | Trials
 ) -> None:
-    """In a GAN's step the other optimizer keeps its own rate, and both nets go on as without.
+    """In a GAN the other optimizer keeps its rate, and both networks leave no trace.
 
-    So it is also where `to_save` names the swept optimizer alone: the train step knows the rest.
+    The same holds if `to_save` has only the swept optimizer: the train step refers to the rest.
     """
 
     def before(gan: GAN) -> None:
@@ -642,7 +642,7 @@ def test_of_two_optimizers_one_is_swept_and_both_are_restored(
 
 
 def test_a_class_method_as_train_step_reaches_its_class() -> None:
-    """Where the train step is a class method, its class knows the other nets and optimizers."""
+    """If the train step is a class method, objects in its class are restored."""
 
     class Trained:
         nets = (nn.Linear(4, 1), nn.Linear(4, 1))
@@ -669,7 +669,7 @@ def test_a_class_method_as_train_step_reaches_its_class() -> None:
 def test_accumulated_gradients_are_restored(
     make_training: MakeTraining, moment: str, verify: bool | Trials
 ) -> None:
-    """Where Ignite's accumulation was halfway to a step, that step comes out as without a sweep."""
+    """Halfway through Ignite's accumulation, the next step is the same as without a sweep."""
 
     def make() -> Training:
         training = make_training("adam")
@@ -696,7 +696,7 @@ def test_accumulated_gradients_are_restored(
 def test_mixed_precision_with_skipped_steps_leaves_no_trace(
     make_training: MakeTraining, moment: str, verify: bool | Trials
 ) -> None:
-    """Under bfloat16 and a scaler that skips steps, points are steps and the scale goes on."""
+    """Under bfloat16 and a scaler that skips steps, points are steps and the scale is restored."""
     losses_of_steps = Log()
 
     def make() -> Logged:
@@ -783,7 +783,7 @@ SCHEDULES: dict[str, tuple[Callable[..., Callable[..., None]], Callable[[int], f
 def test_the_suggestion_is_the_peak_of_an_ignite_schedule(
     make_training: MakeTraining, name: str
 ) -> None:
-    """A schedule made with the suggestion trains each step at what its formula says."""
+    """A schedule created with the suggestion gives each step the rate of its formula."""
     make_schedule, share = SCHEDULES[name]
     training = Logged.of(make_training("sgd-momentum"))
     finder = find(training.trainer, training.to_save, training.loader, num_iter=60)
@@ -816,7 +816,7 @@ def test_a_schedule_attached_to_the_trainer_is_restored(
     keep_handlers: str,
     verify: bool | Trials,
 ) -> None:
-    """A warm-up that is attached already begins afterwards with the rate it was to begin with."""
+    """An attached warm-up begins after the block with its own first rate."""
 
     def make() -> Logged:
         training = Logged.of(make_training("sgd-momentum"))
@@ -838,10 +838,10 @@ def test_a_schedule_attached_to_the_trainer_is_restored(
 
 @pytest.mark.parametrize("num_groups", [1, 2], ids=["one-group", "two-groups"])
 @pytest.mark.parametrize("policy", ["cyclic", "one-cycle"])
-def test_bounds_go_into_torchs_cyclical_policies(
+def test_bounds_fit_torchs_cyclical_policies(
     make_training: MakeTraining, policy: str, num_groups: int
 ) -> None:
-    """What `lr_bounds` returns is taken by the policies as it is, and is what they reach."""
+    """The policies accept what `lr_bounds` returns, and reach both bounds."""
 
     def make(parameters: Iterable[nn.Parameter]) -> Optimizer:
         if num_groups == 1:
@@ -888,7 +888,7 @@ POLICIES: dict[str, Callable[[Optimizer, float], schedulers.LRScheduler]] = {
 def test_an_existing_cyclical_policy_adopts_the_suggestion(
     make_training: MakeTraining, policy: str, num_epochs: int
 ) -> None:
-    """With `apply_suggested_lr` it goes on as if made with the suggestion; momentum cycles on."""
+    """After `apply_suggested_lr` it continues as if created with the suggestion, momentum too."""
 
     def make(lr: float) -> tuple[Logged, Log]:
         plain = make_training(lambda p: SGD(p, lr=lr, momentum=0.9))
@@ -917,7 +917,7 @@ def test_an_existing_cyclical_policy_adopts_the_suggestion(
 
 
 class WithoutParams(Optimizer):
-    """One of torch's by name, that keeps its parameter elsewhere than in its group."""
+    """A torch optimizer whose parameter is not in its group."""
 
     def __init__(self, parameter: nn.Parameter) -> None:
         self.parameter = parameter
@@ -930,7 +930,7 @@ class WithoutParams(Optimizer):
 
 
 def test_a_group_without_parameters_is_swept() -> None:
-    """Only the learning rate of a group is asked for."""
+    """A group needs only a learning rate."""
     parameter = nn.Parameter(torch.ones(2))
     optimizer = WithoutParams(parameter)
 

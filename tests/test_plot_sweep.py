@@ -1,4 +1,4 @@
-"""What is drawn, and what a plot leaves alone."""
+"""What a plot draws, and what it does not change."""
 
 import dataclasses
 import functools
@@ -40,7 +40,7 @@ def _closed_figures() -> Iterator[None]:
 def u_shaped(
     num_points: int = 100, ratios: tuple[float, ...] = (1.0,), *, is_flat: bool = False
 ) -> LRFinderResult:
-    """Make a sweep with a valley at 1e-2 and a cliff at the end."""
+    """Make a sweep with a valley at 1e-2 that diverges at the end."""
     lr = np.geomspace(1e-6, 10, num_points)
     x = np.log10(lr)
     losses = 2.3 - 1.8 / (1 + np.exp(-3 * (x + 3))) + np.exp(4 * x)
@@ -86,7 +86,7 @@ def lines_of(ax: Axes) -> dict[str, Line2D]:
 
 
 def test_a_plot_shows_points_a_smoothed_line_and_the_suggestion() -> None:
-    """Losses are points, the zero-phase curve a line, the suggestion a mark on the line."""
+    """Losses are points, the smoothed curve is a line, and the suggestion a mark on the line."""
     result = u_shaped()
     ax = result.plot()
     lines, curve, lr = lines_of(ax), curve_of(result), result.lr_suggestion()
@@ -105,7 +105,7 @@ def test_a_plot_shows_points_a_smoothed_line_and_the_suggestion() -> None:
 
 
 def test_skipped_points_are_drawn_faintly() -> None:
-    """The points at both ends are there, but do not stretch the plot upwards."""
+    """The skipped points are drawn, but do not stretch the plot upwards."""
     result = u_shaped()
     ax = result.plot(display_suggestion=False)
     faint = [line for line in ax.get_lines() if (line.get_alpha() or 1.0) < 0.2]
@@ -117,7 +117,7 @@ def test_skipped_points_are_drawn_faintly() -> None:
 @pytest.mark.parametrize("log_lr", [True, False], ids=["log", "linear"])
 @pytest.mark.parametrize("scale", ["log", "linear"])
 def test_marks_lie_on_the_line_as_it_is_drawn(log_lr: bool, scale: str) -> None:
-    """On either axis, a mark between two points lies on the segment between them."""
+    """On a linear and a logarithmic axis, a mark lies on the line between its neighbours."""
     lr = np.geomspace(1e-3, 2, 40) if scale == "log" else np.linspace(0.05, 2, 40)
     result = result_of(lr, 2 - lr + 9 * np.maximum(lr - 1, 0) ** 2)
     curve = curve_of(result)
@@ -145,7 +145,7 @@ def test_the_legend_lies_below_the_axes() -> None:
 
 @pytest.mark.parametrize("high", [2.0, 9.0, 50.0, 99.0, 1e6])
 def test_tick_labels_do_not_collide(high: float) -> None:
-    """From a part of a decade to six of them there are at least two labels, none over another."""
+    """From a fraction of a decade to six decades, at least two labels fit without overlap."""
     lr = np.geomspace(1e-3, 1e-3 * high, 60)
     ax = result_of(lr, u_shape(np.log10(lr), fall_at=-2.9, cliff_at=0)).plot(
         display_suggestion=False
@@ -170,7 +170,7 @@ def test_colours_follow_the_style() -> None:
 
 
 def test_the_interval_of_the_trials_is_a_band() -> None:
-    """What the trials cannot tell apart is shaded; without trials nothing is."""
+    """The interval of the trials is shaded; without trials nothing is."""
     rates = (0.01, 0.02, 0.04)
     losses = [np.r_[2.0, np.full(39, 1 + abs(np.log(lr / 0.02)))] for lr in rates]
     trials = [Trial(lr=a, num_iter=40, losses=b) for a, b in zip(rates, losses, strict=True)]
@@ -184,7 +184,7 @@ def test_the_interval_of_the_trials_is_a_band() -> None:
 
 
 def test_the_other_methods_are_marked_on_request() -> None:
-    """Each has its own shape on the curve and three digits in the legend."""
+    """Each method has its own marker on the curve and three digits in the legend."""
     result = u_shaped()
     assert "valley" not in lines_of(result.plot())
     ax = result.plot(methods=True)
@@ -206,7 +206,7 @@ def test_the_bounds_are_a_bar() -> None:
 
 
 def test_diverging_rates_are_shaded() -> None:
-    """The shade begins at the edge; a sweep that ended before it has nothing to shade."""
+    """The shade begins at the edge; a sweep that ended before it has no shade."""
     result = u_shaped()
     [shade] = result.plot().patches
     assert isinstance(shade, Rectangle)
@@ -226,7 +226,7 @@ def test_marks_can_be_left_out() -> None:
 
 
 def test_the_change_in_loss_is_drawn_below_the_loss() -> None:
-    """It is the slope of the smoothed loss for each decade, over the same rates."""
+    """The change is the slope of the smoothed loss per decade, over the same rates."""
     result = u_shaped()
     upper, lower = result.plot(derivative=True)
     curve = curve_of(result)
@@ -241,7 +241,7 @@ def test_the_change_in_loss_is_drawn_below_the_loss() -> None:
 
 
 def test_several_results_share_one_axis() -> None:
-    """Each has a line with its name and suggestion, and no two look alike in grey."""
+    """Each result has a line with its name and suggestion, distinct even in greyscale."""
     results = {"one": u_shaped(), "two": u_shaped(200), "three": u_shaped(is_flat=True)}
     ax = plot_results(results)
     text = legend_of(ax)
@@ -268,7 +268,7 @@ def with_trials() -> LRFinderResult:
 
 
 def test_each_trial_is_drawn_over_its_iterations() -> None:
-    """By rising rate, the legend telling which diverged; what climbs leaves at the top."""
+    """Trials are in order of their rate, and the legend says which diverged."""
     left, _ = with_trials().plot_trials()
     lines = left.get_lines()
     assert [len(line.get_xdata()) for line in lines] == [10, 40, 40, 40, 2]
@@ -321,15 +321,15 @@ def test_the_final_losses_are_drawn_with_their_parabola() -> None:
 
 
 def test_trials_that_all_diverged_are_drawn() -> None:
-    """There is nothing to compare then, and no suggestion to mark."""
+    """Without a stable trial there is no comparison, and no suggestion."""
     broken = Trial(lr=0.1, num_iter=40, losses=np.array([2.0, np.nan]))
     left, right = dataclasses.replace(u_shaped(), trials=(broken,)).plot_trials()
     assert len(left.get_lines()) == 1
     assert not right.get_lines()
 
 
-def test_a_result_without_trials_has_none_to_draw() -> None:
-    """The error says how to get some."""
+def test_plot_trials_without_trials_is_refused() -> None:
+    """The error says how to get trials."""
     with pytest.raises(LRFinderError, match=r"must have trials.*verify='auto'"):
         u_shaped().plot_trials()
 
@@ -339,8 +339,8 @@ def test_a_result_without_trials_has_none_to_draw() -> None:
     [functools.partial(LRFinderResult.plot, derivative=True), LRFinderResult.plot_trials],
     ids=["derivative", "trials"],
 )
-def test_two_axes_of_the_users_are_drawn_on(draw: Callable[..., Any]) -> None:
-    """They come back, no figure is made; one alone, or something else, is refused."""
+def test_two_given_axes_are_drawn_on(draw: Callable[..., Any]) -> None:
+    """They are returned and no figure is made; anything but two Axes is refused."""
     axes = Figure().subplots(1, 2)
     upper, lower = draw(with_trials(), ax=axes)
     assert upper is axes[0]
@@ -353,7 +353,7 @@ def test_two_axes_of_the_users_are_drawn_on(draw: Callable[..., Any]) -> None:
 
 
 def test_the_style_of_the_user_is_respected() -> None:
-    """Sizes that the user set in matplotlib's settings are those of the figure."""
+    """The figure has the size of the user's matplotlib settings."""
     with plt.rc_context({"figure.figsize": (3, 2)}):
         figure = u_shaped().plot().figure
     assert isinstance(figure, Figure)
@@ -361,13 +361,13 @@ def test_the_style_of_the_user_is_respected() -> None:
 
 
 @pytest.mark.parametrize(("log_lr", "scale"), [(True, "log"), (False, "linear")])
-def test_the_axis_of_the_learning_rate_is_as_asked(log_lr: bool, scale: str) -> None:
+def test_log_lr_sets_the_scale_of_the_learning_rate(log_lr: bool, scale: str) -> None:
     """The learning rate has a logarithmic axis unless log_lr is False."""
     assert u_shaped().plot(log_lr=log_lr).get_xscale() == scale
 
 
 def test_a_given_ax_is_drawn_on_and_pyplot_left_alone() -> None:
-    """With an ax of the user's no figure is made, none becomes current, and the ax comes back."""
+    """With a given Axes no figure is made or becomes current, and the Axes is returned."""
     ax = Figure().subplots()
     current = plt.figure()
     assert u_shaped().plot(ax=ax) is ax
@@ -391,7 +391,7 @@ def test_keyword_arguments_make_the_figure() -> None:
 
 @pytest.mark.parametrize("num_groups", [2, 20])
 def test_groups_share_one_curve_and_a_line_of_the_legend_each(num_groups: int) -> None:
-    """Groups that move together are one curve, with their suggestions listed, twenty not all."""
+    """All groups share one curve; the legend lists the first few suggestions."""
     ratios = tuple(0.5**i for i in range(num_groups))
     result = u_shaped(ratios=ratios)
     ax = result.plot()
@@ -415,23 +415,23 @@ def test_a_suggestion_among_the_trimmed_points_is_still_shown() -> None:
     assert low < lr < high
 
 
-def test_a_short_sweep_is_shown_whole_rather_than_not_at_all() -> None:
-    """Where trimming would leave nothing all points are shown, and a warning says so."""
+def test_a_short_sweep_is_shown_completely() -> None:
+    """If trimming would leave no curve, all points are shown, with a warning."""
     with pytest.warns(UserWarning, match="leave no curve of 12 points"):
         ax = u_shaped(12).plot(display_suggestion=False)
     assert np.shape(ax.get_lines()[0].get_xdata()) == (12,)
 
 
 def test_a_curve_without_a_suggestion_is_drawn_and_says_so() -> None:
-    """A flat curve is drawn without a mark; the warning carries the reason."""
+    """A flat curve is drawn without a mark; the warning gives the reason."""
     with pytest.warns(UserWarning, match=r"No suggestion is shown\. .*flat"):
         ax = u_shaped(is_flat=True).plot()
     assert "no suggestion" in legend_of(ax)
 
 
 @pytest.mark.parametrize("skip_end", [0, 5], ids=["shown", "drawn-faintly"])
-def test_losses_beyond_the_cliff_do_not_flatten_the_valley(skip_end: int) -> None:
-    """A loss of 1e9 at the end leaves the picture at the top."""
+def test_diverging_losses_do_not_flatten_the_valley(skip_end: int) -> None:
+    """A loss of 1e9 at the end is cut off at the top."""
     result = u_shaped()
     losses = result.losses.clip(max=2.4)
     losses[-3:] = 1e9
@@ -445,8 +445,8 @@ def test_losses_beyond_the_cliff_do_not_flatten_the_valley(skip_end: int) -> Non
     assert result.plot(skip_end=skip_end).get_ylim()[1] < 10
 
 
-def test_a_curve_that_only_rises_is_seen() -> None:
-    """Where there is no valley to make room for, most of the rise is shown."""
+def test_a_rising_curve_is_visible() -> None:
+    """Without a valley, most of the rise is shown."""
     rising = dataclasses.replace(u_shaped(), losses=np.linspace(1.0, 9.0, 100))
     ax = rising.plot(display_suggestion=False)
     low, high = ax.get_ylim()
@@ -456,7 +456,7 @@ def test_a_curve_that_only_rises_is_seen() -> None:
 
 @pytest.mark.parametrize("name", ["skip_start", "skip_end"])
 def test_a_negative_trim_is_refused(name: str) -> None:
-    """Trimming fewer than no points is refused."""
+    """A negative number of points is refused."""
     with pytest.raises(ValueError, match=f"{name} must be at least 0, got -1"):
         u_shaped().plot(**{name: -1})  # type: ignore[arg-type]  # one of two integers
 
@@ -465,12 +465,12 @@ def test_a_negative_trim_is_refused(name: str) -> None:
     ("argument", "value"), [("skip_start", 1.5), ("skip_end", "2"), ("ax", 3)], ids=str
 )
 def test_an_argument_of_the_wrong_kind_is_refused(argument: str, value: object) -> None:
-    """The error names the argument and shows what came."""
+    """The error names the argument and shows its value."""
     with pytest.raises(TypeError, match=f"{argument} must be .*, got {value!r}"):
         u_shaped().plot(**{argument: value})  # type: ignore[arg-type]  # what it is about
 
 
-def test_the_cliff_is_seen_where_only_the_end_is_shown() -> None:
+def test_the_rise_is_visible_if_only_the_end_is_shown() -> None:
     """Trimming down to the rise after the minimum still shows the rise."""
     result = u_shaped()
     ax = result.plot(skip_start=70, skip_end=0)

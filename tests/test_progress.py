@@ -1,4 +1,4 @@
-"""Progress: one line that says where the sweep is, and that shows nothing anywhere else."""
+"""Progress: one line with the current point, only where it is asked for."""
 
 import sys
 from collections.abc import Callable
@@ -24,7 +24,7 @@ def sweep(training: Training, **arguments: object) -> FastaiLRFinder:
 
 
 def visible(text: str) -> list[str]:
-    """Return the lines that are left when each return to the start of a line has overwritten it."""
+    """Return the visible lines, after each carriage return has overwritten its line."""
     lines = [line.split("\r")[-1].strip() for line in text.split("\n")]
     return [line for line in lines if line]
 
@@ -32,7 +32,7 @@ def visible(text: str) -> list[str]:
 def test_a_log_file_has_one_line(
     make_training: Callable[..., Training], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """A log file gets the last point, its rate and its loss, and no trials."""
+    """A log file gets the last point with its rate and loss, and no trials."""
     finder = sweep(make_training(), verify=Trials(max_iter=75, short_iter=10, long_iter=15))
     error = capfd.readouterr().err
     [line] = visible(error)
@@ -48,7 +48,7 @@ def test_a_terminal_shows_points_and_trials(
     capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Each trial uses the same line and clears it; the sweep's line stays."""
+    """All trials share one line, which is cleared; the sweep's line stays."""
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     monkeypatch.setattr("ignite_lrfinder.sweep.progress._SECONDS_BETWEEN", -1.0)
     finder = sweep(make_training(), verify=Trials(max_iter=75, short_iter=10, long_iter=15))
@@ -64,7 +64,7 @@ def test_a_terminal_shows_points_and_trials(
 def test_a_sweep_that_ends_early_is_not_shown_as_complete(
     make_training: Callable[..., Training], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """The total of the line becomes the number of points."""
+    """The total of the bar becomes the number of points."""
     finder = sweep(make_training("sgd-momentum"), num_iter=100, end_lr=1e6)
     assert finder.result.stop_reason is not StopReason.COMPLETED
     n = len(finder.result)
@@ -77,7 +77,7 @@ def test_other_processes_and_quiet_sweeps_show_nothing(
     capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Only the first process shows a bar, and none by default."""
+    """Only the first process shows a bar, and only if asked to."""
     sweep(make_training(), progress=False)
     monkeypatch.setattr(idist, "get_rank", lambda: 1)
     sweep(make_training())
@@ -85,8 +85,8 @@ def test_other_processes_and_quiet_sweeps_show_nothing(
     assert (captured.out, captured.err) == ("", "")
 
 
-def test_the_result_is_that_of_a_quiet_sweep(make_training: Callable[..., Training]) -> None:
-    """Showing it changes no number."""
+def test_progress_does_not_change_the_result(make_training: Callable[..., Training]) -> None:
+    """With and without a bar, the result is the same."""
     shown, quiet = sweep(make_training()), sweep(make_training(), progress=False)
     assert shown.result.to_dict() == quiet.result.to_dict()
 
@@ -94,7 +94,7 @@ def test_the_result_is_that_of_a_quiet_sweep(make_training: Callable[..., Traini
 def test_an_error_ends_the_line(
     make_training: Callable[..., Training], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """What comes after an exception begins on a line of its own."""
+    """After an exception, output begins on a new line."""
     training = make_training()
 
     def fail(output: object) -> float:
@@ -109,7 +109,7 @@ def test_an_error_ends_the_line(
     assert error.rstrip(" \r").endswith("\n")
 
 
-def test_without_tqdm_nothing_is_touched(
+def test_without_tqdm_nothing_changes(
     make_training: Callable[..., Training], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The error comes before the block, and says what to install."""

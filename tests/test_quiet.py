@@ -54,7 +54,7 @@ class Program:
     def sweep(
         self, run: Callable[[Engine], object] | None = None, **arguments: object
     ) -> FastaiLRFinder:
-        """Sweep, count the iterations, and keep the warnings."""
+        """Sweep, count the iterations, and record the warnings."""
         iterations: list[int] = []
         count = functools.partial(iterations.append, 1)  # refers to nothing else
         settings = {"num_iter": 40, "start_lr": 1e-5, "end_lr": 10.0} | arguments
@@ -83,7 +83,7 @@ CALLS: dict[str, tuple[Events, Callable[[Engine], object]]] = {
 def test_terminate_epoch_begins_no_trial(
     event: Events, call: Callable[[Engine], object], is_inside: bool
 ) -> None:
-    """Short epochs, ended by a handler every seventh time, do not start a trial over."""
+    """Epochs that a handler ends after seven iterations do not restart a trial."""
     program = Program()
 
     def end_epoch(engine: Engine) -> None:
@@ -107,7 +107,7 @@ def test_terminate_epoch_begins_no_trial(
 
 
 def test_terminate_epoch_in_the_train_step_begins_no_trial() -> None:
-    """A step that ends its epoch after seven iterations, as an episode, is no exception."""
+    """Nor do epochs that the train step ends after seven iterations, as episodes."""
     program = Program()
     step = program.trainer._process_function
 
@@ -123,7 +123,7 @@ def test_terminate_epoch_in_the_train_step_begins_no_trial() -> None:
 
 
 def test_epochs_that_always_end_before_an_iteration_are_an_error() -> None:
-    """A handler that ends every epoch at its first batch cannot keep the block running."""
+    """A handler that ends every epoch at its start cannot keep the block running forever."""
     program = Program()
     program.trainer.add_event_handler(
         Events.GET_BATCH_COMPLETED, lambda engine: engine.terminate_epoch()
@@ -134,7 +134,7 @@ def test_epochs_that_always_end_before_an_iteration_are_an_error() -> None:
 
 @with_and_without_trials
 def test_started_runs_once_in_a_block(verify: bool | Trials) -> None:
-    """A handler on STARTED runs once, however many trials follow."""
+    """A STARTED handler runs once, however many trials follow."""
     program, calls = Program(), []
     program.trainer.add_event_handler(Events.STARTED, lambda: calls.append(1))
     result = program.sweep(verify=verify).result
@@ -143,7 +143,7 @@ def test_started_runs_once_in_a_block(verify: bool | Trials) -> None:
 
 
 def test_trials_begin_from_the_state_after_started() -> None:
-    """Weights that a STARTED handler loads are there in each trial, and gone after the block."""
+    """Each trial begins with the weights that a STARTED handler loads; the block undoes them."""
     program, firsts = Program(), []
     loaded = {name: 0 * value + 0.25 for name, value in program.model.state_dict().items()}
     before = program.model.weight.detach().clone()
@@ -163,7 +163,7 @@ def test_trials_begin_from_the_state_after_started() -> None:
 
 @pytest.mark.skipif(not CAN_SKIP_EPOCH_COMPLETED, reason="Ignite before 0.5.2")
 def test_a_trial_begins_without_an_epoch_completed() -> None:
-    """A kept handler that steps when an episode ends does not step between two trials."""
+    """A kept handler that steps at the end of an episode does not step between two trials."""
     program, moments = Program(), []
 
     def finish_episode(engine: Engine) -> None:
@@ -178,7 +178,7 @@ def test_a_trial_begins_without_an_epoch_completed() -> None:
 
 @with_and_without_trials
 def test_a_handler_added_at_started_is_muted_and_removed(verify: bool | Trials) -> None:
-    """What a STARTED handler adds by the data's length runs in training once, not in the block."""
+    """A handler that a STARTED handler adds runs in training, and not in the block."""
     program, saved = Program(), []
 
     @program.trainer.on(Events.STARTED)
@@ -199,7 +199,7 @@ def test_a_handler_added_at_started_is_muted_and_removed(verify: bool | Trials) 
 def test_an_evaluator_run_at_started_is_quiet_and_restored(
     tmp_path: Path, verify: bool | Trials
 ) -> None:
-    """Its stopper, checkpoint and log do not run, its metrics do, and training is as without."""
+    """Its metrics run; its stopper, checkpoint and log do not; the training is unchanged."""
 
     def train(is_swept: bool) -> tuple[object, ...]:
         program = Program(lr=1e-6)
@@ -235,7 +235,7 @@ def test_an_evaluator_run_at_started_is_quiet_and_restored(
 def test_an_evaluator_run_by_the_train_step_is_quiet_and_restored(
     tmp_path: Path, verify: bool | Trials, is_derived: bool
 ) -> None:
-    """Its stopper does not end the sweep, its checkpoints are not written, it is as before."""
+    """Its stopper and checkpoints do not run, and it is restored."""
 
     def train(is_swept: bool) -> tuple[object, ...]:
         program = Program(lr=1e-6)
@@ -279,7 +279,7 @@ def test_an_evaluator_run_by_the_train_step_is_quiet_and_restored(
 
 
 def test_a_state_scheduler_runs_and_is_restored() -> None:
-    """The train step finds the value of Ignite's StateParamScheduler, in training as without."""
+    """The train step reads the value of Ignite's StateParamScheduler; the training is unchanged."""
 
     def train(is_swept: bool) -> list[float]:
         program, betas = Program(), Log()
@@ -310,7 +310,7 @@ def once(batches: list[Batch]) -> Iterator[Batch]:
 
 @pytest.mark.parametrize("is_inside", [False, True], ids=["before", "inside"])
 @pytest.mark.parametrize("how", ["attribute", "set_data"])
-def test_data_that_a_handler_starts_again_goes_on(how: str, is_inside: bool) -> None:
+def test_a_handler_can_restart_the_data(how: str, is_inside: bool) -> None:
     """A generator that a handler of DATALOADER_STOP_ITERATION replaces does not end the sweep."""
     program = Program()
 
@@ -332,7 +332,7 @@ def test_data_that_a_handler_starts_again_goes_on(how: str, is_inside: bool) -> 
     assert len(result) == 40
 
 
-def test_a_muted_handler_that_would_start_the_data_again_is_named() -> None:
+def test_a_muted_handler_that_would_restart_the_data_is_named() -> None:
     """The warning about the end of the data says which handler to keep."""
     program = Program()
 
@@ -352,8 +352,8 @@ def test_a_muted_handler_that_would_start_the_data_again_is_named() -> None:
     assert result.stop_reason is StopReason.COMPLETED
 
 
-def test_a_long_gap_after_steps_is_no_error() -> None:
-    """Episodes that get longer, each with a step at its end, may take as long as they do."""
+def test_a_long_gap_between_steps_is_not_an_error() -> None:
+    """Episodes with a step at their end may get longer and longer."""
     program = Program()
     losses: list[torch.Tensor] = []
 
@@ -385,8 +385,8 @@ def test_a_long_gap_after_steps_is_no_error() -> None:
     assert len(result) == 6
 
 
-def test_a_train_step_that_stops_stepping_is_an_error_in_the_end() -> None:
-    """The last resort, far beyond any gap before, names the longest one."""
+def test_a_train_step_that_stops_stepping_is_an_error() -> None:
+    """The error comes far beyond any previous gap, and names the longest one."""
     program = Program()
 
     def train_step(engine: Engine, batch: int) -> float:
@@ -401,7 +401,7 @@ def test_a_train_step_that_stops_stepping_is_an_error_in_the_end() -> None:
 
 
 def evaluator(program: Program) -> Engine:
-    """Make an engine that evaluates."""
+    """Make an evaluator."""
     return create_supervised_evaluator(program.model)
 
 
@@ -435,7 +435,7 @@ def stepping_in_a_handler(program: Program) -> Engine:
 def test_a_trainer_that_does_not_know_the_optimizer_is_refused_soon(
     make: Callable[[Program], Engine], message: str
 ) -> None:
-    """Within ten iterations the error says what the engine uses, or which handler to keep."""
+    """Within ten iterations an error says what the engine uses, or which handler to keep."""
     program = Program()
     program.trainer = make(program)
     loss = lambda output: 1.0  # noqa: E731  # an evaluator returns no loss
@@ -447,10 +447,10 @@ def test_a_trainer_that_does_not_know_the_optimizer_is_refused_soon(
 @pytest.mark.parametrize(
     "transform", [None, lambda output: output["loss"]], ids=["plain", "transform"]
 )
-def test_an_evaluator_whose_output_is_no_loss_is_called_an_evaluator(
+def test_an_evaluator_whose_output_is_not_a_loss_is_called_an_evaluator(
     transform: Callable[..., object] | None,
 ) -> None:
-    """The first output shows it; the error is about the engine, rather than about its output."""
+    """At the first output, the error is about the engine and not about its output."""
     program = Program()
     program.trainer = evaluator(program)
     arguments = {} if transform is None else {"output_transform": transform}
@@ -459,7 +459,7 @@ def test_an_evaluator_whose_output_is_no_loss_is_called_an_evaluator(
     assert program.num_iterations == 1
 
 
-def test_an_output_without_a_loss_is_an_error_of_the_output_where_the_trainer_is_right() -> None:
+def test_an_output_without_a_loss_is_an_error_about_the_output() -> None:
     """A trainer of the optimizer that returns predictions is not called an evaluator."""
     program = Program()
     program.trainer = create_supervised_trainer(
@@ -470,7 +470,7 @@ def test_an_output_without_a_loss_is_an_error_of_the_output_where_the_trainer_is
 
 
 @pytest.mark.parametrize("is_named", [False, True], ids=["train-step", "handler"])
-def test_a_sweep_that_user_code_ends_is_warned_of(is_named: bool) -> None:
+def test_a_sweep_ended_by_user_code_causes_a_warning(is_named: bool) -> None:
     """The warning names the handler that called `terminate`, if one did."""
     program = Program()
 
@@ -496,8 +496,8 @@ def test_a_sweep_that_user_code_ends_is_warned_of(is_named: bool) -> None:
     assert remedy in message
 
 
-def test_a_trial_that_user_code_ends_is_warned_of() -> None:
-    """The result keeps the trials so far, and the warning says which one was ended."""
+def test_a_trial_ended_by_user_code_causes_a_warning() -> None:
+    """The result has the trials so far, and the warning says which trial was ended."""
     program = Program()
     num_epochs = 0
 
@@ -514,8 +514,8 @@ def test_a_trial_that_user_code_ends_is_warned_of() -> None:
     assert "got 0 of 10 in trial 2. stop ended the run: pass mute_handlers=[stop]." in message
 
 
-def test_trials_that_break_at_the_same_iteration_end_after_the_third() -> None:
-    """Bad data breaks every trial down at its batch, so more trials would tell nothing."""
+def test_trials_stop_after_three_that_diverge_at_the_same_iteration() -> None:
+    """On bad data every trial diverges at the same batch, so more trials are useless."""
     program = Program()
     x, y = program.batches[7]
     program.batches[7] = (x * float("nan"), y)
@@ -534,8 +534,8 @@ def test_trials_that_break_at_the_same_iteration_end_after_the_third() -> None:
     assert [len(trial.losses) for trial in result.trials] == [8, 8, 8]
 
 
-def test_a_block_without_a_run_is_warned_of() -> None:
-    """A user who forgets to run the trainer inside the block is told so."""
+def test_a_block_without_a_run_causes_a_warning() -> None:
+    """The warning says that the trainer must run inside the block."""
     program = Program()
     program.sweep(lambda trainer: None)
     (message,) = program.warnings
@@ -543,7 +543,7 @@ def test_a_block_without_a_run_is_warned_of() -> None:
 
 
 def test_two_finders_at_epochs_take_turns() -> None:
-    """Each of two finders on a trainer sweeps its own optimizer, and lets the other's sweep be."""
+    """Each of two finders on a trainer sweeps its own optimizer, and ignores the other's sweep."""
     first, second = Program(), Program()
     optimizers = {"a": first.optimizer, "b": second.optimizer}
     models = {"a": first.model, "b": second.model}

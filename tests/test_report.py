@@ -1,4 +1,4 @@
-"""The text form of a result: what it says, and when it warns."""
+"""A result as text: its content and its warnings."""
 
 import base64
 import dataclasses
@@ -25,7 +25,7 @@ def swept(noise: float = 0.0) -> LRFinderResult:
 
 
 def with_trials(noise: float, *, lrs: tuple[float, ...] = (0.01, 0.05, 0.25)) -> LRFinderResult:
-    """Return a sweep with trials: the middle one is the best, by more than `noise` or not."""
+    """Return a sweep with trials, of which the middle one is the best, with some noise."""
     rng = np.random.default_rng(0)
     losses = [1 + 0.1 * abs(np.log(lr / lrs[1])) + noise * rng.standard_normal(100) for lr in lrs]
     for row in losses:
@@ -50,14 +50,14 @@ def test_the_repr_of_a_result_is_its_text() -> None:
     assert len(repr(swept()).splitlines()) <= 8
 
 
-def test_a_refusal_is_said_and_not_raised() -> None:
-    """A flat curve has a text too: why there is no suggestion."""
+def test_a_refusal_is_described_and_not_raised() -> None:
+    """The text of a flat curve says why there is no suggestion."""
     assert "No suggestion: " in result_of(LR, 1 + 0 * LR).summary()
     assert "is flat" in result_of(LR, 1 + 0 * LR).summary()
 
 
 def test_an_empty_result_has_a_text() -> None:
-    """A sweep that ended before its first point is described as well."""
+    """A sweep that ended before its first point is described, too."""
     empty = dataclasses.replace(
         swept(), lr=np.empty((0, 1)), losses=np.empty(0), smoothed_losses=np.empty(0)
     )
@@ -66,19 +66,19 @@ def test_an_empty_result_has_a_text() -> None:
 
 @pytest.mark.parametrize(("factor", "warns"), [(9.0, False), (11.0, True)])
 def test_methods_that_disagree_by_more_than_ten_are_named(factor: float, warns: bool) -> None:
-    """Up to a factor of 10 between the methods nothing is said."""
+    """Methods within a factor of 10 cause no warning."""
     suggestions = {"auto": 0.1, "valley": 0.2, "minimum": 0.1 * factor}
     assert bool(cautions(swept().reading, suggestions)) == warns
     assert ("factor of 11" in str(cautions(swept().reading, suggestions))) == warns
 
 
 def test_slide_is_low_by_design() -> None:
-    """The low end of an interval is no disagreement."""
+    """The low end of an interval is not a disagreement."""
     assert not cautions(swept().reading, {"auto": 0.1, "valley": 0.05, "slide": 0.001})
 
 
 def test_a_suggestion_at_the_start_of_the_sweep_is_named() -> None:
-    """Where the lowest rate tested is suggested, a lower one might do better."""
+    """If the lowest tested rate is suggested, a lower rate may do better."""
     early = result_of(np.geomspace(0.05, 10, 100), np.geomspace(0.05, 10, 100) ** 2)
     assert "lowest rate that was tested" in str(cautions(early.reading, {"auto": 0.05}))
     assert not cautions(early.reading, {"auto": 0.06})
@@ -86,7 +86,7 @@ def test_a_suggestion_at_the_start_of_the_sweep_is_named() -> None:
 
 @pytest.mark.parametrize(("noise", "warns"), [(0.01, False), (3.0, True)])
 def test_trials_that_cannot_tell_rates_apart_are_named(noise: float, warns: bool) -> None:
-    """An interval wider than a factor of 10 is said to be wide, a narrow one is only given."""
+    """An interval wider than a factor of 10 causes a warning; a narrow one does not."""
     result = with_trials(noise)
     assert result.interval is not None
     low, high = result.interval
@@ -96,7 +96,7 @@ def test_trials_that_cannot_tell_rates_apart_are_named(noise: float, warns: bool
 
 
 def test_trials_on_different_batches_are_named() -> None:
-    """Unpaired trials are said to be."""
+    """The text says that trials were not paired."""
     result = with_trials(0.01)
     assert "different batches" not in result.summary()
     first, *rest = result.trials
@@ -105,13 +105,13 @@ def test_trials_on_different_batches_are_named() -> None:
 
 
 def test_many_groups_do_not_fill_the_screen() -> None:
-    """Six rates are written, the rest counted."""
+    """Six rates are shown, and the rest counted."""
     assert formatted([0.1] * 7 + [0.2]) == ", ".join(["1.00e-01"] * 6) + " and 2 more groups"
     assert formatted([0.1, 0.01]) == "1.00e-01, 1.00e-02"
 
 
 def test_equal_rates_of_groups_are_written_once() -> None:
-    """With a group for each parameter and one rate, the rate is one number everywhere."""
+    """If all groups have the same rate, the rate is one number everywhere."""
     result = result_of(LR[:, None] * np.ones(20), swept().losses)
     lrs = result.lr_suggestion()
     assert isinstance(lrs, list)
@@ -120,7 +120,7 @@ def test_equal_rates_of_groups_are_written_once() -> None:
 
 
 def test_a_suggestion_outside_the_interval_says_why() -> None:
-    """Where the length of the run moves the rate off the best trials, the text says so."""
+    """The text says that the rate was corrected for the length of the run."""
     result = with_trials(0.01)
     long = result.summary(schedule="decay", total_iters=90_000)
     assert "corrected for a run of 90000 iterations" in long
@@ -128,7 +128,7 @@ def test_a_suggestion_outside_the_interval_says_why() -> None:
 
 
 def test_a_notebook_shows_text_picture_and_table() -> None:
-    """The lines of the text, a picture that needs nothing from elsewhere, each method in a row."""
+    """The HTML has the lines of the text, an embedded picture, and a row for each method."""
     result = with_trials(0.01)
     page = result._repr_html_()
     for line in result.summary().splitlines():
@@ -146,7 +146,7 @@ def test_a_notebook_shows_text_picture_and_table() -> None:
 
 @pytest.mark.filterwarnings("error")
 def test_a_notebook_shows_a_refusal() -> None:
-    """Without a suggestion there is no table, and the picture is there all the same."""
+    """Without a suggestion there is a picture but no table."""
     page = result_of(LR, 1 + 0 * LR)._repr_html_()
     assert "No suggestion" in page
     assert "<table>" not in page
@@ -154,7 +154,7 @@ def test_a_notebook_shows_a_refusal() -> None:
 
 
 def test_a_notebook_without_matplotlib_shows_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where matplotlib is missing there is no picture, and no error."""
+    """Without matplotlib there is no picture, and no error."""
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     page = swept()._repr_html_()
     assert "<img" not in page
@@ -162,7 +162,7 @@ def test_a_notebook_without_matplotlib_shows_the_rest(monkeypatch: pytest.Monkey
 
 
 def test_drawing_for_a_notebook_leaves_pyplot_alone() -> None:
-    """No figure is opened that a notebook would show a second time."""
+    """No figure is left open that a notebook would show again."""
     before = plt.get_fignums()
     swept()._repr_html_()
     assert plt.get_fignums() == before

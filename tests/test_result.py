@@ -1,4 +1,4 @@
-"""The frozen result: shapes, read-only arrays, a file that brings every number back."""
+"""The frozen result: shapes, read-only arrays, an exact file."""
 
 import dataclasses
 import errno
@@ -41,13 +41,13 @@ def make_result(
     reason=st.sampled_from(StopReason),
     batch=st.none() | st.integers(1, 10**6),
 )
-def test_a_saved_result_comes_back_bit_for_bit(
+def test_a_saved_result_is_loaded_bit_for_bit(
     tmp_path_factory: pytest.TempPathFactory,
     points: list[tuple[float, float, float]],
     reason: StopReason,
     batch: int | None,
 ) -> None:
-    """Every number survives the file, NaN and infinity among them, and so does everything else."""
+    """Every number survives the file, even NaN and infinity, as does everything else."""
     path = tmp_path_factory.getbasetemp() / "result.json"
     result = make_result([[p[1], p[2]] for p in points], [p[0] for p in points], reason)
     result = dataclasses.replace(result, non_finite_batch=batch)
@@ -67,7 +67,7 @@ def test_a_saved_result_comes_back_bit_for_bit(
 
 
 def test_the_file_is_strict_json(tmp_path: Path) -> None:
-    """No token stands in the file that the JSON standard does not know."""
+    """The file has no token outside the JSON standard."""
 
     def refuse(token: str) -> None:
         raise AssertionError(token)
@@ -92,8 +92,8 @@ def test_the_file_is_strict_json(tmp_path: Path) -> None:
     ],
     ids=["empty", "truncated", "binary", "list", "foreign", "newer", "incomplete", "deep"],
 )
-def test_a_file_that_is_no_result_is_refused(tmp_path: Path, text: str, match: str) -> None:
-    """Loading says that the file is no result and what it is instead."""
+def test_a_file_without_a_result_is_refused(tmp_path: Path, text: str, match: str) -> None:
+    """The error says that the file is not a result, and what it is."""
     path = tmp_path / "file"
     path.write_bytes(text.encode("latin-1"))
     with pytest.raises(ValueError, match=f"path must be a file that LRFinderResult.save.*{match}"):
@@ -105,7 +105,7 @@ def test_a_file_that_is_no_result_is_refused(tmp_path: Path, text: str, match: s
 def test_a_result_with_a_damaged_field_is_refused(
     tmp_path: Path, field: str, value: object
 ) -> None:
-    """A field of another kind is an error that says so, not a result that breaks later."""
+    """A field of the wrong type is a clear error, not a result that fails later."""
     path = tmp_path / "result.json"
     make_result([[1.0], [2.0]], [0.5, 0.25]).save(path)
     path.write_text(json.dumps(json.loads(path.read_text()) | {field: value}))
@@ -114,7 +114,7 @@ def test_a_result_with_a_damaged_field_is_refused(
 
 
 def test_a_result_cannot_be_changed() -> None:
-    """Neither a field nor an element of an array can be written."""
+    """Neither a field nor an element of an array can be changed."""
     given = np.array([0.5, 0.25])
     result = dataclasses.replace(make_result([[1.0], [2.0]], [0.0, 0.0]), losses=given)
     with pytest.raises(dataclasses.FrozenInstanceError):
@@ -130,23 +130,23 @@ def test_a_result_cannot_be_changed() -> None:
     [([[1.0], [2.0]], [0.5]), ([[1.0, 2.0], [3.0, 4.0]], [0.5, 0.25])],
     ids=["too-few-losses", "too-many-groups"],
 )
-def test_arrays_that_do_not_belong_together_are_refused(
+def test_arrays_of_different_lengths_are_refused(
     lr: list[list[float]], losses: list[float]
 ) -> None:
-    """There is a row of learning rates for each loss and a column for each parameter group."""
+    """Each loss needs a row of learning rates, and each parameter group a column."""
     good = make_result([[1.0], [2.0]], [0.5, 0.25])
     with pytest.raises(ValueError, match=r"must be of shape .*, got .*\. Pass one row"):
         dataclasses.replace(good, lr=np.array(lr), losses=np.array(losses))
 
 
 def test_a_sweep_without_points_has_a_result() -> None:
-    """No points make arrays of length 0 with a column for each parameter group."""
+    """Without points the arrays have length 0, and a column for each parameter group."""
     result = make_result([], [])
     assert len(result) == 0
     assert result.lr.shape == (0, 1)
 
 
-def test_plain_data_is_what_the_file_holds(tmp_path: Path) -> None:
+def test_plain_data_equals_the_file(tmp_path: Path) -> None:
     """`to_dict` gives dicts, lists and numbers; written as JSON, they are the file."""
     result = make_result([[1.0, 2.0], [2.0, 4.0]], [0.5, 0.25])
     content = result.to_dict()
@@ -166,7 +166,7 @@ def test_plain_data_is_what_the_file_holds(tmp_path: Path) -> None:
     ids=["one-group", "two-groups"],
 )
 def test_a_data_frame_has_a_row_for_each_point(lr: list[list[float]], columns: list[str]) -> None:
-    """With a column for each parameter group, one for the loss, and one for it smoothed."""
+    """It has a column for each parameter group, the loss and the smoothed loss."""
     frame = make_result(lr, [0.5, 0.25]).to_pandas()
     assert list(frame.columns) == [*columns, "loss", "smoothed_loss"]
     np.testing.assert_array_equal(frame[columns].to_numpy(), lr)
@@ -175,7 +175,7 @@ def test_a_data_frame_has_a_row_for_each_point(lr: list[list[float]], columns: l
 
 
 def test_the_file_is_private_and_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Others cannot read it, and a write that fails leaves the file that was there."""
+    """Others cannot read it, and a failed write leaves the previous file."""
     path = tmp_path / "result.json"
     make_result([[1.0]], [0.5]).save(path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -194,7 +194,7 @@ def test_the_file_is_private_and_whole(tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_file_too_large_is_refused_unread(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its size is looked at before its content."""
+    """Its size is checked before its content."""
     path = tmp_path / "result.json"
     with path.open("wb") as file:
         file.truncate(2**31)
@@ -214,7 +214,7 @@ JSON = st.recursive(
 def test_no_damage_does_more_than_a_clear_error(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
-    """Whatever stands in a file, it is a result or a ValueError that says so; no code is run."""
+    """Any file is a result or a clear ValueError; no code is run."""
     trial = Trial(lr=0.1, num_iter=3, losses=np.array([1.0, np.nan]))
     whole = dataclasses.replace(make_result([[1.0], [2.0]], [0.5, 0.25]), trials=(trial,))
     content = whole.to_dict()

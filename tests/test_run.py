@@ -1,4 +1,4 @@
-"""A sweep inside a trainer's own run: how long it is, why it ends, what it warns of."""
+"""A sweep inside a trainer's run: its length, its end, its warnings."""
 
 import dataclasses
 import warnings
@@ -20,7 +20,7 @@ NEVER_DIVERGED = "ignore:Run completed without loss diverging:UserWarning"
 
 @dataclasses.dataclass
 class Sweep:
-    """A trainer with a loss for each iteration, and what became of its sweep."""
+    """A trainer with a given loss for each iteration."""
 
     losses: Callable[[int], float] = lambda iteration: 1.0
     every: int = 1
@@ -60,7 +60,7 @@ class Sweep:
 
 
 class NoLength:
-    """Data that can be iterated again and again, but does not say how long it is."""
+    """Data that can restart, but has no length."""
 
     def __init__(self, num_batches: int) -> None:
         self.num_batches = num_batches
@@ -70,7 +70,7 @@ class NoLength:
 
 
 class ComesBackEmpty:
-    """Data that looks iterable, but goes on where it was left, and so ends for good."""
+    """Data that looks iterable, but cannot restart."""
 
     def __init__(self, num_batches: int) -> None:
         self.iterator = iter(range(num_batches))
@@ -80,7 +80,7 @@ class ComesBackEmpty:
 
 
 class StartsAgain:
-    """A loader that is its own iterator, and starts again each time one is asked for."""
+    """A loader that is its own iterator, and restarts on each `iter`."""
 
     def __init__(self, num_batches: int) -> None:
         self.num_batches = num_batches
@@ -124,7 +124,7 @@ if HAS_MAX_ITERS:
 def test_a_sweep_has_num_iter_points_for_any_length_of_run(
     run: Callable[[Engine], object], num_iter: int
 ) -> None:
-    """The run goes on over epochs, and stops inside one, for exactly `num_iter` steps."""
+    """The run extends over epochs, and stops inside one after exactly `num_iter` steps."""
     sweep = Sweep()
     result = sweep.run(run, num_iter=num_iter)
     assert len(result) == sweep.num_steps == num_iter
@@ -147,7 +147,7 @@ def test_a_run_of_no_iterations_is_refused() -> None:
 
 
 def test_a_parameter_group_added_during_the_sweep_is_refused() -> None:
-    """A handler that unfreezes layers halfway is an error with a remedy."""
+    """A handler that unfreezes layers during the sweep causes an error with a remedy."""
     sweep = Sweep()
 
     @sweep.trainer.on(Events.ITERATION_STARTED(once=3))
@@ -163,7 +163,7 @@ def test_a_parameter_group_added_during_the_sweep_is_refused() -> None:
 
 
 def test_num_iter_counts_steps_under_gradient_accumulation() -> None:
-    """With gradient accumulation the run has accordingly more iterations."""
+    """With gradient accumulation the run has more iterations."""
     sweep = Sweep(every=3)
     assert len(sweep.run(num_iter=5)) == sweep.num_steps == 5
 
@@ -194,8 +194,8 @@ def test_an_exhausted_iterator_is_not_restarted(kwargs: dict[str, int]) -> None:
     assert message.startswith("Run completed without loss diverging")
 
 
-def test_a_lasting_rise_is_not_warned_of() -> None:
-    """A loss that rose for good was swept far enough, even if it never reached `diverge_th`."""
+def test_a_lasting_rise_causes_no_warning() -> None:
+    """A loss that never recovers was swept far enough, even below `diverge_th`."""
     lrs = np.geomspace(1e-6, 10, 100)
     losses = np.where(lrs < 1e-4, 2.4, np.where(lrs < 3e-2, 0.3, 6.0))
     sweep = Sweep(lambda iteration: losses[iteration - 1])
@@ -205,7 +205,7 @@ def test_a_lasting_rise_is_not_warned_of() -> None:
 
 
 def test_an_exhausted_loader_iterator_is_not_restarted() -> None:
-    """A loader's iterator ends for good, as a built-in iterator does."""
+    """A loader's iterator cannot restart, like a built-in iterator."""
     sweep = Sweep()
     result = sweep.run(
         lambda t: t.run(iter(DataLoader(TensorDataset(torch.ones(5)))), epoch_length=3), num_iter=12
@@ -223,7 +223,7 @@ def test_an_iterator_that_is_just_long_enough_completes_the_sweep() -> None:
 
 
 def spoil(index: int, loss: float) -> Callable[[int], float]:
-    """Return losses of 1 with another at one iteration."""
+    """Return losses of 1, with a different loss at one iteration."""
     return lambda iteration: loss if iteration == index else 1.0
 
 
@@ -283,13 +283,13 @@ def test_a_completed_sweep_warns_that_the_loss_did_not_diverge() -> None:
 
 
 def terminate(trainer: Engine) -> None:
-    """End the run after three iterations, as a handler of the user may."""
+    """End the run after three iterations, as a user's handler may."""
     trainer.add_event_handler(Events.ITERATION_COMPLETED(once=3), lambda: trainer.terminate())
     trainer.run([0] * 4)
 
 
 def interrupt(trainer: Engine) -> None:
-    """Interrupt the run after three iterations, and do not go on."""
+    """Interrupt the run after three iterations."""
     trainer.add_event_handler(Events.ITERATION_COMPLETED(once=3), lambda: trainer.interrupt())
     trainer.run([0] * 4)
 
@@ -342,7 +342,7 @@ def test_terminate_epoch_does_not_end_the_sweep() -> None:
 
 
 def test_a_second_run_in_the_block_is_refused() -> None:
-    """A block is for one sweep, and its result stays."""
+    """A block is for one sweep, whose result stays."""
     sweep = Sweep()
 
     def run(trainer: Engine) -> None:

@@ -1,4 +1,4 @@
-"""The param scheduler of the sweep: its table, the ranges of the groups, what it writes."""
+"""The param scheduler of the sweep: its table, and the learning rates it writes."""
 
 from collections.abc import Callable
 
@@ -55,7 +55,7 @@ def test_a_group_at_zero_stays_at_zero(step_mode: str) -> None:
 
 
 def lrs_of(optimizer: torch.optim.Optimizer) -> list[float]:
-    """Return the learning rates that an optimizer has now."""
+    """Return the current learning rates of an optimizer."""
     return [float(group["lr"]) for group in optimizer.param_groups]
 
 
@@ -95,8 +95,8 @@ def test_the_given_table_is_not_changed() -> None:
 
 
 @pytest.mark.parametrize("dtype", [None, torch.float32], ids=["float", "tensor"])
-def test_a_write_by_others_is_noticed(dtype: torch.dtype | None) -> None:
-    """A learning rate written in place or replaced is noticed, until the next `write`."""
+def test_a_write_by_others_is_detected(dtype: torch.dtype | None) -> None:
+    """A learning rate written in place or replaced is detected, until the next `write`."""
     optimizer = make_optimizer(0.1, 0.2, dtype=dtype)
     sweep = LRSweep(optimizer, np.array([[1.0, 2.0], [3.0, 4.0]]))
     assert not sweep.is_overwritten()

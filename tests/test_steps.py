@@ -1,4 +1,4 @@
-"""The watch over the optimizer's steps: the rate is forced, steps and skipped ones are noticed."""
+"""The watch over the optimizer's steps: forced rates, taken and skipped steps."""
 
 import contextlib
 import functools
@@ -18,7 +18,7 @@ from ignite_lrfinder.sweep.steps import GradScalerLike, StepWatch, is_scaler
 
 
 class HasNoHooks:
-    """An optimizer that is none of torch's."""
+    """An optimizer that is not a torch optimizer."""
 
     def __init__(self, lr: float) -> None:
         self.param_groups = [{"params": [], "lr": lr}]
@@ -37,7 +37,7 @@ def make_optimizer(**kwargs: bool) -> torch.optim.SGD:
 
 @contextlib.contextmanager
 def watching(optimizer: OptimizerLike, *others: object) -> Iterator[StepWatch]:
-    """Watch an optimizer whose learning rate is to be 0.25, and scalers and graphs among others."""
+    """Watch an optimizer, with a learning rate of 0.25, and the scalers and graphs in `others`."""
     scalers = [cast(GradScalerLike, obj) for obj in others if is_scaler(type(obj))]
     graphs = [cast(GraphLike, obj) for obj in others if is_graph(type(obj))]
     watch = StepWatch(optimizer, scalers, graphs)
@@ -49,7 +49,7 @@ def watching(optimizer: OptimizerLike, *others: object) -> Iterator[StepWatch]:
 
 
 def lr_of(optimizer: OptimizerLike) -> float:
-    """Return the learning rate that an optimizer has now."""
+    """Return the current learning rate of an optimizer."""
     return optimizer.param_groups[0]["lr"]
 
 
@@ -82,7 +82,7 @@ def test_an_lr_written_before_a_step_is_overruled_with_a_warning() -> None:
 
 
 def test_each_writer_is_warned_of_once() -> None:
-    """The same writer is not reported again; another one is."""
+    """The same writer is not reported again; a different one is."""
     optimizer = make_optimizer()
     with watching(optimizer) as watch:
         for writer, is_new in [("one", True), ("one", False), ("two", True), ("two", False)]:
@@ -163,7 +163,7 @@ def test_an_optimizer_without_hooks_is_swept() -> None:
 
 
 class Wrapper(torch.optim.Optimizer):
-    """An optimizer around another, which inherits from torch's without initialising it."""
+    """A wrapper that inherits from torch's class without initialising it."""
 
     def __init__(self, inner: torch.optim.Optimizer) -> None:
         self.inner = inner
@@ -174,7 +174,7 @@ class Wrapper(torch.optim.Optimizer):
 
 
 def test_a_wrapper_without_hooks_is_swept() -> None:
-    """A subclass of Optimizer that was never initialised calls no hooks, and is still swept."""
+    """A subclass of Optimizer that was never initialised calls no hooks, but is swept."""
     inner = make_optimizer()
     wrapper = Wrapper(inner)
     with watching(wrapper) as watch:
@@ -260,14 +260,14 @@ def test_an_lr_written_in_a_closure_is_overruled(
 
 
 def test_a_watched_closure_has_the_attributes_of_the_closure() -> None:
-    """An optimizer may look at more than the value of its closure."""
+    """An optimizer may read attributes of its closure."""
     watched = WatchedClosure(Closure(make_optimizer()), lambda: None)
     assert watched.name == "custom"
     with pytest.raises(AttributeError):
         _ = watched.missing
 
 
-def test_an_lr_written_by_the_step_itself_is_said_to_be_used() -> None:
+def test_an_lr_written_by_the_step_itself_may_have_been_used() -> None:
     """The warning does not claim that each point used the sweep's rate."""
 
     class Warming(torch.optim.Optimizer):
@@ -283,7 +283,7 @@ def test_an_lr_written_by_the_step_itself_is_said_to_be_used() -> None:
 
 
 def test_an_lr_written_through_data_is_overruled() -> None:
-    """A tensor learning rate changed through `.data` is set again before the step."""
+    """A tensor learning rate changed through `.data` is restored before the step."""
     optimizer = make_optimizer()
     lr = optimizer.param_groups[0]["lr"] = torch.tensor(0.5)
     with watching(optimizer):
@@ -293,13 +293,13 @@ def test_an_lr_written_through_data_is_overruled() -> None:
 
 
 def test_a_scaler_is_known_by_its_methods() -> None:
-    """A class with a scaler's methods is one, an optimizer's is not."""
+    """A class with a scaler's methods is a scaler; an optimizer is not."""
     assert is_scaler(torch.amp.GradScaler)
     assert not any(map(is_scaler, (torch.optim.SGD, nn.Linear, str, type(None))))
 
 
 class Accumulating:
-    """A wrapper that takes the wrapped optimizer's step in every second call, as Accelerate's."""
+    """A wrapper that steps in every second call, like Accelerate's."""
 
     def __init__(self, optimizer: OptimizerLike) -> None:
         self.optimizer = optimizer
@@ -328,7 +328,7 @@ class InAList(Accumulating):
 
 
 class Skipping(torch.optim.SGD):
-    """A subclass that takes its parent's step in every second call, as Horovod's may."""
+    """A subclass that steps in every second call, as Horovod's may."""
 
     num_calls = 0
 
@@ -339,7 +339,7 @@ class Skipping(torch.optim.SGD):
 
 
 class OwnSkipping(torch.optim.Optimizer):
-    """The same around a parent class of which torch has never made an optimizer."""
+    """The same around a parent class that was never instantiated."""
 
     def step(self, closure: object = None) -> None:  # type: ignore[override]
         for group in self.param_groups:
@@ -348,7 +348,7 @@ class OwnSkipping(torch.optim.Optimizer):
 
 
 class SkippingOwn(OwnSkipping):
-    """A subclass that leaves every first call out."""
+    """A subclass that skips every first call."""
 
     num_calls = 0
 
@@ -409,7 +409,7 @@ def test_a_wrapper_of_a_wrapper_is_swept() -> None:
 
 
 def test_a_wrapper_that_steps_by_itself_is_swept() -> None:
-    """An optimizer that holds another over its groups, and never calls it, takes steps itself."""
+    """An optimizer that holds another but never calls it takes the steps itself."""
 
     class Descending(Accumulating):
         def step(self) -> None:
@@ -423,7 +423,7 @@ def test_a_wrapper_that_steps_by_itself_is_swept() -> None:
         assert watch.has_stepped
 
 
-def test_a_scaler_that_skips_the_wrapped_optimizer_is_noticed() -> None:
+def test_a_scaler_that_skips_the_wrapped_optimizer_is_detected() -> None:
     """A wrapper may pass the optimizer it wraps to the scaler."""
     inner, scaler = make_optimizer(), torch.amp.GradScaler("cpu", init_scale=2.0)
     parameter = inner.param_groups[0]["params"][0]

@@ -1,4 +1,4 @@
-"""`val_loss`: what is recorded, what is restored, and what stays quiet while it is computed."""
+"""`val_loss`: the recorded losses, the restored state, the muted handlers."""
 
 import functools
 from collections.abc import Callable
@@ -24,7 +24,7 @@ TRIALS = Trials(max_iter=75, short_iter=10, long_iter=15)
 
 
 class Validated:
-    """A training with an evaluator on shuffled data, as users have one."""
+    """A training with an evaluator on shuffled data."""
 
     def __init__(self, training: Training) -> None:
         self.training = training
@@ -35,12 +35,12 @@ class Validated:
         self.losses: list[float] = []
 
     def val_loss(self) -> float:
-        """Return the validation loss, and note it."""
+        """Return the validation loss, and record it."""
         self.losses.append(self.evaluator.run(self.loader).metrics["loss"])
         return self.losses[-1]
 
     def sweep(self, **arguments: object) -> FastaiLRFinder:
-        """Sweep with the validation loss, unless the arguments have another."""
+        """Sweep with the validation loss, unless the arguments have a different one."""
         finder = FastaiLRFinder()
         t = self.training
         arguments = {"num_iter": 30, "end_lr": 1.0, "val_loss": self.val_loss} | arguments
@@ -58,7 +58,7 @@ def validated(make_training: Callable[..., Training]) -> Callable[..., Validated
 def test_the_loss_of_a_point_is_the_validation_loss_after_its_step(
     validated: Callable[..., Validated],
 ) -> None:
-    """The recorded losses are those `val_loss` returned after each step, one for each point."""
+    """Each point has the loss that `val_loss` returned after its step."""
     v = validated()
     result = v.sweep(smooth_f=0).result
     assert len(result) == 30
@@ -81,7 +81,7 @@ def test_the_first_validation_is_after_the_first_step(validated: Callable[..., V
 def test_validation_leaves_no_trace(
     validated: Callable[..., Validated], optimizer: str, verify: bool | Trials, has_run: bool
 ) -> None:
-    """Later training and later validations are bit for bit those without the finder."""
+    """Later training and validations are bit for bit the same as without the finder."""
 
     def course(*, with_sweep: bool) -> tuple[list[float], list[float], dict[str, float]]:
         v = validated(optimizer)
@@ -148,8 +148,8 @@ def test_validation_restores_train_mode(make_training: Callable[..., Training]) 
     assert modes() == (True, False)
 
 
-def test_a_module_that_overrides_train_is_switched_back() -> None:
-    """A module that acts on `train()`, such as splitting merged weights, is called."""
+def test_a_module_that_overrides_train_is_restored() -> None:
+    """A module's own `train()` is called, for example to split merged weights."""
 
     class Merging(nn.Linear):
         is_merged = False
@@ -203,7 +203,7 @@ def test_handlers_of_the_evaluator_are_muted(
 
 
 def test_a_handler_of_the_evaluator_can_be_kept(validated: Callable[..., Validated]) -> None:
-    """Named in `keep_handlers` it runs, here to compute the validation loss."""
+    """A handler named in `keep_handlers` runs, here to compute the validation loss."""
     v = validated()
 
     def halve(engine: Engine) -> None:
@@ -217,7 +217,7 @@ def test_a_handler_of_the_evaluator_can_be_kept(validated: Callable[..., Validat
 
 
 def run_on(evaluator: Engine, loader: object) -> float:
-    """Return the validation loss, as a function of a user's library does."""
+    """Return the validation loss, like a helper of the user."""
     return evaluator.run(loader).metrics["loss"]  # type: ignore[arg-type]  # any iterable
 
 
@@ -225,7 +225,7 @@ def run_on(evaluator: Engine, loader: object) -> float:
 def test_evaluators_are_found_by_any_reference(
     validated: Callable[..., Validated], kind: str
 ) -> None:
-    """In a closure, a partial, a helper's closure, a callable object or an attribute."""
+    """They are found in a closure, a partial, a helper's closure, an object or an attribute."""
     v = validated()
     evaluator, loader = v.evaluator, v.loader
 
@@ -363,7 +363,7 @@ def test_an_error_in_val_loss_is_raised_and_all_is_restored(
 def test_an_lr_written_in_val_loss_is_overruled_with_a_warning(
     validated: Callable[..., Validated],
 ) -> None:
-    """A learning rate written by `val_loss` is set again, and the warning names the writer."""
+    """A learning rate written by `val_loss` is restored, and the warning names the writer."""
     v = validated()
 
     def write() -> float:

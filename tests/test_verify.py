@@ -1,4 +1,4 @@
-"""Trials after the sweep, in the same run: from the snapshot, on the same batches, and no trace."""
+"""Trials after the sweep, in the same run: from the snapshot, on the same batches, no trace."""
 
 import dataclasses
 import inspect
@@ -53,10 +53,10 @@ def verified(training: Training, **kwargs: object) -> FastaiLRFinder:
 @pytest.mark.product
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize("optimizer", ["adam", "sgd-momentum", "lbfgs", "adam-tensor-lr"])
-def test_a_training_goes_on_as_if_there_had_been_no_trials(
+def test_trials_leave_no_trace(
     make_training: Callable[..., Training], optimizer: str, moment: str
 ) -> None:
-    """Whatever the optimizer and the moment, later training is bit for bit the same."""
+    """With any optimizer at any moment, later training is bit for bit the same."""
     before, go_on = MOMENTS[moment]
     without = make_training(optimizer)
     before(without)
@@ -71,14 +71,14 @@ def test_a_training_goes_on_as_if_there_had_been_no_trials(
 def test_all_trials_see_the_batches_of_the_sweep(
     make_training: Callable[..., Training], loader: str
 ) -> None:
-    """Each trial begins with the very loss the sweep began with, dropout and all."""
+    """Each trial begins with the same loss as the sweep, even with dropout."""
     training = make_training(loader={**LOADERS, **WORKER_LOADERS}[loader])
     result = verified(training).result
     assert [trial.losses[0] for trial in result.trials] == [result.losses[0]] * len(result.trials)
     assert result.is_paired
 
 
-def test_what_a_handler_prepares_for_a_run_is_there_in_each_trial(
+def test_each_trial_begins_with_what_a_started_handler_set(
     make_training: Callable[..., Training],
 ) -> None:
     """A handler on STARTED runs once, and each trial begins with what it set."""
@@ -101,7 +101,7 @@ def test_what_a_handler_prepares_for_a_run_is_there_in_each_trial(
 
 
 def test_each_step_of_a_trial_uses_its_rate(make_training: Callable[..., Training]) -> None:
-    """What plain SGD changes in a parameter without other gradients tells the rate of each step."""
+    """Each step of the sweep and its trials uses its rate, although a handler writes another."""
     used = Log()
 
     class Spy(torch.optim.SGD):
@@ -127,7 +127,7 @@ def test_each_step_of_a_trial_uses_its_rate(make_training: Callable[..., Trainin
 def test_auto_goes_on_only_while_the_curve_is_not_confirmed(
     make_training: Callable[..., Training],
 ) -> None:
-    """The trials of "auto" are those of `verify=True`: all of them, or the short ones."""
+    """With "auto" all trials of `verify=True` run, or only the short ones."""
     auto, always = (
         verified(make_training("sgd-momentum"), num_iter=100, verify=verify).result
         for verify in ("auto", True)
@@ -141,7 +141,7 @@ def test_auto_goes_on_only_while_the_curve_is_not_confirmed(
 
 
 def test_the_budget_holds(make_training: Callable[..., Training]) -> None:
-    """With the usual settings sweep and trials take 800 training iterations at most."""
+    """By default, sweep and trials take at most 800 training iterations."""
     training = make_training("sgd-momentum")
     count = []
     training.trainer.add_event_handler(Events.ITERATION_STARTED, lambda: count.append(1))
@@ -150,8 +150,10 @@ def test_the_budget_holds(make_training: Callable[..., Training]) -> None:
     assert len(count) <= 800
 
 
-def test_the_suggestion_is_what_the_trials_say(make_training: Callable[..., Training]) -> None:
-    """By default it is the verdict's, for the plan asked for; other methods read the curve."""
+def test_the_suggestion_is_the_verdict_of_the_trials(
+    make_training: Callable[..., Training],
+) -> None:
+    """For "auto" it is the verdict for the given plan; other methods read the curve."""
     finder = verified(make_training("sgd-momentum"), num_iter=100)
     result = finder.result
     says = result.reading.verdict
@@ -165,7 +167,7 @@ def test_the_suggestion_is_what_the_trials_say(make_training: Callable[..., Trai
 
 
 def test_groups_keep_their_ratio_in_trials(make_training: Callable[..., Training]) -> None:
-    """Trials scale all parameter groups together, beyond the range of the sweep too."""
+    """Trials scale all parameter groups together, even beyond the range of the sweep."""
     used = Log()
 
     class Spy(torch.optim.SGD):
@@ -189,7 +191,7 @@ def test_groups_keep_their_ratio_in_trials(make_training: Callable[..., Training
 def test_an_exception_in_a_trial_leaves_no_trace(
     make_training: Callable[..., Training], iteration: int, fault: type[BaseException]
 ) -> None:
-    """What is raised in the third trial comes out, all is restored, and the sweep is kept."""
+    """The run raises the error of the third trial, all is restored, and the sweep is stored."""
     without, training = make_training(), make_training()
     starts = []
 
@@ -213,7 +215,7 @@ def test_an_exception_in_a_trial_leaves_no_trace(
 
 
 def test_an_object_that_cannot_be_rewound_is_named(make_training: Callable[..., Training]) -> None:
-    """If the snapshot cannot be restored before a trial, the error says so, and all else is."""
+    """If an object cannot be restored before a trial, the error names it; the rest is restored."""
     without, training = make_training(), make_training()
     to_save = {**training.to_save, "stubborn": Unrestorable()}
     with (
@@ -224,10 +226,10 @@ def test_an_object_that_cannot_be_rewound_is_named(make_training: Callable[..., 
     assert_no_trace(training, without, train)
 
 
-def test_a_source_that_cannot_start_again_is_used_as_it_comes(
+def test_trials_continue_a_source_that_cannot_restart(
     make_training: Callable[..., Training],
 ) -> None:
-    """From a generator trials get other batches, end with it, and the verdict says not paired."""
+    """From a generator trials get other batches, end with it, and are not paired."""
 
     def batches() -> Iterator[tuple[torch.Tensor, ...]]:
         samples = data()
@@ -280,7 +282,7 @@ def test_accumulation_makes_a_step_of_a_trial_of_several_iterations(
 
 
 def test_without_a_usable_sweep_there_are_no_trials(make_training: Callable[..., Training]) -> None:
-    """A sweep that somebody else ended is not verified."""
+    """A sweep that user code ended is not verified."""
     training = make_training()
     finder = FastaiLRFinder()
     with finder.attach(
@@ -296,7 +298,7 @@ def test_without_a_usable_sweep_there_are_no_trials(make_training: Callable[...,
 def test_a_loss_that_is_nan_from_the_start_is_not_verified(
     make_training: Callable[..., Training],
 ) -> None:
-    """Then there is nothing to begin trials at, and the result says why."""
+    """No trial can begin, and the result says why."""
     training = make_training()
     training.trainer._process_function = lambda engine, batch: (
         training.optimizer.step(),
@@ -308,8 +310,8 @@ def test_a_loss_that_is_nan_from_the_start_is_not_verified(
     assert result.trials == ()
 
 
-def test_where_every_trial_broke_down_there_is_no_suggestion() -> None:
-    """A sweep alone suggests a rate; trials that all diverged forbid it, and a plot says so."""
+def test_if_every_trial_diverged_there_is_no_suggestion() -> None:
+    """Trials that all diverged overrule the suggestion of the sweep, and a plot says so."""
     x = np.linspace(-6, 1, 100)
     sweep = result_of(10**x, u_shape(x, fall_at=-3.0, cliff_at=-0.5))
     broken = Trial(lr=1e-4, num_iter=10, losses=np.array([1.0, np.nan]))
@@ -324,7 +326,7 @@ def test_where_every_trial_broke_down_there_is_no_suggestion() -> None:
 def test_trials_are_saved_with_the_result(
     make_training: Callable[..., Training], tmp_path: pytest.TempPathFactory
 ) -> None:
-    """A result brings its trials back, and the same suggestion with them."""
+    """A loaded result has the same trials and the same suggestion."""
     result = verified(make_training("sgd-momentum")).result
     path = f"{tmp_path}/result.json"
     result.save(path)
@@ -342,7 +344,7 @@ def test_trials_are_saved_with_the_result(
 def test_verify_is_true_false_or_settings(
     make_training: Callable[..., Training], verify: object
 ) -> None:
-    """Anything else is refused: other words by their value, the rest by its kind."""
+    """Other strings are a ValueError, other types a TypeError."""
     training = make_training()
     with (
         pytest.raises(
@@ -355,7 +357,7 @@ def test_verify_is_true_false_or_settings(
 
 
 def test_without_verify_attach_has_its_documented_order() -> None:
-    """The parameters of `attach` stand in the order that is documented."""
+    """The parameters of `attach` have the documented order."""
     names = list(inspect.signature(FastaiLRFinder.attach).parameters)
     assert names[:10] == [
         *("self", "trainer", "to_save", "output_transform", "num_iter", "start_lr", "end_lr"),
