@@ -5,8 +5,9 @@ import functools
 import threading
 import types
 import weakref
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -45,6 +46,27 @@ Entry = tuple[Callable[[Any, Any], object], Any, Any]
 """What restores an object, the object, and what it was."""
 
 
+class Section(NamedTuple):
+    """What was captured under one name.
+
+    Attributes:
+        name: what a user calls it.
+        entries: what was captured, in order.
+        empty: containers that have nothing besides their elements, and had none. Most containers
+            of a model are tables of hooks without any.
+    """
+
+    name: str
+    entries: list[Entry]
+    empty: list[Any]
+
+    def changes(self) -> Iterator[Entry]:
+        """Iterate over what may have changed."""
+        yield from self.entries
+        for container in filter(None, self.empty):
+            yield contents.restore_elements, container, type(container)()
+
+
 class Capture:
     """A walk over object graphs that captures what it meets.
 
@@ -54,7 +76,7 @@ class Capture:
         base: an earlier capture, whose copies of what has not changed since then are shared.
 
     Attributes:
-        entries: what was captured, in order.
+        sections: what was captured, in order.
         values: the values of tensors.
         walk: the walk, which holds the objects that were visited.
         loaders: the data loaders that were captured.
@@ -63,16 +85,14 @@ class Capture:
     """
 
     def __init__(self, keep: Keep, opaque: Iterable[object], base: "Capture | None") -> None:
-        self.entries: list[Entry] = []
+        self.sections: list[Section] = []
         self.values = Values(keep if base is None else self._keep_changed)
-        self.walk = Walk()
+        self.walk = Walk(opaque)
         self.loaders: list[DataLoader[Any]] = []
         self.live: list[tuple[object, live.Watch]] = []
         self.not_restored: dict[int, object] = {}
         self._keep = keep
-        self._opaque = {id(obj): obj for obj in opaque}
         self._base = base
-        self._name = ""
         self._visits: dict[type, Visit] = {}
         self._instance_visits: dict[type, Visit] = {}
         self._is_data = False
@@ -82,7 +102,7 @@ class Capture:
 
     def add(self, name: str, roots: Iterable[object], *, is_data: bool) -> None:
         """Capture the content of `roots` and of all that they refer to; see `Memento.capture`."""
-        self._name = name
+        self.sections.append(Section(name, [], []))
         self._capture_as(roots, is_data=is_data)
         self._copy_data()
         self.values.copy()
@@ -90,7 +110,7 @@ class Capture:
     def forget(self) -> None:
         """Free everything that was captured."""
         self.values.clear()
-        for held in (self.entries, self.walk.seen, self.loaders, self.live, self.not_restored):
+        for held in (self.sections, self.walk.seen, self.loaders, self.live, self.not_restored):
             held.clear()
         self._data.clear()
         self._array_copies.clear()
@@ -100,7 +120,7 @@ class Capture:
 
     def _add(self, restore: Callable[[Any, Any], object], obj: object, was: object) -> None:
         """Store what one object was."""
-        self.entries.append((restore, obj, was))
+        self.sections[-1].entries.append((restore, obj, was))
 
     def _capture_as(self, roots: Iterable[object], *, is_data: bool) -> None:
         """Capture objects as data, or as the state of a training."""
@@ -111,13 +131,10 @@ class Capture:
     def _visit(self, obj: object) -> bool:
         """Capture one object, and return whether to go on to what it refers to."""
         cls = type(obj)
-        if id(obj) in self._opaque:
-            return False
         try:
-            visit = self._visits.get(cls)
-            if visit is None:
-                visit = self._visits[cls] = self._find_visit(cls)
-            return visit(obj)
+            if cls not in self._visits:
+                self._visits[cls] = self._find_visit(cls)
+            return self._visits[cls](obj)
         except (LRFinderError, MemoryError, torch.OutOfMemoryError):
             raise
         except Exception:  # an object may do anything when it is looked at
@@ -164,9 +181,10 @@ class Capture:
     def _visit_tensor(self, tensor: torch.Tensor) -> bool:
         """Capture a tensor's values, memory, gradient and hooks."""
         if is_lazy(tensor):
+            name = self.sections[-1].name
             raise LRFinderError(
-                f"{self._name} must be initialised, got a lazy parameter. Pass one batch through "
-                "the model before attaching the finder."
+                f"{name} must be initialised, got a lazy parameter. Pass one batch through the "
+                "model before attaching the finder."
             )
         if not tensors.has_values(tensor):
             return False
@@ -203,7 +221,8 @@ class Capture:
     def _arrays(self) -> dict[int, np.ndarray]:
         """Return the copies of arrays by the ids of the originals."""
         if not self._array_copies:
-            restored = (entry for entry in self.entries if entry[0] is arrays.restore_array)
+            entries = chain.from_iterable(section.entries for section in self.sections)
+            restored = (entry for entry in entries if entry[0] is arrays.restore_array)
             self._array_copies = {id(array): values for _, array, values in restored}
         return self._array_copies
 
@@ -249,6 +268,9 @@ class Capture:
 
     def _visit_container(self, obj: Any) -> bool:
         """Capture the elements of a container."""
+        if not obj and type(obj) in BARE:
+            self.sections[-1].empty.append(obj)
+            return False
         elements = contents.elements_of(obj)
         self._add(contents.restore_elements, obj, elements)
         if len(elements) >= alike.MANY and self._capture_alike(obj, elements):
@@ -360,7 +382,7 @@ class Capture:
         """Return what captures the class, attributes and slots of an instance of a class."""
         if cls in self._instance_visits:
             return self._instance_visits[cls]
-        slots, entries = contents.slots_of(cls), self.entries
+        slots = contents.slots_of(cls)
         is_data = True if issubclass(cls, Dataset) else None
         if issubclass(cls, (Sampler, torch.nn.Module, torch.optim.Optimizer)):
             is_data = False
@@ -368,10 +390,9 @@ class Capture:
         def visit(obj: Any) -> bool:
             attributes = getattr(obj, "__dict__", None)
             held = attributes.copy() if type(attributes) is dict else None
-            entries.append((contents.restore_instance, obj, (cls, held)))
+            self._add(contents.restore_instance, obj, (cls, held))
             for slot in slots:
-                value = contents.slot_value(slot, obj)
-                entries.append((contents.restore_slot, obj, (slot, value)))
+                self._add(contents.restore_slot, obj, (slot, contents.slot_value(slot, obj)))
             if is_data is None or is_data is self._is_data:
                 return True
             self._capture_as(self.walk.references(obj), is_data=is_data)

@@ -5,6 +5,7 @@ types and the descriptors of the slots are used throughout.
 """
 
 import collections
+import functools
 import types
 from collections.abc import Mapping
 from operator import is_
@@ -31,15 +32,11 @@ def elements_of(obj: Any) -> Elements:
     if type(obj) in (dict, list):
         return obj.copy()
     kind = _kind_of(obj)
-    if kind is type(obj) and not obj:  # as the tables of hooks of most modules
-        return {} if isinstance(obj, dict) else []
     return dict(kind.items(obj)) if isinstance(obj, dict) else list(kind.__iter__(obj))
 
 
 def restore_elements(obj: Any, elements: Any) -> None:
     """Give a container its former elements back, unless it still holds the same objects."""
-    if type(obj) in BARE and not obj and not elements:
-        return
     if _is_same(obj if type(obj) in (dict, list) else elements_of(obj), elements):
         return
     kind = _kind_of(obj)
@@ -95,7 +92,8 @@ def class_attribute(cls: type, name: str) -> object:
     return next((vars(base)[name] for base in cls.__mro__ if name in vars(base)), UNSET)
 
 
-def slots_of(cls: type) -> list[types.MemberDescriptorType]:
+@functools.lru_cache(maxsize=4096)
+def slots_of(cls: type) -> tuple[types.MemberDescriptorType, ...]:
     """Return the descriptors of the slots that classes written in Python give their instances."""
     slots = []
     for base in cls.__mro__:
@@ -106,7 +104,7 @@ def slots_of(cls: type) -> list[types.MemberDescriptorType]:
             descriptor = base.__dict__.get(stored)
             if isinstance(descriptor, types.MemberDescriptorType):
                 slots.append(descriptor)
-    return slots
+    return tuple(slots)
 
 
 def slot_value(slot: types.MemberDescriptorType, obj: object) -> object:

@@ -1,6 +1,7 @@
 """Objects of extension types, whose state lies outside Python."""
 
 import contextlib
+import functools
 import pickle
 from collections.abc import Callable
 from typing import Any
@@ -41,6 +42,7 @@ def hides_references(cls: type) -> bool:
     return not owner.__module__.startswith("pandas.")
 
 
+@functools.lru_cache(maxsize=4096)
 def _owner(cls: type) -> type | None:
     """Return the class that gives instances of a class their hidden state."""
     return next((base for base in reversed(cls.__mro__) if _has_hidden_state(base)), None)

@@ -1,6 +1,7 @@
 """Objects whose state cannot be captured: frames, iterators, threads, files, processes, sockets."""
 
 import concurrent.futures
+import functools
 import gc
 import inspect
 import io
@@ -129,6 +130,7 @@ def _is_iterator(cls: type) -> bool:
     return class_attribute(cls, "__next__") is not UNSET
 
 
+@functools.lru_cache(maxsize=4096)
 def _watch_of(cls: type) -> Callable[[Any], Watch] | None:
     """Return what watches instances of a class, or None."""
     watches: tuple[tuple[Any, Callable[[Any], Watch]], ...] = (

@@ -12,6 +12,7 @@ import logging
 import types
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -59,25 +60,24 @@ def reachable_from(*roots: object) -> list[object]:
 
     Engines, tensors and sources of data are included, but not searched.
     """
-    found: list[object] = []
-
-    def visit(obj: object) -> bool:
-        found.append(obj)
-        return not issubclass(type(obj), _SEARCHED_ELSEWHERE)
-
-    Walk().over(roots, visit)
-    return found
+    walk = Walk()
+    walk.over(roots, lambda obj: not issubclass(type(obj), _SEARCHED_ELSEWHERE))
+    return list(walk.seen.values())
 
 
 class Walk:
     """A depth-first walk over object graphs that visits each object once.
 
+    Args:
+        opaque: objects not to visit.
+
     Attributes:
-        seen: the visited objects by id. They are held, as ids are unique among live objects only.
+        seen: these and the visited objects by id. They are held, as ids are unique among live
+            objects only.
     """
 
-    def __init__(self) -> None:
-        self.seen: dict[int, object] = {}
+    def __init__(self, opaque: Iterable[object] = ()) -> None:
+        self.seen: dict[int, object] = {id(obj): obj for obj in opaque}
         self._rules: dict[type, Rule | None] = {}
         self._trail: list[tuple[object, Iterator[object]]] = []
         self._called: set[str] = set()
@@ -97,11 +97,11 @@ class Walk:
         trail.append((None, iter(roots)))
         while len(trail) > depth:
             for obj in trail[-1][1]:
-                cls = type(obj)
+                cls, key = type(obj), id(obj)
                 rule = rules[cls] if cls in rules else self._find_rule(cls)
-                if rule is None or id(obj) in seen:
+                if rule is None or key in seen:
                     continue
-                seen[id(obj)] = obj
+                seen[key] = obj
                 if visit(obj) and (references := rule(self, obj)):
                     trail.append((obj, iter(references)))
                     break
@@ -206,8 +206,7 @@ def _members_of(obj: Any) -> list[Any]:
 
 def _of_dict(walk: object, obj: Mapping[Any, Any]) -> list[Any]:
     """List the keys and values of a mapping."""
-    held = [value for value in obj.values() if type(value) not in PLAIN]
-    return held + [key for key in obj if type(key) not in PLAIN]
+    return [part for part in chain(obj.values(), obj) if type(part) not in PLAIN]
 
 
 def _of_list(walk: object, obj: Iterable[Any]) -> list[Any]:
