@@ -10,6 +10,7 @@ import concurrent.futures
 import contextvars
 import ctypes
 import dataclasses
+import decimal
 import functools
 import hashlib
 import io
@@ -30,6 +31,7 @@ from collections.abc import Callable, Iterator
 from multiprocessing import shared_memory
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
@@ -266,6 +268,67 @@ def write_series(series: pd.Series) -> dict[Any, Any]:
     return series.to_dict()
 
 
+class Key:
+    """A key whose hash changes."""
+
+    def __init__(self) -> None:
+        self.value = 0
+
+    def __hash__(self) -> int:
+        """Return the value."""
+        return self.value
+
+    def __eq__(self, other: object) -> bool:
+        """Compare values."""
+        return isinstance(other, Key) and other.value == self.value
+
+
+def change_hash(obj: tuple[Key, dict[Key, int]]) -> int:
+    """Take a key out, change its hash, and put it back with the same value."""
+    key, counts = obj
+    count = counts.pop(key)
+    key.value += 1
+    counts[key] = count
+    return key.value
+
+
+def change_hash_in_set(obj: tuple[Key, set[Key]]) -> int:
+    """Take an element out, change its hash, and put it back."""
+    key, keys = obj
+    keys.remove(key)
+    key.value += 1
+    keys.add(key)
+    return key.value
+
+
+def grow(element: ElementTree.Element) -> str:
+    """Add a child to an element, and write to the first one."""
+    ElementTree.SubElement(element, f"child{len(element)}")
+    element[0].text = f"{element[0].text}."
+    element.set("size", str(len(element)))
+    return ElementTree.tostring(element, "unicode")
+
+
+def divide(context: decimal.Context) -> str:
+    """Divide with one digit more each time."""
+    context.prec += 1
+    quotient = context.divide(decimal.Decimal(1), decimal.Decimal(3))
+    return f"{quotient} {sum(context.flags.values())}"
+
+
+def settings_module() -> Any:
+    """Make a user module with a variable."""
+    module: Any = types.ModuleType("settings")
+    module.count = 0
+    return module
+
+
+def write_bytes(storage: Any) -> list[int]:
+    """Add 1 to the first element of a storage."""
+    storage[0] = storage[0] + 1
+    return storage.tolist()
+
+
 STATES: dict[str, tuple[Callable[[], Any], Use]] = {
     "python-generator": (lambda: random.Random(1), lambda o: o.random()),
     "numpy-generator": (lambda: np.random.default_rng(1), lambda o: o.random()),
@@ -350,8 +413,22 @@ STATES: dict[str, tuple[Callable[[], Any], Use]] = {
         lambda: unittest.mock.MagicMock(count=0),
         lambda o: (o.method(), increment(o), o.method.call_count)[1:],
     ),
+    "module": (settings_module, increment),
+    "element-tree": (lambda: ElementTree.fromstring("<a><b>text</b></a>"), grow),
+    "decimal-context": (lambda: decimal.Context(prec=5), divide),
+    "changing-hash": (lambda: (key := Key(), {key: 0}), change_hash),
+    "changing-hash-in-set": (lambda: (key := Key(), {key}), change_hash_in_set),
+    "untyped-storage": (lambda: torch.zeros(2, dtype=torch.uint8).untyped_storage(), write_bytes),
+    "typed-storage": (lambda: typed_storage(), write_bytes),
     "cache": (lambda: (functools.cache(draw), [0]), draw_cached),
 }
+
+
+def typed_storage() -> Any:
+    """Make a storage with a type."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.FloatStorage(2).fill_(0)
 
 
 def filled_queue() -> queue.Queue[int]:
@@ -594,6 +671,50 @@ def test_globals_that_a_step_assigns_are_restored() -> None:
     assert_same_course(make)
 
 
+NUM_LOOKED_UP, SETTINGS = 0, settings_module()
+
+
+def look_up(engine: Engine, batch: Any) -> int:
+    """Count in a global by its name."""
+    globals()["NUM_LOOKED_UP"] += 1
+    return NUM_LOOKED_UP
+
+
+def set_by_name(engine: Engine, batch: Any) -> int:
+    """Count in a variable of a module by its name."""
+    setattr(SETTINGS, "count", getattr(SETTINGS, "count") + 1)  # noqa: B009, B010  # on purpose
+    return SETTINGS.count
+
+
+def set_in_namespace(engine: Engine, batch: Any) -> int:
+    """Count in the namespace of a module."""
+    vars(SETTINGS)["count"] += 1
+    return SETTINGS.count
+
+
+@pytest.mark.parametrize("step", [look_up, set_by_name, set_in_namespace])
+def test_variables_that_a_step_assigns_by_a_string_are_restored(step: Callable) -> None:
+    """A string counts as a name in code that looks up names."""
+
+    def make() -> Callable[..., object]:
+        global NUM_LOOKED_UP
+        NUM_LOOKED_UP = SETTINGS.count = 0
+        return step
+
+    assert_same_course(make)
+
+
+def test_the_decimal_context_of_the_thread_is_restored() -> None:
+    """What a train step sets for decimal numbers is as before."""
+
+    def make() -> Callable[..., object]:
+        decimal.setcontext(decimal.Context(prec=5))
+        return lambda engine, batch: divide(decimal.getcontext())
+
+    with decimal.localcontext():
+        assert_same_course(make)
+
+
 def test_a_variable_that_a_step_only_reads_keeps_what_the_block_assigns() -> None:
     """What the user assigns inside the block is not undone, unless the train step assigns it."""
     scale = 1.0
@@ -606,6 +727,25 @@ def test_a_variable_that_a_step_only_reads_keeps_what_the_block_assigns() -> Non
         attached.run([0])
         scale = 2.0
     assert step(trainer, None) == 2.0
+
+
+def test_a_module_that_a_step_only_reads_keeps_what_the_block_assigns() -> None:
+    """An attribute of another object with the name of the variable is no assignment to it."""
+    settings = settings_module()
+
+    class Counter:
+        def __init__(self) -> None:
+            self.count = 0
+
+        def __call__(self, engine: Engine, batch: Any) -> int:
+            self.count = self.count + settings.count
+            return self.count
+
+    trainer, to_save, _ = make_trainer(Counter())
+    with FastaiLRFinder().attach(trainer, to_save, num_iter=3) as attached:
+        attached.run([0])
+        settings.count = 2
+    assert settings.count == 2
 
 
 class Samples(Dataset):
@@ -761,12 +901,20 @@ LIVE: dict[str, tuple[Callable[[Path], Any], Use, str]] = {
         "",
     ),
     "array-iterator": (lambda path: np.arange(100).flat, next, ""),
+    "context": (
+        lambda path: contextvars.copy_context(),
+        lambda o: o.run(lambda: VARIABLE.set(VARIABLE.get() + 1)),
+        "",
+    ),
     "new-context-variable": (
         lambda path: contextvars.ContextVar("variable"),
         lambda o: o.set(1),
         "",
     ),
 }
+
+
+VARIABLE = contextvars.ContextVar("VARIABLE", default=0)
 
 
 def database() -> sqlite3.Connection:

@@ -18,7 +18,17 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from ignite_lrfinder.errors import LRFinderError
 from ignite_lrfinder.snapshot import alike, arrays, contents, extension, live, tensors
 from ignite_lrfinder.snapshot.contents import BARE, CONTAINERS, UNSET
-from ignite_lrfinder.snapshot.functions import is_standard_module, variables_stored_by
+from ignite_lrfinder.snapshot.functions import (
+    cells_stored_by,
+    globals_stored_by,
+    is_bound,
+    is_library,
+    is_standard_module,
+    is_user_module,
+    names_in,
+    restore_cell,
+    restore_item,
+)
 from ignite_lrfinder.snapshot.random_state import generator_state, is_generator, restore_generator
 from ignite_lrfinder.snapshot.reachable import Walk
 from ignite_lrfinder.snapshot.storage import Kept
@@ -52,17 +62,20 @@ class Section(NamedTuple):
     Attributes:
         name: what a user calls it.
         entries: what was captured, in order.
+        hashed: dicts and sets, restored after the others, as hashes may depend on these.
         empty: containers that have nothing besides their elements, and had none. Most containers
             of a model are tables of hooks without any.
     """
 
     name: str
     entries: list[Entry]
+    hashed: list[Entry]
     empty: list[Any]
 
     def changes(self) -> Iterator[Entry]:
         """Iterate over what may have changed."""
         yield from self.entries
+        yield from self.hashed
         for container in filter(None, self.empty):
             yield contents.restore_elements, container, type(container)()
 
@@ -99,11 +112,15 @@ class Capture:
         self._data: list[torch.Tensor | np.ndarray] = []
         self._num_data_bytes = 0
         self._array_copies: dict[int, np.ndarray] = {}
+        self._modules: list[types.ModuleType] = []
+        self._stored_attributes: set[str] = set()
+        self._variables: set[tuple[int, str]] = set()
 
     def add(self, name: str, roots: Iterable[object], *, is_data: bool) -> None:
         """Capture the content of `roots` and of all that they refer to; see `Memento.capture`."""
-        self.sections.append(Section(name, [], []))
+        self.sections.append(Section(name, [], [], []))
         self._capture_as(roots, is_data=is_data)
+        self._capture_variables()
         self._copy_data()
         self.values.copy()
 
@@ -145,9 +162,11 @@ class Capture:
         """Return what captures an instance of a class."""
         kinds: tuple[tuple[Any, Visit], ...] = (
             (torch.Tensor, self._visit_tensor),
+            (torch.UntypedStorage, self._visit_storage),
             (np.ndarray, self._visit_array),
             (np.void, lambda obj: self._add(arrays.restore_record, obj, obj.copy()) or True),
             (types.FunctionType, self._visit_function),
+            (types.ModuleType, self._visit_module),
             (_REFERENCES, lambda obj: True),
             (_IMMUTABLE, (lambda obj: True) if cls in _IMMUTABLE else self._instance_visit(cls)),
             (Engine, self._visit_engine),
@@ -170,8 +189,6 @@ class Capture:
             return lambda obj: self.walk.over([obj.get_obj()], self._visit) is not None
         if _is_left_alone(cls):
             return lambda obj: False
-        if extension.is_known_extension(cls):
-            return lambda obj: True
         if extension.is_extension(cls):
             return self._visit_extension
         if issubclass(cls, torch.jit.ScriptModule):
@@ -202,6 +219,11 @@ class Capture:
         self.values.add(tensor)
         if tensor.is_leaf:
             self._add(tensors.restore_tensor, tensor, tensors.capture_tensor(tensor))
+
+    def _visit_storage(self, storage: torch.UntypedStorage) -> bool:
+        """Capture the bytes of a storage that an object holds itself."""
+        (self._data.append if self._is_data else self.values.add)(tensors.of_storage(storage))
+        return True
 
     def _keep_changed(self, tensor: torch.Tensor) -> Kept:
         """Copy the values of a tensor, unless the memento before this one has the same."""
@@ -253,11 +275,33 @@ class Capture:
 
     def _visit_function(self, function: types.FunctionType) -> bool:
         """Capture the variables that a function assigns, and its attributes."""
-        for restore, obj, was in variables_stored_by(function):
-            self._add(restore, obj, was)
+        for cell in cells_stored_by(function):
+            self._add(restore_cell, cell, cell.cell_contents if is_bound(cell) else UNSET)
+        if not is_library(function):
+            for name in globals_stored_by(function):
+                self._add_variable(function.__globals__, name)
+            self._stored_attributes |= names_in(function.__code__).stored_attributes
         if vars(function):
             self._add(contents.restore_elements, vars(function), vars(function).copy())
         return True
+
+    def _visit_module(self, module: types.ModuleType) -> bool:
+        """List a user module, whose variables may be assigned."""
+        if is_user_module(module):
+            self._modules.append(module)
+        return True
+
+    def _capture_variables(self) -> None:
+        """Capture the variables of the listed modules that any user code may assign."""
+        for module in self._modules:
+            for name in self._stored_attributes:
+                self._add_variable(vars(module), name)
+
+    def _add_variable(self, namespace: dict[str, Any], name: str) -> None:
+        """Capture a variable of a module, unless an earlier section has it."""
+        if (id(namespace), name) not in self._variables:
+            self._variables.add((id(namespace), name))
+            self._add(restore_item, namespace, (name, namespace.get(name, UNSET)))
 
     def _visit_live(self, obj: object) -> bool:
         """Watch an object that cannot be restored, and capture the loaders and models it uses."""
@@ -272,7 +316,9 @@ class Capture:
             self.sections[-1].empty.append(obj)
             return False
         elements = contents.elements_of(obj)
-        self._add(contents.restore_elements, obj, elements)
+        section = self.sections[-1]
+        entries = section.hashed if issubclass(type(obj), (dict, set)) else section.entries
+        entries.append((contents.restore_elements, obj, elements))
         if len(elements) >= alike.MANY and self._capture_alike(obj, elements):
             return False
         if type(obj) in BARE:
@@ -363,12 +409,12 @@ class Capture:
         """Capture an object of an extension type, as far as it has a way to copy its state."""
         restore, held = extension.capture(obj)
         if restore is None:
-            if not self._is_data:
+            if not (self._is_data or extension.is_known_extension(type(obj))):
                 self.not_restored[id(obj)] = obj
         else:
             self._add(self._restore_extension, obj, (restore, held))
         self.walk.over(extension.references(obj), self._visit)
-        return True
+        return self._instance_visit(type(obj))(obj)
 
     def _restore_extension(self, obj: object, was: tuple[extension.Restore, Any]) -> None:
         """Restore an object of an extension type; what has no way back is named."""

@@ -37,16 +37,19 @@ def elements_of(obj: Any) -> Elements:
 
 def restore_elements(obj: Any, elements: Any) -> None:
     """Give a container its former elements back, unless it still holds the same objects."""
-    if _is_same(obj if type(obj) in (dict, list) else elements_of(obj), elements):
-        return
     kind = _kind_of(obj)
+    # An element whose hash changed is not found where it lies.
+    is_found = not isinstance(obj, (dict, set)) or all(
+        map(functools.partial(kind.__contains__, obj), elements)
+    )
+    if is_found and _is_same(obj if type(obj) in (dict, list) else elements_of(obj), elements):
+        return
     if isinstance(obj, list):
         kind.__setitem__(obj, slice(None), elements)
         return
     kind.clear(obj)
     if isinstance(obj, dict):
-        for key, value in elements.items():
-            kind.__setitem__(obj, key, value)
+        kind.update(obj, elements)
     else:
         add = kind.add if isinstance(obj, set) else kind.append
         for element in elements:

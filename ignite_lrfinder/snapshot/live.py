@@ -1,6 +1,7 @@
 """Objects whose state cannot be captured: frames, iterators, threads, files, processes, sockets."""
 
 import concurrent.futures
+import contextvars
 import functools
 import gc
 import inspect
@@ -150,6 +151,7 @@ def _watch_of(cls: type) -> Callable[[Any], Watch] | None:
         (multiprocessing.managers.BaseProxy, lambda obj: lambda: True),
         (multiprocessing.shared_memory.SharedMemory, _watch_shared_memory),
         (multiprocessing.shared_memory.ShareableList, lambda obj: _watch_shared_memory(obj.shm)),
+        (contextvars.Context, lambda obj: _watch_value(lambda: list(map(id, obj.values())))),
         (mmap.mmap, lambda obj: _watch_value(lambda: _digest(obj))),
     )
     for kinds, start in watches:

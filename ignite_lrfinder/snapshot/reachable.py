@@ -34,6 +34,7 @@ from ignite_lrfinder.snapshot.functions import (
     globals_of,
     is_bound,
     is_library,
+    is_user_module,
     names_in,
 )
 from ignite_lrfinder.snapshot.random_state import is_generator
@@ -41,7 +42,7 @@ from ignite_lrfinder.snapshot.random_state import is_generator
 _ATOMS = (
     type(None), bool, int, float, complex, str, bytes, range, slice, np.number, np.bool_,
     np.character, np.datetime64, np.timedelta64, np.dtype, torch.dtype, torch.device, torch.Size,
-    types.ModuleType, types.CodeType, types.FrameType, types.TracebackType,
+    types.CodeType, types.FrameType, types.TracebackType,
     types.GetSetDescriptorType, types.MemberDescriptorType, types.MethodDescriptorType,
     types.WrapperDescriptorType, types.ClassMethodDescriptorType, logging.Logger,
 )  # fmt: skip
@@ -83,6 +84,7 @@ class Walk:
         self._called: set[str] = set()
         self._is_any_called = False
         self._uncalled: dict[str, list[object]] = {}
+        self._unused: dict[str, list[object]] = {}
 
     def over(self, roots: Iterable[object], visit: Callable[[Any], bool]) -> None:
         """Visit `roots` and what they refer to, except what this walk has visited before.
@@ -132,15 +134,27 @@ class Walk:
         return held if is_library(function) else [*held, *self._of_user_code(function)]
 
     def _of_user_code(self, function: types.FunctionType) -> list[object]:
-        """List the globals of a function, and the methods of known objects that it may call."""
+        """List the globals of a function, and what it may use of known classes and modules."""
         uses = names_in(function.__code__)
         called = uses.attributes - self._called
         self._called |= called
         if "getattr" in uses.loaded:  # it may look up any method
             self._is_any_called = True
             called |= set(self._uncalled)
-        methods = [method for name in called for method in self._uncalled.pop(name, ())]
-        return [*globals_of(function), *methods]
+        held = [
+            obj
+            for name in called
+            for by in (self._uncalled, self._unused)
+            for obj in by.pop(name, ())
+        ]
+        return [*globals_of(function), *held]
+
+    def of_module(self, module: types.ModuleType) -> list[object]:
+        """List the variables of a user module that the functions of the walk may use."""
+        held: list[object] = []
+        for name, value in vars(module).items() if is_user_module(module) else ():
+            (held if name in self._called else self._unused.setdefault(name, [])).append(value)
+        return held
 
     def of_class(self, cls: type) -> list[object]:
         """List a user class's methods that may be called, its base classes, generators, modules."""
@@ -255,5 +269,6 @@ _CODE_RULES: tuple[tuple[Any, Rule], ...] = (
     ((weakref.ProxyType, weakref.CallableProxyType), _of_proxy),
     (memoryview, lambda walk, view: [view.obj]),
     (np.ndarray, _of_array),
+    (types.ModuleType, Walk.of_module),
     (type, Walk.of_class),
 )

@@ -95,6 +95,11 @@ class Values:
         self._by_place.clear()
 
 
+def of_storage(storage: torch.UntypedStorage) -> torch.Tensor:
+    """Return a tensor that shows the bytes of a storage."""
+    return torch.empty(0, dtype=torch.uint8, device=storage.device).set_(storage)
+
+
 def capture_tensor(tensor: torch.Tensor) -> Any:
     """Return what a leaf is besides its values: its memory, its gradient and its hooks."""
     hooks = [getattr(tensor, name, None) for name in _HOOKS]
