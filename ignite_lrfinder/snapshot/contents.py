@@ -7,9 +7,9 @@ types and the descriptors of the slots are used throughout.
 import collections
 import functools
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from operator import is_
-from typing import Any
+from typing import Any, TypeVar
 
 CONTAINERS = (list, dict, set, frozenset, collections.deque, tuple)
 """The types of objects that have elements."""
@@ -25,6 +25,22 @@ Elements = list[Any] | dict[Any, Any]
 
 UNSET = object()
 """The value of a slot or variable that has none."""
+
+Fact = TypeVar("Fact")
+_forget_facts: list[Callable[[], object]] = []
+
+
+def once_for_each_class(compute: Callable[[type], Fact]) -> Callable[[type], Fact]:
+    """Let a function of a class compute its result once, until `forget_classes`."""
+    cached = functools.lru_cache(maxsize=None)(compute)
+    _forget_facts.append(cached.cache_clear)
+    return cached
+
+
+def forget_classes() -> None:
+    """Release the classes of which something was computed, and what their methods enclose."""
+    for forget in _forget_facts:
+        forget()
 
 
 def elements_of(obj: Any) -> Elements:
@@ -95,7 +111,7 @@ def class_attribute(cls: type, name: str) -> object:
     return next((vars(base)[name] for base in cls.__mro__ if name in vars(base)), UNSET)
 
 
-@functools.lru_cache(maxsize=4096)
+@once_for_each_class
 def slots_of(cls: type) -> tuple[types.MemberDescriptorType, ...]:
     """Return the descriptors of the slots that classes written in Python give their instances."""
     slots = []

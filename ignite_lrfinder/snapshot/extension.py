@@ -1,7 +1,6 @@
 """Objects of extension types, whose state lies outside Python."""
 
 import contextlib
-import functools
 import gc
 import io
 import pickle
@@ -9,13 +8,17 @@ import types
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ignite_lrfinder.snapshot.contents import PLAIN, attributes_of, slots_of
+from ignite_lrfinder.snapshot.contents import PLAIN, attributes_of, once_for_each_class, slots_of
 from ignite_lrfinder.snapshot.functions import is_standard_module
 
 _KNOWN = ("torch", "numpy", "ignite")
 _ATOMS = (type, types.FunctionType, types.BuiltinFunctionType, types.ModuleType, *PLAIN)
 
 Restore = Callable[[Any, Any], object]
+
+
+class Irreversible(TypeError):
+    """Raised for an object that has no way to restore its state in place."""
 
 
 def is_extension(cls: type) -> bool:
@@ -45,7 +48,7 @@ def hides_references(cls: type) -> bool:
     return not owner.__module__.startswith("pandas.")
 
 
-@functools.lru_cache(maxsize=4096)
+@once_for_each_class
 def _owner(cls: type) -> type | None:
     """Return the class that gives instances of a class their hidden state."""
     return next((base for base in reversed(cls.__mro__) if _has_hidden_state(base)), None)
@@ -125,7 +128,7 @@ def _restore_state(obj: Any, was: tuple[bytes, Mapping[int, object]]) -> None:
     """Restore the state of an object if it changed.
 
     Raises:
-        TypeError: if it changed, and cannot be restored.
+        Irreversible: if it changed, and cannot be restored.
     """
     state, held = was
     if _state_of(obj, held) == state:
@@ -137,7 +140,7 @@ def _restore_state(obj: Any, was: tuple[bytes, Mapping[int, object]]) -> None:
         else:
             obj.__init__(*args)
     if _state_of(obj, held) != state:
-        raise TypeError(f"{type(obj).__qualname__} has no way to restore its state in place")
+        raise Irreversible(f"{type(obj).__qualname__} has no way to restore its state in place")
 
 
 def _is_block_manager(cls: type) -> bool:

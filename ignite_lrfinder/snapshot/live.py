@@ -2,7 +2,6 @@
 
 import concurrent.futures
 import contextvars
-import functools
 import gc
 import inspect
 import io
@@ -30,7 +29,7 @@ import torch
 from ignite.engine import Engine
 from torch.utils.data import DataLoader, Sampler
 
-from ignite_lrfinder.snapshot.contents import UNSET, class_attribute
+from ignite_lrfinder.snapshot.contents import UNSET, class_attribute, once_for_each_class
 from ignite_lrfinder.snapshot.functions import closure_variables
 from ignite_lrfinder.snapshot.reachable import Walk
 
@@ -131,7 +130,7 @@ def _is_iterator(cls: type) -> bool:
     return class_attribute(cls, "__next__") is not UNSET
 
 
-@functools.lru_cache(maxsize=4096)
+@once_for_each_class
 def _watch_of(cls: type) -> Callable[[Any], Watch] | None:
     """Return what watches instances of a class, or None."""
     watches: tuple[tuple[Any, Callable[[Any], Watch]], ...] = (

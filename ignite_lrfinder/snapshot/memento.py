@@ -17,6 +17,9 @@ from torch.utils.data import DataLoader
 
 from ignite_lrfinder.snapshot import live
 from ignite_lrfinder.snapshot.capture import Capture
+from ignite_lrfinder.snapshot.contents import forget_classes
+from ignite_lrfinder.snapshot.extension import Irreversible
+from ignite_lrfinder.snapshot.kinds import visit_of
 from ignite_lrfinder.snapshot.paths import paths_to
 from ignite_lrfinder.snapshot.storage import on_device
 from ignite_lrfinder.snapshot.tensors import Keep
@@ -38,7 +41,8 @@ class Memento:
         opaque: Iterable[object] = (),
         base: "Memento | None" = None,
     ) -> None:
-        self._captured = Capture(keep, opaque, None if base is None else base._captured)
+        earlier = None if base is None else base._captured
+        self._captured = Capture(visit_of, keep=keep, opaque=opaque, base=earlier)
         self._roots: list[tuple[str, object]] = []
 
     @property
@@ -81,9 +85,11 @@ class Memento:
                     if id(obj) not in left:
                         try:
                             restore(obj, was)
+                        except Irreversible:
+                            self._captured.not_restored[id(obj)] = obj
                         except BaseException as error:  # the others must be restored all the same
                             failures.setdefault(section.name, error)
-            for error in self._captured.values.restore():
+            for error in self._captured.copies.values.restore():
                 failures.setdefault("tensors", error)
         return failures
 
@@ -101,6 +107,7 @@ class Memento:
         """Free everything that was captured."""
         self._captured.forget()
         self._roots.clear()
+        forget_classes()
 
     def _find_what_to_leave(self) -> set[int]:
         """Return by their ids the objects that a frame or a live thread goes on working with."""
