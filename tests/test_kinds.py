@@ -5,16 +5,20 @@ named by its path.
 """
 
 import array
+import asyncio
 import collections
 import concurrent.futures
 import contextvars
 import ctypes
 import dataclasses
+import dbm.dumb
 import decimal
+import enum
 import functools
 import hashlib
 import io
 import itertools
+import logging
 import mmap
 import multiprocessing
 import queue
@@ -39,6 +43,7 @@ import pytest
 import torch
 from conftest import Log, seed_all
 from ignite.engine import Engine, Events
+from PIL import Image
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader, Dataset, Sampler
@@ -323,6 +328,66 @@ def settings_module() -> Any:
     return module
 
 
+class Phase(enum.Enum):
+    """Phases of a training, which count."""
+
+    WARM_UP = 1
+    MAIN = 2
+
+
+def reset_phases() -> type[Phase]:
+    """Make the phases count from 0."""
+    for phase in Phase:
+        phase.count = 0  # type: ignore[attr-defined]  # users do
+    return Phase
+
+
+def count_phases(phases: type[Phase]) -> list[int]:
+    """Count in each member of an enumeration."""
+    return [increment(phase) for phase in phases]
+
+
+class Ambiguous(dict):
+    """A dict that refuses to be true or false, as sparse matrices do."""
+
+    def __bool__(self) -> bool:
+        """Refuse."""
+        raise ValueError("on purpose")
+
+
+def counting_function() -> Callable[..., int]:
+    """Make a function whose defaults change."""
+
+    def function(count: int = 0, *, step: int = 1) -> int:
+        function.__defaults__ = (count + step,)
+        function.__kwdefaults__ = {"step": step + 1}
+        return count
+
+    return function
+
+
+def read_only_view() -> np.ndarray:
+    """Make an array that cannot be written, of one that can."""
+    view = np.zeros(3)[:]
+    view.flags.writeable = False
+    return view
+
+
+def write_base(array: np.ndarray) -> list[float]:
+    """Write to what an array is a view of."""
+    assert array.base is not None
+    array.base[0] += 1
+    return array.tolist()
+
+
+def write_extension_arrays(frame: pd.DataFrame) -> dict[Any, Any]:
+    """Write to columns that are not NumPy's."""
+    frame.loc[0, "date"] += pd.Timedelta(days=1)
+    frame.loc[0, "text"] += "a"
+    frame.loc[0, "number"] += 1
+    return frame.to_dict("list")
+
+
 def write_bytes(storage: Any) -> list[int]:
     """Add 1 to the first element of a storage."""
     storage[0] = storage[0] + 1
@@ -420,6 +485,32 @@ STATES: dict[str, tuple[Callable[[], Any], Use]] = {
     "changing-hash-in-set": (lambda: (key := Key(), {key}), change_hash_in_set),
     "untyped-storage": (lambda: torch.zeros(2, dtype=torch.uint8).untyped_storage(), write_bytes),
     "typed-storage": (lambda: typed_storage(), write_bytes),
+    "enumeration": (reset_phases, count_phases),
+    "ambiguous-dict": (lambda: Ambiguous({0: 1, 1: 2}), add_key),
+    "function": (counting_function, lambda o: o()),
+    "exception": (
+        lambda: ValueError(1),
+        lambda o: setattr(o, "args", (o.args[0] + 1,)) or o.args,
+    ),
+    "read-only-array": (read_only_view, write_base),
+    "structured-array": (
+        lambda: np.array([(1, [])], dtype=[("a", "i4"), ("b", object)]),
+        lambda o: o["b"][0].append(1) or str(o),
+    ),
+    "structured-record": (
+        lambda: np.array([(1, [])], dtype=[("a", "i4"), ("b", object)])[0],
+        lambda o: o["b"].append(1) or str(o),
+    ),
+    "extension-arrays": (
+        lambda: pd.DataFrame(
+            {
+                "date": pd.to_datetime(["2026-01-01"]),
+                "text": pd.array(["a"], dtype="string"),
+                "number": pd.array([1], dtype="Int64"),
+            }
+        ),
+        write_extension_arrays,
+    ),
     "cache": (lambda: (functools.cache(draw), [0]), draw_cached),
 }
 
@@ -901,6 +992,23 @@ LIVE: dict[str, tuple[Callable[[Path], Any], Use, str]] = {
         "",
     ),
     "array-iterator": (lambda path: np.arange(100).flat, next, ""),
+    "asyncio-queue": (lambda path: asyncio.Queue(), lambda o: o.put_nowait(1), ""),
+    "future": (
+        lambda path: concurrent.futures.Future(),
+        lambda o: o.done() or o.set_result(1),
+        "",
+    ),
+    "filter": (lambda path: logging.Filter(), lambda o: setattr(o, "name", object()), ""),
+    "file-of-values": (
+        lambda path: dbm.dumb.open(str(path / "values")),
+        lambda o: o.__setitem__("a", o.get("a", b"") + b"1"),
+        "",
+    ),
+    "image": (
+        lambda path: Image.new("L", (1, 1)),
+        lambda o: o.putpixel((0, 0), o.getpixel((0, 0)) + 1),
+        "._im",
+    ),
     "context": (
         lambda path: contextvars.copy_context(),
         lambda o: o.run(lambda: VARIABLE.set(VARIABLE.get() + 1)),
@@ -937,7 +1045,7 @@ def started(generator: Iterator[int]) -> Iterator[int]:
     return generator
 
 
-ALWAYS_NAMED = ("compressor", "thread", "simple-queue", "socket", "executor")
+ALWAYS_NAMED = ("compressor", "image", "thread", "simple-queue", "socket", "executor")
 """What does not show whether it changed."""
 
 

@@ -1,18 +1,19 @@
 """Objects of extension types, whose state lies outside Python."""
 
+import builtins
 import contextlib
 import gc
 import io
 import pickle
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MappingView
 from typing import Any
 
 from ignite_lrfinder.snapshot.contents import PLAIN, attributes_of, once_for_each_class, slots_of
 from ignite_lrfinder.snapshot.functions import is_standard_module
 
 _KNOWN = ("torch", "numpy", "ignite")
-_ATOMS = (type, types.FunctionType, types.BuiltinFunctionType, types.ModuleType, *PLAIN)
+_ATOMS = (type, types.FunctionType, types.BuiltinFunctionType, types.ModuleType, tuple, *PLAIN)
 
 Restore = Callable[[Any, Any], object]
 
@@ -56,6 +57,9 @@ def _owner(cls: type) -> type | None:
 
 def _is_known(cls: type) -> bool:
     """Return whether a class belongs to torch, NumPy or the standard library."""
+    if cls.__module__ == "builtins":  # as classes say that do not say where they belong
+        is_named = getattr(builtins, cls.__name__, None) is cls or cls in vars(types).values()
+        return is_named or issubclass(cls, MappingView) or cls.__name__ == "PyCapsule"
     return cls.__module__.partition(".")[0] in _KNOWN or is_standard_module(cls.__module__)
 
 
@@ -70,6 +74,8 @@ def capture(obj: Any) -> tuple[Restore | None, Any]:
     try:
         held = _held_by(obj)
         return _restore_state, (_state_of(obj, held), held)
+    except MemoryError:
+        raise
     except Exception:  # there are many ways to deny a copy
         return None, None
 
@@ -78,7 +84,9 @@ def references(obj: Any) -> list[object]:
     """Return what an object refers to that Python does not show."""
     if _is_block_manager(type(obj)):
         return [block.values for block in obj.blocks]
-    return [obj.values] if _is_block(type(obj)) else []
+    if _is_block(type(obj)):
+        return [obj.values]
+    return list(_held_by(obj).values())
 
 
 class _Pickler(pickle.Pickler):
@@ -112,8 +120,12 @@ class _Unpickler(pickle.Unpickler):
 
 def _held_by(obj: object) -> dict[int, object]:
     """Return what an object refers to directly, by id; that is not copied with its state."""
+    if type(obj).__module__.startswith("pandas._libs"):
+        return {}
     attributes = attributes_of(obj)
     held = [attributes, *attributes.values(), *gc.get_referents(obj)]
+    # A tuple may be made for each look at it.
+    held += [part for parts in held if type(parts) is tuple for part in parts]
     return {id(part): part for part in held if not issubclass(type(part), _ATOMS)}
 
 
@@ -133,14 +145,13 @@ def _restore_state(obj: Any, was: tuple[bytes, Mapping[int, object]]) -> None:
     state, held = was
     if _state_of(obj, held) == state:
         return
-    with contextlib.suppress(Exception):
-        args, *states = _Unpickler(io.BytesIO(state), held).load()
-        if states and states[0] is not None:
-            obj.__setstate__(states[0])
-        else:
-            obj.__init__(*args)
-    if _state_of(obj, held) != state:
-        raise Irreversible(f"{type(obj).__qualname__} has no way to restore its state in place")
+    args, *states = _Unpickler(io.BytesIO(state), held).load()
+    for method, given in (("__setstate__", states), ("__init__", args)):
+        with contextlib.suppress(Exception):
+            getattr(obj, method)(*given)
+        if _state_of(obj, held) == state:
+            return
+    raise Irreversible(f"{type(obj).__qualname__} has no way to restore its state in place")
 
 
 def _is_block_manager(cls: type) -> bool:

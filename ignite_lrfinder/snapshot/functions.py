@@ -127,6 +127,18 @@ def globals_stored_by(function: types.FunctionType) -> set[str]:
     return names_in(function.__code__).stored.difference(function.__code__.co_freevars)
 
 
+def function_state(function: types.FunctionType) -> tuple[Any, ...]:
+    """Return the code and the defaults of a function."""
+    keywords = function.__kwdefaults__
+    return function.__code__, function.__defaults__, keywords and keywords.copy()
+
+
+def restore_function(function: types.FunctionType, was: tuple[Any, ...]) -> None:
+    """Restore the code and the defaults of a function."""
+    if function_state(function) != was:
+        function.__code__, function.__defaults__, function.__kwdefaults__ = was
+
+
 def restore_cell(cell: types.CellType, value: object) -> None:
     """Give a closure variable its former value back."""
     if value is not UNSET:

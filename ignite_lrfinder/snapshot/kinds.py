@@ -47,6 +47,8 @@ def visit_of(cls: type) -> Visit:
         return visits.visit_shared_value
     if _is_left_alone(cls):
         return visits.leave
+    if _is_communication(cls):
+        return visits.visit_communication
     if extension.is_extension(cls):
         return visits.visit_extension
     if issubclass(cls, torch.jit.ScriptModule):
@@ -55,12 +57,17 @@ def visit_of(cls: type) -> Visit:
 
 
 def _is_left_alone(cls: type) -> bool:
-    """Return whether instances of a class are for communication, or belong to this package."""
+    """Return whether instances of a class belong to this package, or connect processes."""
     modules = [base.__module__ for base in cls.__mro__]
     if any(module.partition(".")[0] == _OWN for module in modules):
         return True
-    if any(module.startswith("torch.distributed") for module in modules):
-        return not issubclass(cls, (torch.nn.Module, torch.optim.Optimizer))
+    is_distributed = any(module.startswith("torch.distributed") for module in modules)
+    return is_distributed and not issubclass(cls, (torch.nn.Module, torch.optim.Optimizer))
+
+
+def _is_communication(cls: type) -> bool:
+    """Return whether instances of a class are for communication."""
+    modules = [base.__module__ for base in cls.__mro__]
     return any(m.partition(".")[0] in _COMMUNICATION and is_standard_module(m) for m in modules)
 
 

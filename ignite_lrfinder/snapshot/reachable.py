@@ -5,6 +5,7 @@ the globals that it uses, and to the methods that it may call. Code in an instal
 standard library is not searched for globals.
 """
 
+import enum
 import functools
 import types
 from collections.abc import Callable, Iterable, Iterator
@@ -28,7 +29,12 @@ from ignite_lrfinder.snapshot.references import Rule, rule_of
 _SEARCHED_ELSEWHERE = (Engine, DataLoader, Dataset, Sampler, torch.Tensor, np.ndarray)
 _DESCRIPTORS = (staticmethod, classmethod, functools.cached_property, functools.partialmethod)
 # Other attributes of classes are not part of a training.
-_KEPT_BY_CLASSES = (torch.nn.Module, torch.optim.Optimizer, functools.singledispatchmethod)
+_KEPT_BY_CLASSES = (
+    torch.nn.Module,
+    torch.optim.Optimizer,
+    functools.singledispatchmethod,
+    enum.Enum,
+)
 
 
 def reachable_from(*roots: object) -> list[object]:

@@ -70,6 +70,12 @@ def _instance_rule(cls: type) -> Rule:
     return rule
 
 
+def _of_built_in(walk: object, method: Any) -> list[Any]:
+    """List the object of a built-in method; of a function, that is what implements it."""
+    owner = method.__self__
+    return [owner] if hasattr(type(owner), method.__name__) else []
+
+
 def _of_cached(walk: object, function: Any) -> list[Any]:
     """List what a function with a cache refers to; of a bounded cache the entries are linked."""
     held = list(vars(function).values())
@@ -118,14 +124,21 @@ def _of_method(walk: object, method: types.MethodType) -> list[Any]:
 
 
 def _of_array(walk: object, array: np.ndarray) -> list[Any]:
-    """List the objects in an array, and its attributes."""
-    held = list(array.flat) if array.dtype == object else []
+    """List the objects in an array, what a read-only array shows, and its attributes."""
+    held = list(array.flat) if array.dtype == object else _object_fields(array)
+    if not array.flags.writeable and isinstance(array.base, np.ndarray):
+        held.append(array.base)
     return [*held, *attributes_of(array).values()]
+
+
+def _object_fields(array: Any) -> list[Any]:
+    """List the fields of a structured array, or of one of its elements, that hold objects."""
+    return [array[name] for name in array.dtype.names or () if array.dtype[name].hasobject]
 
 
 _RULES: tuple[tuple[Any, Rule], ...] = (
     (types.MethodType, _of_method),
-    (_BOUND_BUILTINS, lambda walk, method: [method.__self__]),
+    (_BOUND_BUILTINS, _of_built_in),
     (functools._lru_cache_wrapper, _of_cached),
     (functools.partial, lambda walk, p: [p.func, p.args, p.keywords, *vars(p).values()]),
     (types.CellType, lambda walk, cell: [cell.cell_contents] if is_bound(cell) else []),
@@ -133,4 +146,5 @@ _RULES: tuple[tuple[Any, Rule], ...] = (
     ((weakref.ProxyType, weakref.CallableProxyType), _of_proxy),
     (memoryview, lambda walk, view: [view.obj]),
     (np.ndarray, _of_array),
+    (np.void, lambda walk, record: _object_fields(record)),
 )

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
+from torch._subclasses import FakeTensor
 
 from ignite_lrfinder.snapshot.storage import Kept
 
@@ -15,8 +16,8 @@ Keep = Callable[[torch.Tensor], Kept]
 
 
 def has_values(tensor: torch.Tensor) -> bool:
-    """Return whether a tensor has values: on the meta device, or freed by FSDP, it has none."""
-    if tensor.is_meta:
+    """Return whether a tensor has values: a meta or fake one, or one freed by FSDP, has none."""
+    if tensor.is_meta or isinstance(tensor, FakeTensor):
         return False
     if not _is_dense(tensor):
         return True

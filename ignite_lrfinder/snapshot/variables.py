@@ -6,7 +6,6 @@ from typing import Any
 
 from ignite_lrfinder.snapshot.functions import (
     globals_stored_by,
-    is_library,
     is_user_module,
     names_in,
 )
@@ -26,10 +25,9 @@ class Variables:
         self._known: set[tuple[int, str]] = set()
 
     def add_function(self, function: types.FunctionType) -> None:
-        """Add what a function assigns."""
-        if not is_library(function):
-            self._assigned += [(function.__globals__, n) for n in globals_stored_by(function)]
-            self._attributes |= names_in(function.__code__).stored_attributes
+        """Add what a user function assigns."""
+        self._assigned += [(function.__globals__, n) for n in globals_stored_by(function)]
+        self._attributes |= names_in(function.__code__).stored_attributes
 
     def add_module(self, module: types.ModuleType) -> None:
         """Add a module that functions may refer to."""

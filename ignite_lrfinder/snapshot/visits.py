@@ -14,7 +14,14 @@ from ignite_lrfinder.errors import LRFinderError
 from ignite_lrfinder.snapshot import alike, arrays, contents, extension, live, tensors
 from ignite_lrfinder.snapshot.capture import Capture
 from ignite_lrfinder.snapshot.contents import BARE, UNSET, once_for_each_class
-from ignite_lrfinder.snapshot.functions import cells_stored_by, is_bound, restore_cell
+from ignite_lrfinder.snapshot.functions import (
+    cells_stored_by,
+    function_state,
+    is_bound,
+    is_library,
+    restore_cell,
+    restore_function,
+)
 from ignite_lrfinder.snapshot.random_state import generator_state, restore_generator
 
 # Handlers are the user's, and a run that has ended leaves nothing.
@@ -97,7 +104,9 @@ def visit_function(capture: Capture, function: types.FunctionType) -> bool:
     """Capture the variables that a function assigns, and its attributes."""
     for cell in cells_stored_by(function):
         capture.store(restore_cell, cell, cell.cell_contents if is_bound(cell) else UNSET)
-    capture.variables.add_function(function)
+    if not is_library(function):
+        capture.store(restore_function, function, function_state(function))
+        capture.variables.add_function(function)
     if vars(function):
         capture.store(contents.restore_elements, vars(function), vars(function).copy())
     return True
@@ -119,7 +128,7 @@ def visit_live(capture: Capture, obj: object) -> bool:
 
 def visit_container(capture: Capture, obj: Any) -> bool:
     """Capture the elements of a container."""
-    if not obj and type(obj) in BARE:
+    if type(obj) in BARE and not obj:
         capture.section.empty.append(obj)
         return False
     elements = contents.elements_of(obj)
@@ -173,6 +182,12 @@ def visit_context_variable(capture: Capture, variable: contextvars.ContextVar[An
         capture.store(contextvars.ContextVar.set, variable, value)
         capture.over([value])
     return True
+
+
+def visit_communication(capture: Capture, obj: object) -> bool:
+    """Watch an object by which others communicate, as far as its attributes show its state."""
+    capture.live.append((obj, live.watch_attributes(obj)))
+    return False
 
 
 def visit_cache(capture: Capture, function: Any) -> bool:
