@@ -23,6 +23,7 @@ import mmap
 import multiprocessing
 import queue
 import random
+import re
 import socket
 import sqlite3
 import threading
@@ -36,6 +37,7 @@ from multiprocessing import shared_memory
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
+from xml.parsers import expat
 
 import numpy as np
 import pandas as pd
@@ -321,6 +323,17 @@ def divide(context: decimal.Context) -> str:
     return f"{quotient} {sum(context.flags.values())}"
 
 
+class CountingGenerator(random.Random):
+    """A random generator with a counter."""
+
+    count = 0
+
+    def random(self) -> float:
+        """Count the numbers."""
+        self.count += 1
+        return super().random()
+
+
 def settings_module() -> Any:
     """Make a user module with a variable."""
     module: Any = types.ModuleType("settings")
@@ -485,6 +498,7 @@ STATES: dict[str, tuple[Callable[[], Any], Use]] = {
     "changing-hash-in-set": (lambda: (key := Key(), {key}), change_hash_in_set),
     "untyped-storage": (lambda: torch.zeros(2, dtype=torch.uint8).untyped_storage(), write_bytes),
     "typed-storage": (lambda: typed_storage(), write_bytes),
+    "generator-with-attributes": (lambda: CountingGenerator(1), lambda o: (o.random(), o.count)),
     "enumeration": (reset_phases, count_phases),
     "ambiguous-dict": (lambda: Ambiguous({0: 1, 1: 2}), add_key),
     "function": (counting_function, lambda o: o()),
@@ -1004,6 +1018,8 @@ LIVE: dict[str, tuple[Callable[[Path], Any], Use, str]] = {
         lambda o: o.__setitem__("a", o.get("a", b"") + b"1"),
         "",
     ),
+    "scanner": (lambda path: scanner(), lambda o: o.match(), ""),
+    "parser": (lambda path: begun_parser(), lambda o: o.Parse("<b/>"), ""),
     "image": (
         lambda path: Image.new("L", (1, 1)),
         lambda o: o.putpixel((0, 0), o.getpixel((0, 0)) + 1),
@@ -1020,6 +1036,19 @@ LIVE: dict[str, tuple[Callable[[Path], Any], Use, str]] = {
         "",
     ),
 }
+
+
+def scanner() -> Any:
+    """Make a scanner, which goes on through a text."""
+    pattern: Any = re.compile("a")
+    return pattern.scanner("a" * 9)
+
+
+def begun_parser() -> Any:
+    """Make a parser that has read the beginning of a document."""
+    parser = expat.ParserCreate()
+    parser.Parse("<a>")
+    return parser
 
 
 VARIABLE = contextvars.ContextVar("VARIABLE", default=0)
@@ -1045,7 +1074,7 @@ def started(generator: Iterator[int]) -> Iterator[int]:
     return generator
 
 
-ALWAYS_NAMED = ("compressor", "image", "thread", "simple-queue", "socket", "executor")
+ALWAYS_NAMED = ("compressor", "image", "scanner", "thread", "simple-queue", "socket", "executor")
 """What does not show whether it changed."""
 
 

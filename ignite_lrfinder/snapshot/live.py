@@ -46,8 +46,9 @@ _BY_MODULE: dict[str, Callable[[Any], object]] = {
     "_hashlib": lambda obj: obj.digest(),
     "_asyncio": lambda obj: getattr(obj, "_state", None),
     "dbm.dumb": lambda obj: list(obj.items()),
+    "pyexpat": lambda obj: getattr(obj, "CurrentByteIndex", None),
     "sqlite3": lambda obj: getattr(obj, "total_changes", None),
-    **dict.fromkeys(("zlib", "_bz2", "_lzma", "_gdbm", "_dbm"), lambda obj: object()),
+    **dict.fromkeys(("zlib", "_bz2", "_lzma", "_gdbm", "_dbm", "_sre"), lambda obj: object()),
 }
 
 # What belongs to a training by its kind comes back, also where a frame or a thread refers to it.

@@ -30,11 +30,8 @@ _SEARCHED_ELSEWHERE = (Engine, DataLoader, Dataset, Sampler, torch.Tensor, np.nd
 _DESCRIPTORS = (staticmethod, classmethod, functools.cached_property, functools.partialmethod)
 # Other attributes of classes are not part of a training.
 _KEPT_BY_CLASSES = (
-    torch.nn.Module,
-    torch.optim.Optimizer,
-    functools.singledispatchmethod,
-    enum.Enum,
-)
+    torch.nn.Module, torch.optim.Optimizer, functools.singledispatchmethod, enum.Enum, type
+)  # fmt: skip
 
 
 def reachable_from(*roots: object) -> list[object]:

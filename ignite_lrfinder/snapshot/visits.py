@@ -97,7 +97,7 @@ def visit_record(capture: Capture, record: np.void) -> bool:
 def visit_generator(capture: Capture, generator: object) -> bool:
     """Capture the state of a random generator."""
     capture.store(restore_generator, generator, generator_state(generator))
-    return False
+    return visit_instance(capture, generator)
 
 
 def visit_function(capture: Capture, function: types.FunctionType) -> bool:
