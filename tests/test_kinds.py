@@ -5,19 +5,25 @@ named by its path.
 """
 
 import array
+import asyncio
 import collections
 import concurrent.futures
 import contextvars
 import ctypes
 import dataclasses
+import dbm.dumb
+import decimal
+import enum
 import functools
 import hashlib
 import io
 import itertools
+import logging
 import mmap
 import multiprocessing
 import queue
 import random
+import re
 import socket
 import sqlite3
 import threading
@@ -30,6 +36,8 @@ from collections.abc import Callable, Iterator
 from multiprocessing import shared_memory
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
+from xml.parsers import expat
 
 import numpy as np
 import pandas as pd
@@ -37,6 +45,7 @@ import pytest
 import torch
 from conftest import Log, seed_all
 from ignite.engine import Engine, Events
+from PIL import Image
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader, Dataset, Sampler
@@ -266,6 +275,138 @@ def write_series(series: pd.Series) -> dict[Any, Any]:
     return series.to_dict()
 
 
+class Key:
+    """A key whose hash changes."""
+
+    def __init__(self) -> None:
+        self.value = 0
+
+    def __hash__(self) -> int:
+        """Return the value."""
+        return self.value
+
+    def __eq__(self, other: object) -> bool:
+        """Compare values."""
+        return isinstance(other, Key) and other.value == self.value
+
+
+def change_hash(obj: tuple[Key, dict[Key, int]]) -> int:
+    """Take a key out, change its hash, and put it back with the same value."""
+    key, counts = obj
+    count = counts.pop(key)
+    key.value += 1
+    counts[key] = count
+    return key.value
+
+
+def change_hash_in_set(obj: tuple[Key, set[Key]]) -> int:
+    """Take an element out, change its hash, and put it back."""
+    key, keys = obj
+    keys.remove(key)
+    key.value += 1
+    keys.add(key)
+    return key.value
+
+
+def grow(element: ElementTree.Element) -> str:
+    """Add a child to an element, and write to the first one."""
+    ElementTree.SubElement(element, f"child{len(element)}")
+    element[0].text = f"{element[0].text}."
+    element.set("size", str(len(element)))
+    return ElementTree.tostring(element, "unicode")
+
+
+def divide(context: decimal.Context) -> str:
+    """Divide with one digit more each time."""
+    context.prec += 1
+    quotient = context.divide(decimal.Decimal(1), decimal.Decimal(3))
+    return f"{quotient} {sum(context.flags.values())}"
+
+
+class CountingGenerator(random.Random):
+    """A random generator with a counter."""
+
+    count = 0
+
+    def random(self) -> float:
+        """Count the numbers."""
+        self.count += 1
+        return super().random()
+
+
+def settings_module() -> Any:
+    """Make a user module with a variable."""
+    module: Any = types.ModuleType("settings")
+    module.count = 0
+    return module
+
+
+class Phase(enum.Enum):
+    """Phases of a training, which count."""
+
+    WARM_UP = 1
+    MAIN = 2
+
+
+def reset_phases() -> type[Phase]:
+    """Make the phases count from 0."""
+    for phase in Phase:
+        phase.count = 0  # type: ignore[attr-defined]  # users do
+    return Phase
+
+
+def count_phases(phases: type[Phase]) -> list[int]:
+    """Count in each member of an enumeration."""
+    return [increment(phase) for phase in phases]
+
+
+class Ambiguous(dict):
+    """A dict that refuses to be true or false, as sparse matrices do."""
+
+    def __bool__(self) -> bool:
+        """Refuse."""
+        raise ValueError("on purpose")
+
+
+def counting_function() -> Callable[..., int]:
+    """Make a function whose defaults change."""
+
+    def function(count: int = 0, *, step: int = 1) -> int:
+        function.__defaults__ = (count + step,)
+        function.__kwdefaults__ = {"step": step + 1}
+        return count
+
+    return function
+
+
+def read_only_view() -> np.ndarray:
+    """Make an array that cannot be written, of one that can."""
+    view = np.zeros(3)[:]
+    view.flags.writeable = False
+    return view
+
+
+def write_base(array: np.ndarray) -> list[float]:
+    """Write to what an array is a view of."""
+    assert array.base is not None
+    array.base[0] += 1
+    return array.tolist()
+
+
+def write_extension_arrays(frame: pd.DataFrame) -> dict[Any, Any]:
+    """Write to columns that are not NumPy's."""
+    frame.loc[0, "date"] += pd.Timedelta(days=1)
+    frame.loc[0, "text"] += "a"
+    frame.loc[0, "number"] += 1
+    return frame.to_dict("list")
+
+
+def write_bytes(storage: Any) -> list[int]:
+    """Add 1 to the first element of a storage."""
+    storage[0] = storage[0] + 1
+    return storage.tolist()
+
+
 STATES: dict[str, tuple[Callable[[], Any], Use]] = {
     "python-generator": (lambda: random.Random(1), lambda o: o.random()),
     "numpy-generator": (lambda: np.random.default_rng(1), lambda o: o.random()),
@@ -350,8 +491,49 @@ STATES: dict[str, tuple[Callable[[], Any], Use]] = {
         lambda: unittest.mock.MagicMock(count=0),
         lambda o: (o.method(), increment(o), o.method.call_count)[1:],
     ),
+    "module": (settings_module, increment),
+    "element-tree": (lambda: ElementTree.fromstring("<a><b>text</b></a>"), grow),
+    "decimal-context": (lambda: decimal.Context(prec=5), divide),
+    "changing-hash": (lambda: (key := Key(), {key: 0}), change_hash),
+    "changing-hash-in-set": (lambda: (key := Key(), {key}), change_hash_in_set),
+    "untyped-storage": (lambda: torch.zeros(2, dtype=torch.uint8).untyped_storage(), write_bytes),
+    "typed-storage": (lambda: typed_storage(), write_bytes),
+    "generator-with-attributes": (lambda: CountingGenerator(1), lambda o: (o.random(), o.count)),
+    "enumeration": (reset_phases, count_phases),
+    "ambiguous-dict": (lambda: Ambiguous({0: 1, 1: 2}), add_key),
+    "function": (counting_function, lambda o: o()),
+    "exception": (
+        lambda: ValueError(1),
+        lambda o: setattr(o, "args", (o.args[0] + 1,)) or o.args,
+    ),
+    "read-only-array": (read_only_view, write_base),
+    "structured-array": (
+        lambda: np.array([(1, [])], dtype=[("a", "i4"), ("b", object)]),
+        lambda o: o["b"][0].append(1) or str(o),
+    ),
+    "structured-record": (
+        lambda: np.array([(1, [])], dtype=[("a", "i4"), ("b", object)])[0],
+        lambda o: o["b"].append(1) or str(o),
+    ),
+    "extension-arrays": (
+        lambda: pd.DataFrame(
+            {
+                "date": pd.to_datetime(["2026-01-01"]),
+                "text": pd.array(["a"], dtype="string"),
+                "number": pd.array([1], dtype="Int64"),
+            }
+        ),
+        write_extension_arrays,
+    ),
     "cache": (lambda: (functools.cache(draw), [0]), draw_cached),
 }
+
+
+def typed_storage() -> Any:
+    """Make a storage with a type."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.FloatStorage(2).fill_(0)
 
 
 def filled_queue() -> queue.Queue[int]:
@@ -594,6 +776,50 @@ def test_globals_that_a_step_assigns_are_restored() -> None:
     assert_same_course(make)
 
 
+NUM_LOOKED_UP, SETTINGS = 0, settings_module()
+
+
+def look_up(engine: Engine, batch: Any) -> int:
+    """Count in a global by its name."""
+    globals()["NUM_LOOKED_UP"] += 1
+    return NUM_LOOKED_UP
+
+
+def set_by_name(engine: Engine, batch: Any) -> int:
+    """Count in a variable of a module by its name."""
+    setattr(SETTINGS, "count", getattr(SETTINGS, "count") + 1)  # noqa: B009, B010  # on purpose
+    return SETTINGS.count
+
+
+def set_in_namespace(engine: Engine, batch: Any) -> int:
+    """Count in the namespace of a module."""
+    vars(SETTINGS)["count"] += 1
+    return SETTINGS.count
+
+
+@pytest.mark.parametrize("step", [look_up, set_by_name, set_in_namespace])
+def test_variables_that_a_step_assigns_by_a_string_are_restored(step: Callable) -> None:
+    """A string counts as a name in code that looks up names."""
+
+    def make() -> Callable[..., object]:
+        global NUM_LOOKED_UP
+        NUM_LOOKED_UP = SETTINGS.count = 0
+        return step
+
+    assert_same_course(make)
+
+
+def test_the_decimal_context_of_the_thread_is_restored() -> None:
+    """What a train step sets for decimal numbers is as before."""
+
+    def make() -> Callable[..., object]:
+        decimal.setcontext(decimal.Context(prec=5))
+        return lambda engine, batch: divide(decimal.getcontext())
+
+    with decimal.localcontext():
+        assert_same_course(make)
+
+
 def test_a_variable_that_a_step_only_reads_keeps_what_the_block_assigns() -> None:
     """What the user assigns inside the block is not undone, unless the train step assigns it."""
     scale = 1.0
@@ -606,6 +832,25 @@ def test_a_variable_that_a_step_only_reads_keeps_what_the_block_assigns() -> Non
         attached.run([0])
         scale = 2.0
     assert step(trainer, None) == 2.0
+
+
+def test_a_module_that_a_step_only_reads_keeps_what_the_block_assigns() -> None:
+    """An attribute of another object with the name of the variable is no assignment to it."""
+    settings = settings_module()
+
+    class Counter:
+        def __init__(self) -> None:
+            self.count = 0
+
+        def __call__(self, engine: Engine, batch: Any) -> int:
+            self.count = self.count + settings.count
+            return self.count
+
+    trainer, to_save, _ = make_trainer(Counter())
+    with FastaiLRFinder().attach(trainer, to_save, num_iter=3) as attached:
+        attached.run([0])
+        settings.count = 2
+    assert settings.count == 2
 
 
 class Samples(Dataset):
@@ -761,12 +1006,52 @@ LIVE: dict[str, tuple[Callable[[Path], Any], Use, str]] = {
         "",
     ),
     "array-iterator": (lambda path: np.arange(100).flat, next, ""),
+    "asyncio-queue": (lambda path: asyncio.Queue(), lambda o: o.put_nowait(1), ""),
+    "future": (
+        lambda path: concurrent.futures.Future(),
+        lambda o: o.done() or o.set_result(1),
+        "",
+    ),
+    "filter": (lambda path: logging.Filter(), lambda o: setattr(o, "name", object()), ""),
+    "file-of-values": (
+        lambda path: dbm.dumb.open(str(path / "values")),
+        lambda o: o.__setitem__("a", o.get("a", b"") + b"1"),
+        "",
+    ),
+    "scanner": (lambda path: scanner(), lambda o: o.match(), ""),
+    "parser": (lambda path: begun_parser(), lambda o: o.Parse("<b/>"), ""),
+    "image": (
+        lambda path: Image.new("L", (1, 1)),
+        lambda o: o.putpixel((0, 0), o.getpixel((0, 0)) + 1),
+        "._im",
+    ),
+    "context": (
+        lambda path: contextvars.copy_context(),
+        lambda o: o.run(lambda: VARIABLE.set(VARIABLE.get() + 1)),
+        "",
+    ),
     "new-context-variable": (
         lambda path: contextvars.ContextVar("variable"),
         lambda o: o.set(1),
         "",
     ),
 }
+
+
+def scanner() -> Any:
+    """Make a scanner, which goes on through a text."""
+    pattern: Any = re.compile("a")
+    return pattern.scanner("a" * 9)
+
+
+def begun_parser() -> Any:
+    """Make a parser that has read the beginning of a document."""
+    parser = expat.ParserCreate()
+    parser.Parse("<a>")
+    return parser
+
+
+VARIABLE = contextvars.ContextVar("VARIABLE", default=0)
 
 
 def database() -> sqlite3.Connection:
@@ -789,7 +1074,7 @@ def started(generator: Iterator[int]) -> Iterator[int]:
     return generator
 
 
-ALWAYS_NAMED = ("compressor", "thread", "simple-queue", "socket", "executor")
+ALWAYS_NAMED = ("compressor", "image", "scanner", "thread", "simple-queue", "socket", "executor")
 """What does not show whether it changed."""
 
 

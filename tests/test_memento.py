@@ -79,6 +79,11 @@ KINDS: dict[str, tuple[Callable[[], Any], Callable[[Any], object], Callable[[Any
     "dict": (lambda: {"a": 1, "b": [2]}, lambda o: (o["b"].clear(), o.pop("a")), dict),
     "dict-order": (lambda: collections.OrderedDict(a=1, b=2), refill, lambda o: list(o.items())),
     "defaultdict": (lambda: collections.defaultdict(list, a=[1]), lambda o: o["b"], dict),
+    "empty-list": (list, lambda o: o.append(1), list),
+    "empty-dict": (dict, lambda o: o.update(a=1), dict),
+    "empty-ordered-dict": (collections.OrderedDict, lambda o: o.update(a=1), dict),
+    "empty-set": (set, lambda o: o.add(1), set),
+    "empty-deque": (collections.deque, lambda o: o.append(1), list),
     "set": (lambda: {1, 2}, lambda o: (o.add(3), o.discard(1)), sorted),
     "deque": (
         lambda: collections.deque([1, 2], maxlen=2),

@@ -50,3 +50,18 @@ def test_a_later_moment_copies_only_what_has_changed() -> None:
     assert torch.equal(weight, original)
     assert not hasattr(net, "new")
     assert (order[0], other[1]) == (0, 1)
+
+
+def test_a_later_moment_distinguishes_the_signs_of_zero() -> None:
+    """An array whose zero became negative is copied again, as its bits have changed."""
+    array = np.zeros(1)
+    trainer = Engine(lambda engine, batch: array)
+    capture = functools.partial(
+        Moment, [trainer], {}, in_host_memory, handlers=(), others=(), opaque=()
+    )
+    before = capture()
+    array[0] = -0.0
+    later = capture(base=before)
+    array[0] = 1
+    later.restore()
+    assert np.signbit(array[0])

@@ -251,6 +251,12 @@ class Configured:
     """A class with attributes."""
 
     rng = random.Random()
+
+    class Inner:
+        """A class within a class."""
+
+        rng = random.Random()
+
     items: ClassVar[list[Target]] = [GLOBAL]
 
     @functools.singledispatchmethod
@@ -262,6 +268,7 @@ def test_reachable_from_finds_what_trains_among_the_attributes_of_classes() -> N
     """A generator that instances share belongs to the training; containers of classes do not."""
     found = reachable_from(Configured())
     assert contains(found, Configured.rng)
+    assert contains(found, Configured.Inner.rng)
     assert not contains(found, Configured.items)
     assert contains(found, GLOBAL)
 

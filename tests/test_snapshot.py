@@ -1,6 +1,8 @@
 """All that a sweep may change is captured and restored, and Ctrl-C is deferred."""
 
+import gc
 import random
+import weakref
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -367,3 +369,21 @@ def test_ctrl_c_that_led_to_the_restore_stays_ctrl_c() -> None:
             snapshot.restore()
     assert isinstance(info.value.__cause__, LRFinderError)
     assert "a: OSError" in str(info.value.__cause__)
+
+
+def test_restore_releases_the_classes_of_a_training() -> None:
+    """What the methods of a local class enclose is free once the training is gone."""
+
+    def capture() -> weakref.ref[nn.Module]:
+        model = nn.Linear(1, 1)
+
+        class Step:
+            def __call__(self, engine: Engine, batch: object) -> object:
+                return model
+
+        Snapshot(Engine(Step()), {}, "cpu").restore()
+        return weakref.ref(model)
+
+    reference = capture()
+    gc.collect()
+    assert reference() is None

@@ -5,10 +5,11 @@ types and the descriptors of the slots are used throughout.
 """
 
 import collections
+import functools
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from operator import is_
-from typing import Any
+from typing import Any, TypeVar
 
 CONTAINERS = (list, dict, set, frozenset, collections.deque, tuple)
 """The types of objects that have elements."""
@@ -25,31 +26,46 @@ Elements = list[Any] | dict[Any, Any]
 UNSET = object()
 """The value of a slot or variable that has none."""
 
+Fact = TypeVar("Fact")
+_forget_facts: list[Callable[[], object]] = []
+
+
+def once_for_each_class(compute: Callable[[type], Fact]) -> Callable[[type], Fact]:
+    """Let a function of a class compute its result once, until `forget_classes`."""
+    cached = functools.lru_cache(maxsize=None)(compute)
+    _forget_facts.append(cached.cache_clear)
+    return cached
+
+
+def forget_classes() -> None:
+    """Release the classes of which something was computed, and what their methods enclose."""
+    for forget in _forget_facts:
+        forget()
+
 
 def elements_of(obj: Any) -> Elements:
     """Return a copy of what a container holds, in its order: a dict for a dict, else a list."""
     if type(obj) in (dict, list):
         return obj.copy()
     kind = _kind_of(obj)
-    if kind is type(obj) and not obj:  # as the tables of hooks of most modules
-        return {} if isinstance(obj, dict) else []
     return dict(kind.items(obj)) if isinstance(obj, dict) else list(kind.__iter__(obj))
 
 
 def restore_elements(obj: Any, elements: Any) -> None:
     """Give a container its former elements back, unless it still holds the same objects."""
-    if type(obj) in BARE and not obj and not elements:
-        return
-    if _is_same(obj if type(obj) in (dict, list) else elements_of(obj), elements):
-        return
     kind = _kind_of(obj)
+    # An element whose hash changed is not found where it lies.
+    is_found = not isinstance(obj, (dict, set)) or all(
+        map(functools.partial(kind.__contains__, obj), elements)
+    )
+    if is_found and _is_same(obj if type(obj) in (dict, list) else elements_of(obj), elements):
+        return
     if isinstance(obj, list):
         kind.__setitem__(obj, slice(None), elements)
         return
     kind.clear(obj)
     if isinstance(obj, dict):
-        for key, value in elements.items():
-            kind.__setitem__(obj, key, value)
+        kind.update(obj, elements)
     else:
         add = kind.add if isinstance(obj, set) else kind.append
         for element in elements:
@@ -95,7 +111,8 @@ def class_attribute(cls: type, name: str) -> object:
     return next((vars(base)[name] for base in cls.__mro__ if name in vars(base)), UNSET)
 
 
-def slots_of(cls: type) -> list[types.MemberDescriptorType]:
+@once_for_each_class
+def slots_of(cls: type) -> tuple[types.MemberDescriptorType, ...]:
     """Return the descriptors of the slots that classes written in Python give their instances."""
     slots = []
     for base in cls.__mro__:
@@ -106,7 +123,7 @@ def slots_of(cls: type) -> list[types.MemberDescriptorType]:
             descriptor = base.__dict__.get(stored)
             if isinstance(descriptor, types.MemberDescriptorType):
                 slots.append(descriptor)
-    return slots
+    return tuple(slots)
 
 
 def slot_value(slot: types.MemberDescriptorType, obj: object) -> object:

@@ -1,32 +1,40 @@
 """Objects of extension types, whose state lies outside Python."""
 
+import builtins
 import contextlib
+import gc
+import io
 import pickle
-from collections.abc import Callable
+import types
+from collections.abc import Callable, Mapping, MappingView
 from typing import Any
 
-from ignite_lrfinder.snapshot.contents import slots_of
+from ignite_lrfinder.snapshot.contents import PLAIN, attributes_of, once_for_each_class, slots_of
 from ignite_lrfinder.snapshot.functions import is_standard_module
 
 _KNOWN = ("torch", "numpy", "ignite")
+_ATOMS = (type, types.FunctionType, types.BuiltinFunctionType, types.ModuleType, tuple, *PLAIN)
 
 Restore = Callable[[Any, Any], object]
+
+
+class Irreversible(TypeError):
+    """Raised for an object that has no way to restore its state in place."""
 
 
 def is_extension(cls: type) -> bool:
     """Return whether instances of a class may hold changing state that Python does not show."""
     # What is hashed by its value does not change in place.
-    owner = _owner(cls)
-    is_known = owner is None or _is_known(owner) or _is_known(cls)
-    return not is_known and cls.__hash__ in (object.__hash__, None)
+    return _owner(cls) is not None and cls.__hash__ in (object.__hash__, None)
 
 
 def is_known_extension(cls: type) -> bool:
-    """Return whether torch, NumPy or Python implement a class outside Python.
+    """Return whether torch, NumPy or Python implement what Python does not show of instances.
 
-    Their types that hold state have rules of their own.
+    Their types that hold state and have no way to copy it have rules of their own.
     """
-    return _owner(cls) is not None and _is_known(cls)
+    owner = _owner(cls)
+    return owner is not None and (_is_known(owner) or _is_known(cls))
 
 
 def hides_references(cls: type) -> bool:
@@ -41,6 +49,7 @@ def hides_references(cls: type) -> bool:
     return not owner.__module__.startswith("pandas.")
 
 
+@once_for_each_class
 def _owner(cls: type) -> type | None:
     """Return the class that gives instances of a class their hidden state."""
     return next((base for base in reversed(cls.__mro__) if _has_hidden_state(base)), None)
@@ -48,6 +57,9 @@ def _owner(cls: type) -> type | None:
 
 def _is_known(cls: type) -> bool:
     """Return whether a class belongs to torch, NumPy or the standard library."""
+    if cls.__module__ == "builtins":  # as classes say that do not say where they belong
+        is_named = getattr(builtins, cls.__name__, None) is cls or cls in vars(types).values()
+        return is_named or issubclass(cls, MappingView) or cls.__name__ == "PyCapsule"
     return cls.__module__.partition(".")[0] in _KNOWN or is_standard_module(cls.__module__)
 
 
@@ -60,7 +72,10 @@ def capture(obj: Any) -> tuple[Restore | None, Any]:
     if type(obj).__module__.startswith("pandas._libs"):  # caches, and records of who shares memory
         return _leave, None
     try:
-        return _restore_state, _state_of(obj)
+        held = _held_by(obj)
+        return _restore_state, (_state_of(obj, held), held)
+    except MemoryError:
+        raise
     except Exception:  # there are many ways to deny a copy
         return None, None
 
@@ -69,26 +84,74 @@ def references(obj: Any) -> list[object]:
     """Return what an object refers to that Python does not show."""
     if _is_block_manager(type(obj)):
         return [block.values for block in obj.blocks]
-    return [obj.values] if _is_block(type(obj)) else []
+    if _is_block(type(obj)):
+        return [obj.values]
+    return list(_held_by(obj).values())
 
 
-def _state_of(obj: Any) -> bytes:
-    """Return the state that an object gives for pickling."""
-    return pickle.dumps(obj.__reduce_ex__(4)[1:3], protocol=4)
+class _Pickler(pickle.Pickler):
+    """A pickler that refers to some objects by their ids.
+
+    Args:
+        file: where to write.
+        held: these objects.
+    """
+
+    def __init__(self, file: io.BytesIO, held: Mapping[int, object]) -> None:
+        super().__init__(file, protocol=4)
+        self._held = held
+
+    def persistent_id(self, obj: object) -> int | None:
+        """Return the id of an object to refer to."""
+        return id(obj) if id(obj) in self._held else None
 
 
-def _restore_state(obj: Any, state: bytes) -> None:
+class _Unpickler(pickle.Unpickler):
+    """What reads the output of `_Pickler`."""
+
+    def __init__(self, file: io.BytesIO, held: Mapping[int, object]) -> None:
+        super().__init__(file)
+        self._held = held
+
+    def persistent_load(self, pid: int) -> object:
+        """Return the object with an id."""
+        return self._held[pid]
+
+
+def _held_by(obj: object) -> dict[int, object]:
+    """Return what an object refers to directly, by id; that is not copied with its state."""
+    if type(obj).__module__.startswith("pandas._libs"):
+        return {}
+    attributes = attributes_of(obj)
+    held = [attributes, *attributes.values(), *gc.get_referents(obj)]
+    # A tuple may be made for each look at it.
+    held += [part for parts in held if type(parts) is tuple for part in parts]
+    return {id(part): part for part in held if not issubclass(type(part), _ATOMS)}
+
+
+def _state_of(obj: Any, held: Mapping[int, object]) -> bytes:
+    """Return the arguments and the state that an object gives for pickling."""
+    _, *parts = obj.__reduce_ex__(4)[:3]
+    _Pickler(file := io.BytesIO(), held).dump(parts)
+    return file.getvalue()
+
+
+def _restore_state(obj: Any, was: tuple[bytes, Mapping[int, object]]) -> None:
     """Restore the state of an object if it changed.
 
     Raises:
-        TypeError: if it changed, and cannot be restored.
+        Irreversible: if it changed, and cannot be restored.
     """
-    if _state_of(obj) == state:
+    state, held = was
+    if _state_of(obj, held) == state:
         return
-    with contextlib.suppress(Exception):
-        obj.__setstate__(pickle.loads(state)[1])
-    if _state_of(obj) != state:
-        raise TypeError(f"{type(obj).__qualname__} has no way to restore its state in place")
+    args, *states = _Unpickler(io.BytesIO(state), held).load()
+    for method, given in (("__setstate__", states), ("__init__", args)):
+        with contextlib.suppress(Exception):
+            getattr(obj, method)(*given)
+        if _state_of(obj, held) == state:
+            return
+    raise Irreversible(f"{type(obj).__qualname__} has no way to restore its state in place")
 
 
 def _is_block_manager(cls: type) -> bool:

@@ -7,8 +7,8 @@ import site
 import sys
 import sysconfig
 import types
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeGuard
 
 import ignite
 import numpy as np
@@ -19,6 +19,15 @@ from ignite_lrfinder.snapshot.contents import UNSET
 _LOADS = ("LOAD_GLOBAL", "LOAD_NAME")
 _STORES = ("STORE_GLOBAL", "DELETE_GLOBAL", "STORE_DEREF", "DELETE_DEREF")
 _SETS = ("STORE_ATTR", "DELETE_ATTR")
+# In code that uses these, strings are names too, of these sorts.
+_LOOKUPS = {
+    "getattr": ("attributes",),
+    **dict.fromkeys(
+        ("setattr", "delattr", "vars", "__dict__"), ("attributes", "stored_attributes")
+    ),
+    "globals": ("loaded", "stored"),
+    **dict.fromkeys(("import_module", "__import__", "modules"), ("imported",)),
+}
 
 
 class Names:
@@ -29,7 +38,7 @@ class Names:
         loaded: the globals it reads.
         stored: the globals and closure variables it assigns or deletes.
         attributes: the names it may use as attributes.
-        stored_attributes: the attributes it assigns or deletes.
+        stored_attributes: the attributes it assigns or deletes, except of `self`.
     """
 
     __slots__ = ("attributes", "imported", "loaded", "stored", "stored_attributes")
@@ -46,12 +55,31 @@ class Names:
             if instruction.opname == "IMPORT_NAME":
                 self.imported.add((instruction.argval, instructions[i - 2].argval))
             for operations, names in by_operation:
-                if instruction.opname in operations:
+                is_of_self = operations is _SETS and _is_self(instructions[i - 1])
+                if instruction.opname in operations and not is_of_self:
                     names.add(instruction.argval)
+        strings = _strings_in(code.co_consts)
+        for lookup in self.attributes.intersection(_LOOKUPS):
+            for sort in _LOOKUPS[lookup]:
+                getattr(self, sort).update(
+                    [(s, 0) for s in strings] if sort == "imported" else strings
+                )
         for constant in code.co_consts:
             if isinstance(constant, types.CodeType):
                 for name in self.__slots__:
                     getattr(self, name).update(getattr(names_in(constant), name))
+
+
+def _is_self(instruction: dis.Instruction) -> bool:
+    """Return whether an instruction loads `self`, possibly after another variable."""
+    loaded = instruction.argval
+    return (loaded[-1] if isinstance(loaded, tuple) and loaded else loaded) == "self"
+
+
+def _strings_in(constants: Iterable[object]) -> list[str]:
+    """Return the strings among constants, and in the tuples among them."""
+    parts = [p for c in constants for p in (c if isinstance(c, tuple) else (c,))]
+    return [part for part in parts if isinstance(part, str)]
 
 
 @functools.lru_cache(maxsize=4096)
@@ -67,30 +95,10 @@ def closure_variables(function: types.FunctionType) -> dict[str, object]:
 
 
 def globals_of(function: types.FunctionType) -> list[object]:
-    """Return the globals that a function uses, and what it may use of the modules it knows."""
+    """Return the globals that a function uses, and the modules that it imports itself."""
     uses, namespace = names_in(function.__code__), function.__globals__
     found = [namespace[name] for name in uses.loaded if name in namespace]
-    for module in modules_of(function):
-        found += [vars(module)[name] for name in uses.attributes if name in vars(module)]
-    return found
-
-
-def modules_of(function: types.FunctionType) -> list[types.ModuleType]:
-    """Return the user modules that a function may use, also those that it imports itself."""
-    uses, namespace = names_in(function.__code__), function.__globals__
-    pending = [namespace[name] for name in uses.loaded if name in namespace]
-    pending += closure_variables(function).values()
-    pending += [_imported(name, level, namespace) for name, level in uses.imported]
-    modules: list[types.ModuleType] = []
-    while pending:
-        obj = pending.pop()
-        # By its type: an object may raise when it is asked for its class, or compared.
-        if not issubclass(type(obj), types.ModuleType) or is_library(obj):
-            continue
-        if obj not in modules:
-            modules.append(obj)
-            pending += [vars(obj)[name] for name in uses.attributes if name in vars(obj)]
-    return modules
+    return found + [_imported(name, level, namespace) for name, level in uses.imported]
 
 
 def _imported(name: str, level: int, namespace: Mapping[str, Any]) -> types.ModuleType | None:
@@ -108,26 +116,27 @@ def is_bound(cell: types.CellType) -> bool:
         return False
 
 
-def variables_stored_by(function: types.FunctionType) -> list[tuple[Any, Any, Any]]:
-    """Return the variables that a function assigns, each with what restores its present value.
+def cells_stored_by(function: types.FunctionType) -> list[types.CellType]:
+    """Return the closure variables that a function assigns."""
+    cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+    return [cell for name, cell in cells if name in names_in(function.__code__).stored]
 
-    These are closure variables and, in user code, globals and the variables of modules.
-    """
-    if function.__closure__ is None and is_library(function):
-        return []
-    uses, names = names_in(function.__code__), function.__code__.co_freevars
-    found: list[tuple[Any, Any, Any]] = [
-        (restore_cell, cell, cell.cell_contents if is_bound(cell) else UNSET)
-        for name, cell in zip(names, function.__closure__ or (), strict=True)
-        if name in uses.stored
-    ]
-    if is_library(function):
-        return found
-    namespaces = [(function.__globals__, uses.stored.difference(names))]
-    namespaces += [(vars(module), uses.stored_attributes) for module in modules_of(function)]
-    for namespace, stored in namespaces:
-        found += [(restore_item, namespace, (n, namespace.get(n, UNSET))) for n in stored]
-    return found
+
+def globals_stored_by(function: types.FunctionType) -> set[str]:
+    """Return the names of the globals that a function assigns."""
+    return names_in(function.__code__).stored.difference(function.__code__.co_freevars)
+
+
+def function_state(function: types.FunctionType) -> tuple[Any, ...]:
+    """Return the code and the defaults of a function."""
+    keywords = function.__kwdefaults__
+    return function.__code__, function.__defaults__, keywords and keywords.copy()
+
+
+def restore_function(function: types.FunctionType, was: tuple[Any, ...]) -> None:
+    """Restore the code and the defaults of a function."""
+    if function_state(function) != was:
+        function.__code__, function.__defaults__, function.__kwdefaults__ = was
 
 
 def restore_cell(cell: types.CellType, value: object) -> None:
@@ -160,6 +169,16 @@ _PACKAGE_PATHS = _directories(
     *(path for package in (ignite, np, torch) for path in package.__path__),
     os.path.dirname(os.path.dirname(__file__)),
 )
+
+
+def is_user_module(obj: object) -> TypeGuard[types.ModuleType]:
+    """Return whether an object is a module with user code."""
+    # By its type: an object may raise when it is asked for its class, or compared.
+    cls = type(obj)
+    is_plain = cls is types.ModuleType or (
+        issubclass(cls, types.ModuleType) and not is_library(cls)
+    )
+    return is_plain and not is_library(obj)  # type: ignore[arg-type]  # just checked
 
 
 def is_library(obj: types.FunctionType | type | types.ModuleType) -> bool:

@@ -1,6 +1,7 @@
 """Objects whose state cannot be captured: frames, iterators, threads, files, processes, sockets."""
 
 import concurrent.futures
+import contextvars
 import gc
 import inspect
 import io
@@ -28,7 +29,14 @@ import torch
 from ignite.engine import Engine
 from torch.utils.data import DataLoader, Sampler
 
-from ignite_lrfinder.snapshot.contents import UNSET, class_attribute
+from ignite_lrfinder.snapshot.contents import (
+    BARE,
+    UNSET,
+    attributes_of,
+    class_attribute,
+    elements_of,
+    once_for_each_class,
+)
 from ignite_lrfinder.snapshot.functions import closure_variables
 from ignite_lrfinder.snapshot.reachable import Walk
 
@@ -36,8 +44,11 @@ _FLAGS = (threading.Event, multiprocessing.synchronize.Event)
 # What such an object shows of its state. A compressor shows nothing, and is new each time.
 _BY_MODULE: dict[str, Callable[[Any], object]] = {
     "_hashlib": lambda obj: obj.digest(),
+    "_asyncio": lambda obj: getattr(obj, "_state", None),
+    "dbm.dumb": lambda obj: list(obj.items()),
+    "pyexpat": lambda obj: getattr(obj, "CurrentByteIndex", None),
     "sqlite3": lambda obj: getattr(obj, "total_changes", None),
-    **dict.fromkeys(("zlib", "_bz2", "_lzma"), lambda obj: object()),
+    **dict.fromkeys(("zlib", "_bz2", "_lzma", "_gdbm", "_dbm", "_sre"), lambda obj: object()),
 }
 
 # What belongs to a training by its kind comes back, also where a frame or a thread refers to it.
@@ -129,6 +140,7 @@ def _is_iterator(cls: type) -> bool:
     return class_attribute(cls, "__next__") is not UNSET
 
 
+@once_for_each_class
 def _watch_of(cls: type) -> Callable[[Any], Watch] | None:
     """Return what watches instances of a class, or None."""
     watches: tuple[tuple[Any, Callable[[Any], Watch]], ...] = (
@@ -148,6 +160,7 @@ def _watch_of(cls: type) -> Callable[[Any], Watch] | None:
         (multiprocessing.managers.BaseProxy, lambda obj: lambda: True),
         (multiprocessing.shared_memory.SharedMemory, _watch_shared_memory),
         (multiprocessing.shared_memory.ShareableList, lambda obj: _watch_shared_memory(obj.shm)),
+        (contextvars.Context, lambda obj: _watch_value(lambda: list(map(id, obj.values())))),
         (mmap.mmap, lambda obj: _watch_value(lambda: _digest(obj))),
     )
     for kinds, start in watches:
@@ -210,6 +223,26 @@ def _digest(buffer: Any) -> object:
             return None if view.readonly else zlib.crc32(view[::step].tobytes())
     except (BufferError, ValueError):  # it was closed
         return None
+
+
+def watch_attributes(obj: object) -> Watch:
+    """Watch which objects an object has as attributes, and how many elements they have."""
+    before = _shown(obj)
+
+    def has_changed() -> bool:
+        now = _shown(obj)
+        return len(now) != len(before) or any(
+            value is not was or size != length
+            for (value, size), (was, length) in zip(now, before, strict=True)
+        )
+
+    return has_changed
+
+
+def _shown(obj: object) -> list[tuple[object, int]]:
+    """Return the attributes of an object, each with the number of its elements, else 0."""
+    values = attributes_of(obj).values()
+    return [(v, len(elements_of(v)) if type(v) in BARE else 0) for v in values]
 
 
 def _watch_executor(executor: Any) -> Watch:

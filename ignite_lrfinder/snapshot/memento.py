@@ -8,7 +8,6 @@ very same objects. What it cannot restore it names.
 
 import contextlib
 import gc
-import itertools
 import weakref
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any
@@ -18,6 +17,9 @@ from torch.utils.data import DataLoader
 
 from ignite_lrfinder.snapshot import live
 from ignite_lrfinder.snapshot.capture import Capture
+from ignite_lrfinder.snapshot.contents import forget_classes
+from ignite_lrfinder.snapshot.extension import Irreversible
+from ignite_lrfinder.snapshot.kinds import visit_of
 from ignite_lrfinder.snapshot.paths import paths_to
 from ignite_lrfinder.snapshot.storage import on_device
 from ignite_lrfinder.snapshot.tensors import Keep
@@ -39,8 +41,8 @@ class Memento:
         opaque: Iterable[object] = (),
         base: "Memento | None" = None,
     ) -> None:
-        self._captured = Capture(keep, opaque, None if base is None else base._captured)
-        self._names: list[tuple[int, str]] = []
+        earlier = None if base is None else base._captured
+        self._captured = Capture(visit_of, keep=keep, opaque=opaque, base=earlier)
         self._roots: list[tuple[str, object]] = []
 
     @property
@@ -56,7 +58,6 @@ class Memento:
             roots: where the walk begins.
             is_data: whether they are data, of which only what is small is copied.
         """
-        self._names.append((len(self._captured.entries), name))
         self._roots += [(name, root) for root in roots]
         with _without_garbage_collection():
             self._captured.add(name, roots, is_data=is_data)
@@ -77,16 +78,18 @@ class Memento:
         failures: dict[str, BaseException] = {}
         left = self._find_what_to_leave()
         with torch.no_grad(), _without_garbage_collection():
-            for start, stop, name in self._sections():
-                if names is not None and name not in names:
+            for section in self._captured.sections:
+                if names is not None and section.name not in names:
                     continue
-                for restore, obj, was in self._captured.entries[start:stop]:
+                for restore, obj, was in section.changes():
                     if id(obj) not in left:
                         try:
                             restore(obj, was)
+                        except Irreversible:
+                            self._captured.not_restored[id(obj)] = obj
                         except BaseException as error:  # the others must be restored all the same
-                            failures.setdefault(name, error)
-            for error in self._captured.values.restore():
+                            failures.setdefault(section.name, error)
+            for error in self._captured.copies.values.restore():
                 failures.setdefault("tensors", error)
         return failures
 
@@ -104,11 +107,7 @@ class Memento:
         """Free everything that was captured."""
         self._captured.forget()
         self._roots.clear()
-
-    def _sections(self) -> list[tuple[int, int, str]]:
-        """Return the first entry under each name, the one behind the last, and the name."""
-        marks = [*self._names, (len(self._captured.entries), "")]
-        return [(start, stop, name) for (start, name), (stop, _) in itertools.pairwise(marks)]
+        forget_classes()
 
     def _find_what_to_leave(self) -> set[int]:
         """Return by their ids the objects that a frame or a live thread goes on working with."""

@@ -1,6 +1,7 @@
 """The state of a training at one moment: captured, and restored as often as needed."""
 
 import copy
+import decimal
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -64,6 +65,7 @@ class Moment:
                 self.memento.capture(name, obj.state if isinstance(obj, Engine) else obj)
             for engine, attributes in self.attributes:
                 self._capture_engine(engine, attributes)
+            self.memento.capture("decimal context", decimal.getcontext())
             used = filter(_is_state, reachable_from(*handlers))
             self.memento.capture("handlers", *others, *used)
             self._capture_state_dicts(to_save)

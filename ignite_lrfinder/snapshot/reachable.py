@@ -5,13 +5,10 @@ the globals that it uses, and to the methods that it may call. Code in an instal
 standard library is not searched for globals.
 """
 
-import collections
+import enum
 import functools
-import gc
-import logging
 import types
-import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -19,39 +16,22 @@ import torch
 from ignite.engine import Engine
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from ignite_lrfinder.snapshot.contents import (
-    CONTAINERS,
-    PLAIN,
-    attributes_of,
-    elements_of,
-    slot_value,
-    slots_of,
-)
-from ignite_lrfinder.snapshot.extension import hides_references
 from ignite_lrfinder.snapshot.functions import (
     closure_variables,
     globals_of,
-    is_bound,
     is_library,
+    is_user_module,
     names_in,
 )
 from ignite_lrfinder.snapshot.random_state import is_generator
+from ignite_lrfinder.snapshot.references import Rule, rule_of
 
-_ATOMS = (
-    type(None), bool, int, float, complex, str, bytes, range, slice, np.number, np.bool_,
-    np.character, np.datetime64, np.timedelta64, np.dtype, torch.dtype, torch.device, torch.Size,
-    types.ModuleType, types.CodeType, types.FrameType, types.TracebackType,
-    types.GetSetDescriptorType, types.MemberDescriptorType, types.MethodDescriptorType,
-    types.WrapperDescriptorType, types.ClassMethodDescriptorType, logging.Logger,
-)  # fmt: skip
-
-_BOUND_BUILTINS = (types.BuiltinMethodType, types.MethodWrapperType)
 _SEARCHED_ELSEWHERE = (Engine, DataLoader, Dataset, Sampler, torch.Tensor, np.ndarray)
 _DESCRIPTORS = (staticmethod, classmethod, functools.cached_property, functools.partialmethod)
 # Other attributes of classes are not part of a training.
-_KEPT_BY_CLASSES = (torch.nn.Module, torch.optim.Optimizer, functools.singledispatchmethod)
-
-Rule = Callable[["Walk", Any], list[Any]]
+_KEPT_BY_CLASSES = (
+    torch.nn.Module, torch.optim.Optimizer, functools.singledispatchmethod, enum.Enum, type
+)  # fmt: skip
 
 
 def reachable_from(*roots: object) -> list[object]:
@@ -59,30 +39,30 @@ def reachable_from(*roots: object) -> list[object]:
 
     Engines, tensors and sources of data are included, but not searched.
     """
-    found: list[object] = []
-
-    def visit(obj: object) -> bool:
-        found.append(obj)
-        return not issubclass(type(obj), _SEARCHED_ELSEWHERE)
-
-    Walk().over(roots, visit)
-    return found
+    walk = Walk()
+    walk.over(roots, lambda obj: not issubclass(type(obj), _SEARCHED_ELSEWHERE))
+    return list(walk.seen.values())
 
 
 class Walk:
     """A depth-first walk over object graphs that visits each object once.
 
+    Args:
+        opaque: objects not to visit.
+
     Attributes:
-        seen: the visited objects by id. They are held, as ids are unique among live objects only.
+        seen: these and the visited objects by id. They are held, as ids are unique among live
+            objects only.
     """
 
-    def __init__(self) -> None:
-        self.seen: dict[int, object] = {}
+    def __init__(self, opaque: Iterable[object] = ()) -> None:
+        self.seen: dict[int, object] = {id(obj): obj for obj in opaque}
         self._rules: dict[type, Rule | None] = {}
         self._trail: list[tuple[object, Iterator[object]]] = []
         self._called: set[str] = set()
         self._is_any_called = False
         self._uncalled: dict[str, list[object]] = {}
+        self._unused: dict[str, list[object]] = {}
 
     def over(self, roots: Iterable[object], visit: Callable[[Any], bool]) -> None:
         """Visit `roots` and what they refer to, except what this walk has visited before.
@@ -97,11 +77,11 @@ class Walk:
         trail.append((None, iter(roots)))
         while len(trail) > depth:
             for obj in trail[-1][1]:
-                cls = type(obj)
+                cls, key = type(obj), id(obj)
                 rule = rules[cls] if cls in rules else self._find_rule(cls)
-                if rule is None or id(obj) in seen:
+                if rule is None or key in seen:
                     continue
-                seen[id(obj)] = obj
+                seen[key] = obj
                 if visit(obj) and (references := rule(self, obj)):
                     trail.append((obj, iter(references)))
                     break
@@ -119,10 +99,8 @@ class Walk:
 
     def _find_rule(self, cls: type) -> Rule | None:
         """Return the function that lists what an instance of `cls` refers to; None for an atom."""
-        rule = next((rule for kinds, rule in _CODE_RULES if issubclass(cls, kinds)), None)
-        if rule is None and not issubclass(cls, _ATOMS):
-            rule = _instance_rule(cls)
-        self._rules[cls] = rule
+        own = (rule for kind, rule in _CODE_RULES.items() if issubclass(cls, kind))
+        rule = self._rules[cls] = next(own, None) or rule_of(cls)
         return rule
 
     def of_function(self, function: types.FunctionType) -> list[object]:
@@ -132,15 +110,27 @@ class Walk:
         return held if is_library(function) else [*held, *self._of_user_code(function)]
 
     def _of_user_code(self, function: types.FunctionType) -> list[object]:
-        """List the globals of a function, and the methods of known objects that it may call."""
+        """List the globals of a function, and what it may use of known classes and modules."""
         uses = names_in(function.__code__)
         called = uses.attributes - self._called
         self._called |= called
         if "getattr" in uses.loaded:  # it may look up any method
             self._is_any_called = True
             called |= set(self._uncalled)
-        methods = [method for name in called for method in self._uncalled.pop(name, ())]
-        return [*globals_of(function), *methods]
+        held = [
+            obj
+            for name in called
+            for by in (self._uncalled, self._unused)
+            for obj in by.pop(name, ())
+        ]
+        return [*globals_of(function), *held]
+
+    def of_module(self, module: types.ModuleType) -> list[object]:
+        """List the variables of a user module that the functions of the walk may use."""
+        held: list[object] = []
+        for name, value in vars(module).items() if is_user_module(module) else ():
+            (held if name in self._called else self._unused.setdefault(name, [])).append(value)
+        return held
 
     def of_class(self, cls: type) -> list[object]:
         """List a user class's methods that may be called, its base classes, generators, modules."""
@@ -161,81 +151,6 @@ class Walk:
         return held
 
 
-def _instance_rule(cls: type) -> Rule:
-    """Return the function that lists what an instance holds; with the first, a user's class."""
-    if cls in _BARE_RULES:
-        return _BARE_RULES[cls]
-    is_container = issubclass(cls, (*CONTAINERS, types.MappingProxyType))
-    is_hiding = hides_references(cls) and not is_container
-    slots, classes = slots_of(cls), [] if is_library(cls) else [cls]
-
-    def rule(walk: Walk, obj: object) -> list[Any]:
-        held = [v for v in attributes_of(obj).values() if type(v) not in PLAIN]
-        if is_container:
-            held += _members_of(obj)
-        if slots:
-            held += [slot_value(slot, obj) for slot in slots]
-        if is_hiding:
-            held += _of_list(None, gc.get_referents(obj))
-        if classes:
-            held.append(classes.pop())
-        return held
-
-    return rule
-
-
-def _of_cached(walk: object, function: Any) -> list[Any]:
-    """List what a function with a cache refers to; of a bounded cache the entries are linked."""
-    held = list(vars(function).values())
-    return held if function.cache_parameters()["maxsize"] else gc.get_referents(function)
-
-
-def _of_proxy(walk: object, proxy: Any) -> list[Any]:
-    """List what a weak proxy refers to."""
-    try:
-        return [proxy.__init__.__self__]
-    except ReferenceError:
-        return []
-
-
-def _members_of(obj: Any) -> list[Any]:
-    """List the elements of a container: for a mapping, its keys and values."""
-    elements = obj if isinstance(obj, types.MappingProxyType) else elements_of(obj)
-    return _of_dict(None, elements) if isinstance(elements, Mapping) else _of_list(None, elements)
-
-
-def _of_dict(walk: object, obj: Mapping[Any, Any]) -> list[Any]:
-    """List the keys and values of a mapping."""
-    held = [value for value in obj.values() if type(value) not in PLAIN]
-    return held + [key for key in obj if type(key) not in PLAIN]
-
-
-def _of_list(walk: object, obj: Iterable[Any]) -> list[Any]:
-    """List the elements of a container."""
-    return [element for element in obj if type(element) not in PLAIN]
-
-
-_BARE_RULES: dict[type, Rule] = {
-    **dict.fromkeys((dict, collections.OrderedDict), _of_dict),
-    **dict.fromkeys((list, tuple, set, frozenset, collections.deque), _of_list),
-}
-
-
-def _of_method(walk: object, method: types.MethodType) -> list[Any]:
-    """List what a method refers to: its object or, for a class method, what user classes hold."""
-    owner = method.__self__
-    classes = owner.__mro__ if isinstance(owner, type) else ()
-    held = [value for cls in classes if not is_library(cls) for value in vars(cls).values()]
-    # Its class as well: where the object is an engine, that is not searched.
-    return [owner, type(owner), method.__func__, *held]
-
-
-def _of_array(walk: Walk, array: np.ndarray) -> list[Any]:
-    """List the objects in an array, and its attributes."""
-    held = list(array.flat) if array.dtype == object else []
-    return [*held, *attributes_of(array).values()]
-
-
 def _functions_in(attribute: object) -> list[object]:
     """Return the functions behind an attribute of a class."""
     if isinstance(attribute, property):
@@ -245,16 +160,8 @@ def _functions_in(attribute: object) -> list[object]:
     return [attribute] if isinstance(attribute, types.FunctionType) else []
 
 
-_CODE_RULES: tuple[tuple[Any, Rule], ...] = (
-    (types.FunctionType, Walk.of_function),
-    (types.MethodType, _of_method),
-    (_BOUND_BUILTINS, lambda walk, method: [method.__self__]),
-    (functools._lru_cache_wrapper, _of_cached),
-    (functools.partial, lambda walk, p: [p.func, p.args, p.keywords, *vars(p).values()]),
-    (types.CellType, lambda walk, cell: [cell.cell_contents] if is_bound(cell) else []),
-    (weakref.ref, lambda walk, ref: [ref()]),
-    ((weakref.ProxyType, weakref.CallableProxyType), _of_proxy),
-    (memoryview, lambda walk, view: [view.obj]),
-    (np.ndarray, _of_array),
-    (type, Walk.of_class),
-)
+_CODE_RULES: dict[type, Rule] = {
+    types.FunctionType: Walk.of_function,
+    types.ModuleType: Walk.of_module,
+    type: Walk.of_class,
+}

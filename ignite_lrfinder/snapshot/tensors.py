@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
+from torch._subclasses import FakeTensor
 
 from ignite_lrfinder.snapshot.storage import Kept
 
@@ -15,8 +16,8 @@ Keep = Callable[[torch.Tensor], Kept]
 
 
 def has_values(tensor: torch.Tensor) -> bool:
-    """Return whether a tensor has values: on the meta device, or freed by FSDP, it has none."""
-    if tensor.is_meta:
+    """Return whether a tensor has values: a meta or fake one, or one freed by FSDP, has none."""
+    if tensor.is_meta or isinstance(tensor, FakeTensor):
         return False
     if not _is_dense(tensor):
         return True
@@ -93,6 +94,11 @@ class Values:
         self._parts.clear()
         self._kept.clear()
         self._by_place.clear()
+
+
+def of_storage(storage: torch.UntypedStorage) -> torch.Tensor:
+    """Return a tensor that shows the bytes of a storage."""
+    return torch.empty(0, dtype=torch.uint8, device=storage.device).set_(storage)
 
 
 def capture_tensor(tensor: torch.Tensor) -> Any:
@@ -193,7 +199,5 @@ def is_same(alias: torch.Tensor, content: torch.Tensor) -> bool:
     if not _is_dense(alias) or alias.is_quantized:
         return False
     # Trained values differ at once; only what seems untouched is compared as a whole.
-    return all(
-        torch.equal(alias[part], content[part].to(alias.device))
-        for part in (slice(_PROBE), slice(None))
-    )
+    parts = [slice(_PROBE), slice(None)] if alias.numel() > _PROBE else [...]
+    return all(torch.equal(alias[part], content[part].to(alias.device)) for part in parts)
