@@ -44,7 +44,7 @@ class Reading:
         interval: the lowest and the highest rate that the trials cannot tell apart from the best;
             None without a stable trial.
         verdict: what the trials support; None without trials.
-        is_confirmed: whether the trials confirm what the curve suggests.
+        is_confirmed: whether short trials confirmed what the curve suggests, without long ones.
     """
 
     record: Record
@@ -63,9 +63,8 @@ class Reading:
         """Return the learning rate that a method suggests.
 
         Where trials followed the sweep, "auto" is what they support. Where short ones confirmed the
-        curve and no long ones were run, it is at most what the curve suggests: a short trial bears
-        rates that a training does not. Otherwise, and for every other method, the rate is read off
-        the curve.
+        curve and no long ones were run, it is the geometric mean of what the two suggest.
+        Otherwise, and for every other method, the rate is read off the curve.
 
         Args:
             method: one of `METHODS`.
@@ -91,9 +90,8 @@ class Reading:
         if isinstance(verdict, Refusal):
             return verdict
         lr = suggested_lr(verdict, plan)
-        has_one_length = len({trial.num_iter for trial in self.record.trials}) == 1
-        if self.is_confirmed and has_one_length and not isinstance(self.descent, Refusal):
-            return min(lr, auto(self.descent, plan))
+        if self.is_confirmed and not isinstance(self.descent, Refusal):
+            return math.sqrt(lr * auto(self.descent, plan))
         return lr
 
     def suggestions(self, plan: Plan) -> dict[str, float]:
@@ -170,7 +168,7 @@ def reading_of(record: Record) -> Reading:
         ...     stop_reason=StopReason.COMPLETED,
         ...     settings=settings,
         ... )
-        >>> round(reading_of(record).rates["minimum"], 3)
+        >>> round(reading_of(record).rates["minimum"], 2)
         0.01
     """
     curve = curve_of(record)
@@ -197,7 +195,8 @@ def reading_of(record: Record) -> Reading:
         is_paired=is_paired,
         interval=None if scores is None else interval_of(scores, is_paired),
         verdict=verdict,
-        is_confirmed=scores is not None and confirms(descent, scores),
+        is_confirmed=scores is not None
+        and confirms(verdict, scores, descent, record.settings.plan),
     )
 
 
