@@ -65,11 +65,12 @@ def cautions(reading: Reading, rates: Mapping[str, float]) -> list[str]:
     trials = reading.record.trials
     if reading.scores is not None and len(trials) > 1:
         last = len(reading.scores.x) - 1
-        direction = {0: "low", last: "high"}.get(reading.scores.best)
-        if direction is not None:
+        side = {0: ("below", "lower"), last: ("above", "higher")}.get(reading.scores.best)
+        if side is not None:
+            where, direction = side
             reasons.append(
-                f"The best trial is the {direction}est that was run, so a {direction}er rate may "
-                "do better. Allow more trials: verify=Trials(max_iter=...)."
+                f"No trial was run {where} the best one, so a {direction} rate may do better. "
+                "Allow more trials: verify=Trials(max_iter=...)."
             )
     chosen = rates.get("auto")
     if chosen is not None and not trials and chosen <= lowest_tested(reading):

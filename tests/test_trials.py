@@ -104,12 +104,14 @@ def test_trials_that_contradict_the_curve_go_on(factor):
     assert not with_trials(trials).reading.is_confirmed
 
 
-def test_a_confirmed_curve_and_its_trials_count_alike():
-    """The suggestion is the geometric mean of what the curve and the short trials support."""
+@pytest.mark.parametrize("early_stopping", [True, False], ids=["short", "long"])
+def test_a_confirmed_curve_and_its_trials_count_alike(early_stopping):
+    """The suggestion is the geometric mean of what the curve and the trials support."""
     rate = SWEEP.lr_suggestion()
     assert isinstance(rate, float)
-    result = with_trials(run_all(parabola(2.4 * rate), given=Trials(early_stopping=True)))
-    assert {trial.num_iter for trial in result.trials} == {40}
+    settings = Trials(early_stopping=early_stopping)
+    result = with_trials(run_all(parabola(2.4 * rate), given=settings))
+    assert (result.trials[-1].num_iter == 40) == early_stopping
     verdict = result.reading.verdict
     assert isinstance(verdict, Verdict)
     supported = suggested_lr(verdict, Plan())
@@ -119,10 +121,14 @@ def test_a_confirmed_curve_and_its_trials_count_alike():
 
 def test_a_budget_without_room_for_long_trials_runs_short_ones():
     """200 iterations are five trials of 40, of which the best has neighbors on both sides."""
-    trials = run_all(parabola(SWEEP.lr_suggestion() * 4), given=Trials(max_iter=200))
+    rate = SWEEP.lr_suggestion()
+    assert isinstance(rate, float)
+    trials = run_all(parabola(rate * 4), given=Trials(max_iter=200))
     assert {trial.num_iter for trial in trials} == {40}
     assert 3 <= len(trials) <= 5
-    assert with_trials(trials).lr_suggestion() > 0
+    suggested = with_trials(trials).lr_suggestion()
+    assert isinstance(suggested, float)
+    assert rate < suggested < 4 * rate
 
 
 def test_trials_that_cannot_be_told_apart_confirm_nothing():

@@ -31,11 +31,11 @@ _CLIFF = 12.0
 _NEAR_CLIFF = 0.3  # of all points
 
 # Where the noise of neighbors is correlated, the smoothed loss of a flat curve wanders. A fall then
-# counts if it is this many times as high as any rise before it and any fall after it, or beyond
-# what such noise reaches. Of 1,000 flat curves of 100 points whose noise is correlated by 0.5 to
-# 0.9, up to 30 pass without a cliff and up to 60 with one; of 50 points, up to 220.
-_CORRELATED = 0.18
-_COUNTERMOVES = 3.5
+# counts if it is so many times, for a correlation of 1, as high as any rise before it and any fall
+# after it, or beyond what such noise reaches. Of 1,000 flat curves of 100 points whose noise is
+# correlated by 0.5 to 0.9, up to 70 pass; of 50 points, up to 270.
+_WANDERING = 6.0
+_MAX_WANDERING = 3.5
 _BEYOND_WANDERING = 40.0
 
 # Shares of the fall: from its top, where it has begun; from its bottom, where most of it is done,
@@ -117,8 +117,9 @@ def descent_of(curve: Curve) -> Descent | Refusal:
     least = noise * (_SIGNIFICANT_BEFORE_CLIFF if is_near else _SIGNIFICANT)
     if fall <= least:
         return _refusal(fall, least, has_cliff)
-    if curve.correlation > _CORRELATED and fall <= _BEYOND_WANDERING * noise:
-        least = _COUNTERMOVES * _largest_countermove(curve.smoothed[:broken], bottom)
+    if fall <= _BEYOND_WANDERING * noise:
+        ratio = min(max(_WANDERING * curve.correlation, 0.0), _MAX_WANDERING)
+        least = ratio * _largest_countermove(curve.smoothed[:broken], bottom)
         if fall <= least:
             return _refusal_of_wandering(fall, least, curve.correlation)
     # Left of the fall, noise makes some points higher than others; take the last that is nearly as

@@ -44,7 +44,7 @@ class Reading:
         interval: the lowest and the highest rate that the trials cannot tell apart from the best;
             None without a stable trial.
         verdict: what the trials support; None without trials.
-        is_confirmed: whether short trials confirmed what the curve suggests, without long ones.
+        is_confirmed: whether the trials confirm what the curve suggests.
     """
 
     record: Record
@@ -62,8 +62,8 @@ class Reading:
     def suggest(self, method: str, plan: Plan) -> float | Refusal:
         """Return the learning rate that a method suggests.
 
-        Where trials followed the sweep, "auto" is what they support. Where short ones confirmed the
-        curve and no long ones were run, it is the geometric mean of what the two suggest.
+        Where trials followed the sweep, "auto" is what they support or, where they confirm the
+        curve, the geometric mean of what the two suggest: errors of the one and the other differ.
         Otherwise, and for every other method, the rate is read off the curve.
 
         Args:
