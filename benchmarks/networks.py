@@ -65,3 +65,117 @@ class CharTransformer(nn.Module):
         """Return scores of shape (N, num_chars, T) for characters of shape (N, T)."""
         hidden = self.embedding(chars) + self.position
         return self.head(self.layers(hidden, mask=self.mask, is_causal=True)).transpose(1, 2)
+
+
+class ResidualBlock(nn.Module):
+    """Two convolutions with batch norm, beside a shortcut that halves the image where they do."""
+
+    def __init__(self, num_in: int, num_out: int, stride: int = 1) -> None:
+        super().__init__()
+        self.convolutions = nn.Sequential(
+            nn.Conv2d(num_in, num_out, 3, stride, padding=1, bias=False),
+            nn.BatchNorm2d(num_out),
+            nn.ReLU(),
+            nn.Conv2d(num_out, num_out, 3, padding=1, bias=False),
+            nn.BatchNorm2d(num_out),
+        )
+        self.shortcut = nn.Identity() if stride == 1 else nn.Conv2d(num_in, num_out, 1, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return maps of shape (N, num_out, H / stride, W / stride)."""
+        return torch.relu(self.convolutions(x) + self.shortcut(x))
+
+
+def residual_network(width: int = 8, num_classes: int = 10) -> nn.Sequential:
+    """Return a residual network for flat images of 784 pixels."""
+    return nn.Sequential(
+        nn.Unflatten(1, (1, 28, 28)),
+        nn.Conv2d(1, width, 3, stride=2, padding=1, bias=False),
+        nn.BatchNorm2d(width),
+        nn.ReLU(),
+        ResidualBlock(width, width),
+        ResidualBlock(width, 2 * width, stride=2),
+        ResidualBlock(2 * width, 4 * width, stride=2),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(4 * width, num_classes),
+    )
+
+
+class VisionTransformer(nn.Module):
+    """A transformer over the 16 patches of a flat image of 784 pixels."""
+
+    def __init__(self, width: int = 32, num_layers: int = 2, num_classes: int = 10) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(1, width, kernel_size=7, stride=7)
+        self.position = nn.Parameter(0.02 * torch.randn(16, width))
+        layer = nn.TransformerEncoderLayer(
+            width, 4, 2 * width, dropout=0.0, batch_first=True, norm_first=True
+        )
+        self.layers = nn.TransformerEncoder(layer, num_layers, enable_nested_tensor=False)
+        self.head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, num_classes))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return scores of shape (N, num_classes)."""
+        patches = self.patches(images.unflatten(1, (1, 28, 28))).flatten(2).transpose(1, 2)
+        return self.head(self.layers(patches + self.position).mean(1))
+
+
+class RowLSTM(nn.Module):
+    """A recurrent network that reads the rows of a flat image of 784 pixels."""
+
+    def __init__(self, width: int = 40, num_classes: int = 10) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(28, width, batch_first=True)
+        self.head = nn.Linear(width, num_classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return scores of shape (N, num_classes)."""
+        hidden, _ = self.lstm(images.unflatten(1, (28, 28)))
+        return self.head(hidden[:, -1])
+
+
+class AutoEncoder(nn.Module):
+    """A variational autoencoder for flat images of 784 pixels; it samples only in training."""
+
+    def __init__(self, width: int = 128, num_codes: int = 8) -> None:
+        super().__init__()
+        self.encoder = mlp(784, width, 2 * num_codes)
+        self.decoder = mlp(num_codes, width, 784)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return scores of the pixels, means and log variances; shape (N, 784 + 2 num_codes)."""
+        code = self.encoder(images)
+        mean, log_variance = code.chunk(2, dim=1)
+        sample = mean
+        if self.training:
+            sample = mean + torch.exp(log_variance / 2) * torch.randn_like(mean)
+        return torch.cat([self.decoder(sample), code], dim=1)
+
+
+def embedder(num_features: int = 16) -> nn.Sequential:
+    """Return a network that embeds each of two flat images of 784 pixels."""
+    return nn.Sequential(
+        nn.Flatten(0, 1),
+        nn.Unflatten(1, (1, 28, 28)),
+        nn.Conv2d(1, 8, 5, stride=2),
+        nn.ReLU(),
+        nn.Conv2d(8, 16, 5, stride=2),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(256, num_features),
+        nn.Unflatten(0, (-1, 2)),
+    )
+
+
+def segmenter(width: int = 8) -> nn.Sequential:
+    """Return a convolutional network that scores each of 784 pixels."""
+    return nn.Sequential(
+        nn.Unflatten(1, (1, 28, 28)),
+        nn.Conv2d(1, width, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(width, width, 3, padding=2, dilation=2),
+        nn.ReLU(),
+        nn.Conv2d(width, 1, 3, padding=1),
+        nn.Flatten(),
+    )

@@ -19,6 +19,7 @@ from typing import Literal, TypeAlias
 
 import torch
 
+from benchmarks.real_tasks import REAL_TASKS
 from benchmarks.tasks import TASKS, Task, train_step
 
 Schedule: TypeAlias = Literal["constant", "cosine"]
@@ -26,6 +27,8 @@ SCHEDULES: tuple[Schedule, ...] = ("constant", "cosine")
 PATH = Path(__file__).with_name("oracle.json")
 SEEDS = (0, 1)
 GRID = tuple(float(f"{10 ** (k / 3):.4g}") for k in range(-18, 4))  # 1e-6 to 10
+
+ALL_TASKS = (*TASKS, *REAL_TASKS)
 
 _DIGITS = 5
 
@@ -89,7 +92,7 @@ def load(path: Path = PATH) -> dict[str, Record]:
 def save(records: Mapping[str, Record], path: Path = PATH) -> None:
     """Write the records in the order of the tasks, one line per field."""
     blocks = []
-    for task in TASKS:
+    for task in ALL_TASKS:
         if task.name in records:
             fields = dataclasses.asdict(records[task.name]).items()
             lines = ",\n".join(f"    {json.dumps(k)}: {json.dumps(v)}" for k, v in fields)
@@ -104,7 +107,7 @@ def _rounded(loss: float) -> float:
 
 def main() -> None:
     """Train the missing or the given tasks, and save after each of them."""
-    by_name = {task.name: task for task in TASKS}
+    by_name = {task.name: task for task in ALL_TASKS}
     parser = argparse.ArgumentParser(description="Train the tasks over the grid of learning rates.")
     parser.add_argument("tasks", nargs="*", metavar="TASK", help="default: those not in the file")
     parser.add_argument("--num-workers", type=int, default=2)
@@ -125,7 +128,7 @@ def main() -> None:
 
 def _record_named(name: str) -> Record:
     """Record the task with this name; tasks hold functions, which can't be pickled."""
-    return record(next(task for task in TASKS if task.name == name))
+    return record(next(task for task in ALL_TASKS if task.name == name))
 
 
 if __name__ == "__main__":

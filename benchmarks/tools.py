@@ -1,8 +1,9 @@
-"""The tools under test: this finder, ablations of it, and other finders.
+"""The tools under test: this finder at several prices, ablations of it, and the alternatives.
 
 Each is a function from an untrained setup to suggested learning rates. Every finder runs with its
-default settings; only `num_iter` is passed if there is no default. The other finders are optional
-and imported on demand.
+default settings; only `num_iter` is passed if there is no default. The alternatives are other
+finders, once and averaged over as many sweeps as the same iterations allow; Optuna, with short
+trainings; and the optimizer's habitual rate. They are optional and imported on demand.
 """
 
 import copy
@@ -19,13 +20,13 @@ import torch
 from ignite.engine import Engine
 from ignite.handlers import FastaiLRFinder as IgniteLRFinder
 from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch.optim import SGD, Optimizer
 from torch.utils.data import DataLoader
 
 from benchmarks.data import Batch
 from benchmarks.oracle import Schedule
 from benchmarks.tasks import Loss, Task, train_step
-from ignite_lrfinder import FastaiLRFinder
+from ignite_lrfinder import FastaiLRFinder, Trials
 from ignite_lrfinder.suggest import Verdict
 
 # Most finders start at the optimizer's own learning rate, which is set too low to have any effect.
@@ -35,11 +36,17 @@ NUM_ITER = 100
 _FASTAI = "fastai.callback.schedule"
 
 # The maximum number of iterations of a sweep with trials.
-_GRID_BUDGET = 800
+BUDGET = 800
+
+# As in this finder's trials: the length of a training, and the batches that are compared.
+_TRIAL_ITER = 130
+_REPORT_EVERY = 10
+_OPTUNA_RANGE = (1e-6, 10.0)
+
 _GRID = np.geomspace(START_LR, 10.0, 17)
 
 Suggestion = Mapping[Schedule, float | None]
-Verify = bool | Literal["auto"]
+Verify = bool | Literal["auto"] | Trials
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -127,7 +134,7 @@ def ours_not_corrected(t: Training) -> Suggestion:
 
 def grid_of_trials(t: Training) -> Suggestion:
     """Spend the same number of iterations on short trials at rates spread over the whole range."""
-    num_iter = _GRID_BUDGET // len(_GRID)
+    num_iter = BUDGET // len(_GRID)
     scores = [_trial_score(t, lr, num_iter) for lr in _GRID]
     return for_any_plan(float(_GRID[np.argmin(scores)]))
 
@@ -168,7 +175,10 @@ def fastai(t: Training, *, method: str) -> Suggestion:
             opt_func=functools.partial(wrapper, opt=t.task.optimizer),
             path=folder,
         )
-        found = learn.lr_find(show_plot=False, suggest_funcs=(getattr(schedule, method),))
+        try:
+            found = learn.lr_find(show_plot=False, suggest_funcs=(getattr(schedule, method),))
+        except IndexError:  # of `valley`, on a curve that never falls
+            return for_any_plan(None)
     return for_any_plan(float(found[0]))
 
 
@@ -201,6 +211,53 @@ def lightning(t: Training) -> Suggestion:
         return for_any_plan(found.suggestion())
 
 
+def averaged(t: Training, *, tool: Callable[[Training], Suggestion]) -> Suggestion:
+    """Run a finder as often as the iterations allow, on different batches; return the median."""
+    lrs = []
+    for _ in range(BUDGET // NUM_ITER):
+        model = copy.deepcopy(t.model)
+        optimizer = t.task.optimizer(model.parameters(), lr=START_LR)
+        try:
+            lr = tool(dataclasses.replace(t, model=model, optimizer=optimizer))["constant"]
+        except RuntimeError:
+            continue
+        lrs += [] if lr is None else [lr]
+    return for_any_plan(float(np.exp(np.median(np.log(lrs)))) if lrs else None)
+
+
+def optuna(t: Training) -> Suggestion:
+    """Search with Optuna's defaults: short trainings, pruned if they are worse than the median."""
+    module = importlib.import_module("optuna")
+    module.logging.set_verbosity(module.logging.ERROR)
+    study = module.create_study(sampler=module.samplers.TPESampler(seed=0))
+    left = BUDGET
+    while left >= _REPORT_EVERY:
+        trial = study.ask()
+        lr = trial.suggest_float("lr", *_OPTUNA_RANGE, log=True)
+        model = copy.deepcopy(t.model)
+        optimizer = t.task.optimizer(model.parameters(), lr=lr)
+        losses: list[float] = []
+        for batch in t.task.batches(500, min(_TRIAL_ITER, left)):
+            losses.append(train_step(model, optimizer, t.loss, batch))
+            if len(losses) % _REPORT_EVERY == 0:
+                trial.report(float(np.mean(losses[-_REPORT_EVERY:])), len(losses))
+            if not np.isfinite(losses[-1]) or trial.should_prune():
+                break
+        left -= len(losses)
+        if len(losses) == _TRIAL_ITER and np.isfinite(losses).all():
+            study.tell(trial, float(np.mean(losses[_TRIAL_ITER // 2 :])))
+        else:
+            study.tell(trial, state=module.trial.TrialState.PRUNED)
+    return for_any_plan(float(study.best_params["lr"]))
+
+
+def habit(t: Training) -> Suggestion:
+    """Return the rate that the optimizer is usually given."""
+    is_sgd = isinstance(t.optimizer, SGD)
+    has_momentum = is_sgd and t.optimizer.defaults["momentum"] > 0
+    return for_any_plan(0.01 if has_momentum else 0.1 if is_sgd else 1e-3)
+
+
 def _trial_score(t: Training, lr: float, num_iter: int) -> float:
     """Train from scratch; return the mean loss of the second half, inf if any is not finite."""
     model = copy.deepcopy(t.model)
@@ -219,13 +276,20 @@ def _one(lr: float | list[float]) -> float:
 TOOLS: Mapping[str, Tool] = MappingProxyType(
     {
         "ours": Tool(ours),
+        "ours, Trials(200)": Tool(functools.partial(ours, verify=Trials(max_iter=200))),
         'ours, verify="auto"': Tool(functools.partial(ours, verify="auto")),
         "ours, verify=True": Tool(functools.partial(ours, verify=True)),
+        "habit": Tool(habit),
         "Ignite": Tool(ignite),
+        "Ignite, 8 sweeps": Tool(functools.partial(averaged, tool=ignite)),
         "torch-lr-finder": Tool(torch_lr_finder, "torch_lr_finder"),
         "fastai valley": Tool(functools.partial(fastai, method="valley"), _FASTAI),
+        "fastai valley, 8 sweeps": Tool(
+            functools.partial(averaged, tool=functools.partial(fastai, method="valley")), _FASTAI
+        ),
         "fastai minimum": Tool(functools.partial(fastai, method="minimum"), _FASTAI),
         "Lightning": Tool(lightning, "lightning.pytorch.tuner"),
+        "Optuna": Tool(optuna, "optuna"),
         "ours, 50 points": Tool(functools.partial(ours, num_iter=50), is_ablation=True),
         "ours, 200 points": Tool(functools.partial(ours, num_iter=200), is_ablation=True),
         "verified, not corrected": Tool(ours_not_corrected, is_ablation=True),

@@ -5,7 +5,7 @@
 
 It requires scikit-learn and writes `NAME.png` and `NAME-dark.png` to `docs/images` in about a
 minute. Curves come from small real trainings, the pictures of the gallery from the code on its
-page, and the bars from the table on the page "Benchmarks", which `make benchmark` prints. `make
+page, and the regret from the table on the page "Benchmarks", which `make benchmark` prints. `make
 benchmark` draws `trust.png` itself; its dark version is made here.
 
 Each picture carries a description of what it shows in its metadata. The tests draw it again and
@@ -27,9 +27,11 @@ import numpy as np
 import torch
 from ignite.engine import create_supervised_trainer
 from matplotlib.artist import Artist
+from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.text import Text
+from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
@@ -50,6 +52,24 @@ STYLES: Mapping[str, Any] = MappingProxyType(
     }
 )
 """The matplotlib styles by the suffixes of their files."""
+# Where the figure of the regret shows what takes no iterations, and how far apart labels are.
+NO_ITERATIONS = 25
+LABEL_DISTANCE = 0.2
+SHORT_NAMES: Mapping[str, str] = MappingProxyType(
+    {
+        "this one, the sweep alone": "ours, sweep alone",
+        "this one, verify=Trials(max_iter=200)": "Trials(max_iter=200)",
+        'this one, verify="auto"': 'ours, verify="auto"',
+        "this one, verify=True": "ours, verify=True",
+        "the optimizer's habitual rate": "habit",
+        "Optuna, TPE and median pruner": "Optuna",
+        "fastai, valley": "fastai valley",
+        "fastai, minimum": "fastai minimum",
+        "fastai, valley, median of 8 sweeps": "fastai valley, 8 sweeps",
+        "Ignite's": "Ignite",
+        "Ignite's, median of 8 sweeps": "Ignite, 8 sweeps",
+    }
+)
 
 
 def sweep(
@@ -151,40 +171,80 @@ def draw_gallery(folder: Path, styles: Mapping[str, Any] = STYLES) -> None:
 
 
 def draw_regret(folder: Path) -> None:
-    """Draw the table of the page "Benchmarks" as bars."""
-    save(lambda: regret_bars(list(regret_rows())), "regret", folder)
+    """Draw the first table of the page "Benchmarks": what each finder costs, and what it loses."""
+    save(lambda: regret_over_iterations(list(regret_rows())), "regret", folder)
 
 
-def regret_rows() -> Iterator[tuple[str, list[tuple[float, float]]]]:
-    """Return each finder, and its mean and worst regret at a constant rate and with decay."""
-    text = (DOCS / "benchmarks.md").read_text(encoding="utf-8")
-    for name, *cells in re.findall(r"^\| (.*?) \| ([\d. /]+) \| ([\d. /]+) \| \d+ of", text, re.M):
-        values = [tuple(float(number) for number in cell.split("/")) for cell in cells]
-        name = name.replace("`", "").replace("this one", "ignite-lrfinder")
-        yield name, [(mean, worst) for mean, worst in values]
+def regret_rows() -> Iterator[tuple[str, int, list[tuple[float, float]]]]:
+    """Return each finder, its iterations, and its mean and worst regret under both schedules."""
+    text, *_ = (DOCS / "benchmarks.md").read_text(encoding="utf-8").split("\n## ")
+    regret = r"([\d.]+) / ([\d.]+)"
+    pattern = rf"^\| (.*?) \| {regret} \| {regret} \| \d+ of \d+ \| \d+ of \d+ \| (\d+)"
+    for name, *regrets, num_iter in re.findall(pattern, text, re.M):
+        constant, decay = [float(r) for r in regrets[:2]], [float(r) for r in regrets[2:]]
+        yield (
+            name.replace("`", ""),
+            int(num_iter),
+            [(constant[0], constant[1]), (decay[0], decay[1])],
+        )
 
 
-def regret_bars(rows: list[tuple[str, list[tuple[float, float]]]]) -> Figure:
-    """Draw one panel per schedule, with a bar for the mean and a tick for the worst training."""
-    figure, panels = plt.subplots(1, 2, figsize=(9.0, 3.6), sharey=True, layout="constrained")
-    y = np.arange(len(rows))
-    colors = ["C0" if name.startswith("ignite-lrfinder") else "0.6" for name, _ in rows]
+def regret_over_iterations(rows: list[tuple[str, int, list[tuple[float, float]]]]) -> Figure:
+    """Draw one panel per schedule: the mean as a point, the worst training above it as a tick."""
+    figure, panels = plt.subplots(1, 2, figsize=(11.0, 5.2), sharey=True, layout="constrained")
+    is_ours = np.array([name.startswith("this one") for name, *_ in rows])
+    names = [SHORT_NAMES.get(name, name) for name, *_ in rows]
+    x = np.array([max(num_iter, NO_ITERATIONS) for _, num_iter, _ in rows])
     for k, (ax, title) in enumerate(zip(panels, ("constant rate", "cosine decay"), strict=True)):
-        mean, worst = np.array([regrets[k] for _, regrets in rows]).T
-        ax.barh(y, mean, color=colors, height=0.6)
-        ax.plot(worst, y, "|", color=plt.rcParams["text.color"], markersize=12, markeredgewidth=1.5)
-        for at, value, far in zip(y, mean, worst, strict=True):
-            # Beside the bar, and beyond the tick where the two would collide.
-            x = far if value < far < value + 0.12 else value
-            ax.text(x + 0.015, at, f"{value:.3f}", va="center", fontsize="small")
+        mean, worst = np.array([regrets[k] for _, _, regrets in rows]).T
+        for ours, color in ((False, "0.55"), (True, "C0")):
+            chosen = is_ours == ours
+            ax.vlines(x[chosen], mean[chosen], worst[chosen], color=color, alpha=0.3)
+            ax.plot(x[chosen], worst[chosen], "_", color=color, alpha=0.6)
+            ax.plot(x[chosen], mean[chosen], "o-" if ours else "o", color=color)
+        for i in np.flatnonzero(is_ours):
+            ax.annotate(
+                names[i],
+                (x[i], mean[i]),
+                (-8, -4),
+                textcoords="offset points",
+                ha="right",
+                va="top",
+                color="C0",
+                fontweight="bold",
+                fontsize="small",
+            )
+        label_points(ax, x[~is_ours], mean[~is_ours], [*np.array(names)[~is_ours]])
         ax.set_title(title)
-        ax.set_xlim(0, 1.05)
+        ax.set_xscale("log")
+        ax.set_yscale("log")
+        ax.set_xlim(0.7 * NO_ITERATIONS, 4500)
+        ax.set_ylim(0.008, 1.3)
+        ax.set_xticks([NO_ITERATIONS, 100, 300, 800], ["none", "100", "300", "800"])
+        ax.set_xticks([], minor=True)
+        ax.set_yticks([0.01, 0.03, 0.1, 0.3, 1.0], ["0.01", "0.03", "0.1", "0.3", "1"])
+        ax.set_yticks([], minor=True)
+        ax.grid(axis="y", alpha=0.25)
         ax.spines[["top", "right"]].set_visible(False)
-        ax.set_xlabel("regret: bar = mean, tick = worst")
-    panels[0].set_yticks(y, [name for name, _ in rows])
-    panels[0].invert_yaxis()
+        ax.set_xlabel("iterations that the search takes (median)")
+    panels[0].set_ylabel("regret: point = mean, tick = worst")
     figure.suptitle("Share of the achievable gain lost at the suggestion (lower is better)")
     return figure
+
+
+def label_points(ax: Axes, x: NDArray[Any], y: NDArray[Any], names: list[str]) -> None:
+    """Write names to the right of points, moved apart where they would overlap."""
+    columns = np.round(2 * np.log2(x))
+    for column in np.unique(columns):
+        members = np.flatnonzero(columns == column)
+        order = members[np.argsort(y[members])]
+        at = np.log(y[order])
+        for i in range(1, len(at)):
+            at[i] = max(at[i], at[i - 1] + LABEL_DISTANCE)
+        for i, position in zip(order, np.exp(at), strict=True):
+            ax.annotate(
+                names[i], (x[i], y[i]), (1.15 * x[i], position), va="center", fontsize="small"
+            )
 
 
 def draw_trust(folder: Path) -> None:

@@ -72,6 +72,7 @@ def train(*, with_lr_finder: bool) -> tuple[float, float]:
             num_iter=100,
             start_lr=1e-5,
             end_lr=1.0,
+            verify="auto",
         ) as t:
             t.run(batches)
         lr_finder.apply_suggested_lr(d_optimizer)

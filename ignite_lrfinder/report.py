@@ -7,7 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from ignite_lrfinder.plot import draw_sweep, legend_below
 from ignite_lrfinder.record import Plan
-from ignite_lrfinder.suggest import Reading, Refusal, Verdict, num_planned_iters, rules_for
+from ignite_lrfinder.suggest import (
+    Reading,
+    Refusal,
+    Verdict,
+    num_planned_iters,
+    rules_for,
+)
 
 # A suggestion that is uncertain by this factor is little more than a range.
 _WIDE = 10.0
@@ -45,7 +51,8 @@ def cautions(reading: Reading, rates: Mapping[str, float]) -> list[str]:
 
     Returns:
         A sentence for each reason: an interval of the trials, or a range of the methods, of more
-        than a factor of 10; a suggestion at the lowest rate that was tested.
+        than a factor of 10; a suggestion at the lowest rate that was tested; a best trial at either
+        end of the trials.
     """
     reasons = []
     if reading.interval is not None:
@@ -56,6 +63,15 @@ def cautions(reading: Reading, rates: Mapping[str, float]) -> list[str]:
                 "may: verify=Trials(...)."
             )
     trials = reading.record.trials
+    if reading.scores is not None and len(trials) > 1:
+        last = len(reading.scores.x) - 1
+        side = {0: ("below", "lower"), last: ("above", "higher")}.get(reading.scores.best)
+        if side is not None:
+            where, direction = side
+            reasons.append(
+                f"No trial was run {where} the best one, so a {direction} rate may do better. "
+                "Allow more trials: verify=Trials(max_iter=...)."
+            )
     chosen = rates.get("auto")
     if chosen is not None and not trials and chosen <= lowest_tested(reading):
         reasons.append("The suggestion is the lowest rate that was tested. Lower start_lr.")
@@ -124,6 +140,8 @@ def _correction(reading: Reading, plan: Plan) -> str:
     low, high = reading.interval
     if low <= lr <= high:
         return ""
+    if reading.is_confirmed:
+        return ", between what the curve and the trials suggest"
     return f", corrected for a run of {num_planned_iters(verdict, plan):.0f} iterations"
 
 

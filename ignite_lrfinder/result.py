@@ -58,7 +58,7 @@ class LRFinderResult(Record):
         ... )
         >>> result.lr.shape, len(result)
         ((101, 1), 101)
-        >>> round(result.lr_suggestion("minimum"), 3)
+        >>> round(result.lr_suggestion("minimum"), 2)
         0.01
     """
 

@@ -39,6 +39,14 @@ def u_shape(
     return 1 + fall + blow_up + noise * scatter
 
 
+def autoregressive(num: int, correlation: float, seed: int) -> np.ndarray:
+    """Return noise with standard deviation 1, of which neighbors are correlated; shape (num,)."""
+    noise = np.random.default_rng(seed).standard_normal(num)
+    for i in range(1, num):
+        noise[i] = correlation * noise[i - 1] + np.sqrt(1 - correlation**2) * noise[i]
+    return noise
+
+
 @st.composite
 def usable_sweeps(draw: st.DrawFn) -> LRFinderResult:
     """Draw a sweep over 40 to 300 points, with noise, that has a valley to be found."""

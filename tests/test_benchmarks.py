@@ -12,13 +12,14 @@ from conftest import Log
 from benchmarks import claims, ways
 from benchmarks.figure import draw
 from benchmarks.measurement import Outcome, counting_steps, measure
-from benchmarks.oracle import SCHEDULES, Record, load, save
+from benchmarks.oracle import ALL_TASKS, SCHEDULES, Record, load, save
+from benchmarks.real_tasks import contrastive_loss, dice_loss, variational_loss
 from benchmarks.regret import best_lr, regret
 from benchmarks.tasks import TASKS, gaussian_nll, train_step
-from benchmarks.tools import TOOLS, Tool, training
+from benchmarks.tools import TOOLS, Tool, averaged, for_any_plan, training
 from benchmarks.trust import row
 
-by_task = pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
+by_task = pytest.mark.parametrize("task", ALL_TASKS, ids=lambda task: task.name)
 
 # Means over the seeds: 3, 1, and (5 + 2) / 2, as a training that diverged counts as no gain.
 RECORD = Record(
@@ -134,14 +135,67 @@ def test_an_outcome_has_the_regret_of_the_suggested_rate():
     assert outcome.regret == regret(RECORD, "constant", outcome.lr)
 
 
-def test_a_refusal_is_counted_separately():
-    """Refusals do not enter the mean and the worst regret."""
+def test_refusals_and_trainings_that_blow_up_are_counted_separately():
+    """Refusals do not enter the mean and the worst regret; half of the gain lost is a blow-up."""
     outcomes = [
         Outcome("half", TASKS[3].name, "constant", 100, None, None),
         Outcome("half", TASKS[3].name, "constant", 100, 0.1, 0.25),
+        Outcome("half", TASKS[3].name, "constant", 300, 0.3, 0.75),
+        Outcome("half", TASKS[3].name, "constant", 300, 0.2, 0.5),
     ]
-    assert "0.250 / 0.250" in row("half", outcomes, ["constant"])
-    assert "1 of 2" in row("half", outcomes, ["constant"])
+    cells = row("half", outcomes, ["constant"]).split("  ")
+    found = [cell.strip() for cell in cells if cell.strip()]
+    assert found == ["half", "0.500 / 0.750", "1 of 4", "2 of 4", "200 / 300"]
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "rate"),
+    [("SGD", 0.1), ("momentum", 0.01), ("Adam", 1e-3), ("RMSprop", 1e-3)],
+)
+def test_the_habit_depends_on_the_optimizer(optimizer, rate):
+    """Plain SGD, momentum, and adaptive optimizers have a habitual rate each."""
+    (task, *_) = [task for task in TASKS if task.name.endswith(optimizer)]
+    assert TOOLS["habit"].suggest(training(task, 0)) == {"constant": rate, "cosine": rate}
+
+
+def test_an_averaged_finder_takes_its_budget_and_returns_the_median():
+    """Eight runs on different batches, of which one is refused, give the median of seven."""
+    lrs = [1e-3, 1e-2, 1e-1, None, 1e-2, 1e-4, 1e-2, 1.0]
+    first_batches = []
+
+    def tool(setup):
+        first_batches.append(float(next(iter(setup.loader))[0].sum()))
+        return for_any_plan(lrs[len(first_batches) - 1])
+
+    suggestion = averaged(training(TASKS[0], 0), tool=tool)
+    assert suggestion["cosine"] == pytest.approx(1e-2)
+    assert len(set(first_batches)) == len(lrs)
+
+
+def test_the_variational_loss_sums_over_pixels():
+    """It is a sum over pixels and codes, and a mean over images, of torch's own parts."""
+    scores, mean, log_variance = torch.randn(4, 6), torch.randn(4, 2), torch.randn(4, 2)
+    target = torch.rand(4, 6)
+    code = torch.distributions.Normal(mean, torch.exp(log_variance / 2))
+    divergence = torch.distributions.kl_divergence(code, torch.distributions.Normal(0.0, 1.0))
+    pixels = torch.nn.functional.binary_cross_entropy_with_logits(scores, target, reduction="none")
+    expected = pixels.sum(1).mean() + divergence.sum(1).mean()
+    output = torch.cat([scores, mean, log_variance], dim=1)
+    assert variational_loss(output, target).item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_the_contrastive_loss_finds_the_other_view():
+    """Equal views of orthogonal images give the loss of a softmax over 2N - 1 candidates."""
+    views = torch.eye(4)[:, None].repeat(1, 2, 1)
+    expected = -math.log(math.exp(5) / (math.exp(5) + 6))
+    assert contrastive_loss(views, torch.empty(0)).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_dice_loss_is_zero_for_the_mask_itself():
+    """It is nearly 1 for the opposite of the mask."""
+    mask = torch.tensor([[1.0, 0.0] * 50])
+    assert dice_loss(100 * (mask - 0.5), mask).item() == pytest.approx(0, abs=1e-5)
+    assert dice_loss(-100 * (mask - 0.5), mask).item() == pytest.approx(1, abs=0.02)
 
 
 def test_a_tool_that_is_not_installed_names_its_module():

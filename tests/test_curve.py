@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import result_of, u_shape
+from strategies import autoregressive, result_of, u_shape
 
 from ignite_lrfinder import LRFinderResult
 from ignite_lrfinder.suggest.curve import (
     Curve,
     Refusal,
     curve_of,
+    curve_through,
     local_line,
     noise_of,
     running_median,
@@ -93,6 +94,23 @@ def test_a_cliff_does_not_lift_the_curve_before_it():
     steep[85:], steeper[85:] = 1e2, 1e6
     np.testing.assert_allclose(smooth(x, steep)[:82], smooth(x, steeper)[:82])
     assert smooth(x, steeper)[-1] == 1e6
+
+
+@pytest.mark.parametrize("height", [1.0, 10.0])
+def test_the_line_follows_the_points_up_to_a_cliff(height):
+    """It misses none of the ten points before a cliff, however low, by six times the noise."""
+    x = np.linspace(-7, 1, 100)
+    y = np.minimum(2.0, 1 - x / 2) + 0.02 * noise_like(x)
+    y[85:] = y[84] + height * np.arange(1, 16) / 4
+    assert np.abs(smooth(x, y) - np.minimum(2.0, 1 - x / 2))[75:85].max() <= 6 * 0.02
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.5, 0.8])
+def test_the_correlation_of_the_noise_is_estimated(correlation):
+    """Over many long sweeps of noise its median is right within 0.1."""
+    lr = np.geomspace(1e-7, 10.0, 400)
+    curves = [curve_through(lr, autoregressive(400, correlation, seed)) for seed in range(50)]
+    assert np.median([each.correlation for each in curves]) == pytest.approx(correlation, abs=0.1)
 
 
 @pytest.mark.parametrize("slope", [0.0, -5.0], ids=["flat", "falling"])

@@ -84,6 +84,20 @@ def test_a_suggestion_at_the_start_of_the_sweep_is_named() -> None:
     assert not cautions(early.reading, {"auto": 0.06})
 
 
+@pytest.mark.parametrize(
+    ("lrs", "end"),
+    [((0.01, 0.05, 0.25), None), ((0.25, 0.05, 0.25 * 1.5), "below"), ((0.01, 0.2), "above")],
+    ids=["inside", "below", "above"],
+)
+def test_a_best_trial_at_an_end_of_the_trials_is_named(
+    lrs: tuple[float, ...], end: str | None
+) -> None:
+    """If the best trial has no neighbor on one side, a rate beyond it may do better."""
+    result = with_trials(0.001, lrs=lrs)
+    assert ("No trial was run" in result.summary()) == (end is not None)
+    assert end is None or f"No trial was run {end} the best one" in result.summary()
+
+
 @pytest.mark.parametrize(("noise", "warns"), [(0.01, False), (3.0, True)])
 def test_trials_that_cannot_tell_rates_apart_are_named(noise: float, warns: bool) -> None:
     """An interval wider than a factor of 10 causes a warning; a narrow one does not."""
@@ -121,7 +135,7 @@ def test_equal_rates_of_groups_are_written_once() -> None:
 
 def test_a_suggestion_outside_the_interval_says_why() -> None:
     """The text says that the rate was corrected for the length of the run."""
-    result = with_trials(0.01)
+    result = with_trials(0.01, lrs=(5e-4, 2.5e-3, 0.0125))  # far below what the curve suggests
     long = result.summary(schedule="decay", total_iters=90_000)
     assert "corrected for a run of 90000 iterations" in long
     assert "corrected" not in result.summary(total_iters=100)

@@ -104,6 +104,33 @@ def test_trials_that_contradict_the_curve_go_on(factor):
     assert not with_trials(trials).reading.is_confirmed
 
 
+@pytest.mark.parametrize("early_stopping", [True, False], ids=["short", "long"])
+def test_a_confirmed_curve_and_its_trials_count_alike(early_stopping):
+    """The suggestion is the geometric mean of what the curve and the trials support."""
+    rate = SWEEP.lr_suggestion()
+    assert isinstance(rate, float)
+    settings = Trials(early_stopping=early_stopping)
+    result = with_trials(run_all(parabola(2.4 * rate), given=settings))
+    assert (result.trials[-1].num_iter == 40) == early_stopping
+    verdict = result.reading.verdict
+    assert isinstance(verdict, Verdict)
+    supported = suggested_lr(verdict, Plan())
+    assert supported > 1.1 * rate
+    assert result.lr_suggestion() == pytest.approx(np.sqrt(rate * supported))
+
+
+def test_a_budget_without_room_for_long_trials_runs_short_ones():
+    """200 iterations are five trials of 40, of which the best has neighbors on both sides."""
+    rate = SWEEP.lr_suggestion()
+    assert isinstance(rate, float)
+    trials = run_all(parabola(rate * 4), given=Trials(max_iter=200))
+    assert {trial.num_iter for trial in trials} == {40}
+    assert 3 <= len(trials) <= 5
+    suggested = with_trials(trials).lr_suggestion()
+    assert isinstance(suggested, float)
+    assert rate < suggested < 4 * rate
+
+
 def test_trials_that_cannot_be_told_apart_confirm_nothing():
     """Where a lower rate does as well as the suggested one, long trials decide."""
     rate = SWEEP.lr_suggestion()
@@ -365,7 +392,7 @@ def test_a_run_of_unknown_length_is_ten_trials_long():
         ({"short_iter": True}, TypeError, "short_iter must be an integer, got True"),
         ({"short_iter": 9}, ValueError, "short_iter must be at least 10, got 9"),
         ({"long_iter": 40}, ValueError, "long_iter must be greater than short_iter=40, got 40"),
-        ({"max_iter": 509}, ValueError, "max_iter must be at least 510, got 509"),
+        ({"max_iter": 119}, ValueError, "max_iter must be at least 120, got 119"),
     ],
 )
 def test_settings_that_leave_no_room_are_refused(arguments, error, message):

@@ -136,7 +136,7 @@ def test_auto_goes_on_only_while_the_curve_is_not_confirmed(
     run = [(trial.lr, trial.num_iter) for trial in auto.trials]
     assert run == planned[: len(run)]
     is_short = {num_iter for _, num_iter in run} == {40}
-    assert is_short == auto.reading.is_confirmed
+    assert auto.reading.is_confirmed or not is_short
     assert is_short or run == planned
 
 

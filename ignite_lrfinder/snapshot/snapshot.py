@@ -68,7 +68,11 @@ class Snapshot:
         except BaseException:
             self._close()
             raise
-        self._workers.separate(self._before.memento.loaders)
+        try:
+            self._workers.separate(self._before.memento.loaders)
+        except BaseException:
+            self.restore()
+            raise
 
     def objects_of(self, is_wanted: Callable[[type], bool]) -> list[Any]:
         """Return the captured objects of the classes that are wanted, each once."""

@@ -36,6 +36,17 @@ _MAX_NUMBERS = 50_000
 
 _CEILING_NOISE = 3.0
 _ROUNDING = 1e-12
+
+# In standard deviations of the noise around the lowest point. A rise is a cliff if it is this high
+# within half the window of the fit, and begins at the last point that is nearly as low as the
+# lowest. Heights from 5 to 8 did equally well.
+_CLIFF_NOISE = 6.0
+_LOW_NOISE = 3.0
+
+# Residuals beyond this many standard deviations are clipped before they are correlated.
+_CLIPPED = 3.0
+# Only the points up to the lowest are correlated, but at least this share of all.
+_CORRELATED_SHARE = 0.4
 _MAD_TO_SIGMA = 1.4826
 
 # Median and weights reduce normal noise as much as the mean of 65 % of the neighbours would;
@@ -67,16 +78,18 @@ class Curve:
         losses: the loss of each point as measured, all finite; shape (T,).
         smoothed: the zero-phase smoothed loss of each point; shape (T,).
         noise: the standard deviation of `losses` about `smoothed`, estimated robustly; in [0, inf).
+        correlation: the correlation of the noise of neighboring points; in [-1, 1].
     """
 
     lr: Array
     losses: Array
     smoothed: Array
     noise: float
+    correlation: float = 0.0
 
     @property
     def smoothed_noise(self) -> float:
-        """The standard deviation of the noise that remains after smoothing, away from the ends."""
+        """The standard deviation of the noise that smoothing leaves, if it is not correlated."""
         return self.noise / math.sqrt(_EFFECTIVE_SHARE * num_neighbours(len(self.lr)))
 
     def loss_at(self, lr: float, *, is_log: bool = True) -> float:
@@ -105,8 +118,24 @@ def curve_of(record: Record) -> Curve | Refusal:
         )
     if np.any(np.diff(lr) <= 0):
         return Refusal("The learning rate does not rise at every point. Raise end_lr.")
-    losses = record.losses[points]
-    return Curve(lr=lr, losses=losses, smoothed=smooth(np.log(lr), losses), noise=noise_of(losses))
+    return curve_through(lr, record.losses[points])
+
+
+def curve_through(lr: Array, losses: Array) -> Curve:
+    """Return the curve through points.
+
+    Args:
+        lr: positive and strictly increasing; shape (T,), T at least `MIN_POINTS`.
+        losses: all finite; shape (T,).
+    """
+    smoothed = smooth(np.log(lr), losses)
+    return Curve(
+        lr=lr,
+        losses=losses,
+        smoothed=smoothed,
+        noise=noise_of(losses),
+        correlation=_correlation(losses, smoothed),
+    )
 
 
 def smooth(x: Array, y: Array) -> Array:
@@ -126,11 +155,36 @@ def smooth(x: Array, y: Array) -> Array:
     """
     level = float(np.median(y))
     cleaned = running_median(y - level)
-    # A diverging loss climbs by orders of magnitude within a few points. In the fit it would lift
-    # the curve for half a window before the cliff, and so move the minimum.
+    # A diverging loss climbs by orders of magnitude within a few points; limit what the fit sees.
     ceiling = _divergence_level(cleaned) + _CEILING_NOISE * noise_of(y)
+    foot = _foot_of_cliff(y, cleaned)
+    sides = (slice(None, foot), slice(foot, None))
+    smoothed = [_smooth_side(x[side], cleaned[side], ceiling) for side in sides]
+    return level + np.concatenate(smoothed)
+
+
+def _smooth_side(x: Array, cleaned: Array, ceiling: float) -> Array:
+    """Smooth the points on one side of a cliff; a few points stay as the median left them."""
+    if len(x) < 2 * _MIN_NEIGHBOURS:
+        return cleaned
     fitted = local_line(x, np.minimum(cleaned, ceiling))
-    return level + np.where(cleaned > ceiling, cleaned, fitted)
+    return np.where(cleaned > ceiling, cleaned, fitted)
+
+
+def _foot_of_cliff(y: Array, cleaned: Array) -> int:
+    """Return the first point of the cliff after the lowest point, or the number of points.
+
+    A fit through both sides of a cliff would lift the curve before it, and with it the minimum.
+    """
+    has_diverged = cleaned > _divergence_level(cleaned)
+    has_diverged[: max(3, len(y) // 10)] = False
+    until = int(np.argmax(has_diverged)) if has_diverged.any() else len(y)
+    bottom, k = int(np.argmin(cleaned[:until])), num_neighbours(len(y))
+    noise = max(noise_of(y), noise_of(y[max(bottom - k, 0) : bottom + k // 2]))
+    height = cleaned - cleaned[bottom]
+    foot = int(np.flatnonzero(height[:until] <= _LOW_NOISE * noise)[-1]) + 1
+    is_cliff = np.any(height[foot : foot + k // 2] > _CLIFF_NOISE * noise)
+    return foot if is_cliff and foot >= 2 * _MIN_NEIGHBOURS else len(y)
 
 
 def noise_of(y: Array) -> float:
@@ -144,6 +198,25 @@ def noise_of(y: Array) -> float:
     steps = np.diff(y[cleaned <= _divergence_level(cleaned)])
     deviation = float(np.median(np.abs(steps - np.median(steps)))) if len(steps) else 0.0
     return max(_MAD_TO_SIGMA * deviation / math.sqrt(2), _ROUNDING * float(np.median(np.abs(y))))
+
+
+def _correlation(losses: Array, smoothed: Array) -> float:
+    """Estimate how far the noise of neighboring points is correlated.
+
+    Only losses up to the lowest count: beyond it training becomes unstable, and losses correlated.
+    Residuals about a local fit are anticorrelated by about 2 / k, which is corrected.
+    """
+    cleaned = running_median(losses)
+    until = max(int(np.argmin(cleaned)) + 1, round(_CORRELATED_SHARE * len(losses)))
+    has_not_diverged = cleaned <= _divergence_level(cleaned)
+    residuals = (losses - smoothed)[:until][has_not_diverged[:until]]
+    limit = _CLIPPED * _MAD_TO_SIGMA * float(np.median(np.abs(residuals)))
+    clipped = np.clip(residuals, -limit, limit)
+    variance = float(clipped @ clipped)
+    if variance == 0:
+        return 0.0
+    correlation = float(clipped[1:] @ clipped[:-1]) / variance + 2 / num_neighbours(len(losses))
+    return min(correlation, 1.0)
 
 
 def running_median(y: Array) -> Array:
@@ -179,7 +252,9 @@ def local_line(x: Array, y: Array) -> Array:
         offset = x[neighbours] - x[part, None]
         # Slightly more than the largest distance, so that the farthest neighbour still counts.
         reach = np.abs(offset).max(axis=1, keepdims=True) * (1 + 1 / k)
-        fitted.append(_line_at_zero(offset / reach, y[neighbours]))
+        values = _line_at_zero(offset / reach, y[neighbours])
+        # At an end of the input a line through a bend would leave the range of its neighbours.
+        fitted.append(np.clip(values, y[neighbours].min(axis=1), y[neighbours].max(axis=1)))
     return np.interp(x, x[anchors], np.concatenate(fitted))
 
 

@@ -12,26 +12,41 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 import numpy as np
+from numpy.typing import NDArray
 
+from ignite_lrfinder.protocols import Array
 from ignite_lrfinder.record import Plan
 from ignite_lrfinder.suggest.curve import Curve, Refusal
 from ignite_lrfinder.suggest.rules import rules_for
 
 # In standard deviations of the smoothed loss. The lowest point of pure noise often lies this far
-# below its level, but noise does not climb a cliff afterwards: a curve with a cliff has an edge to
-# read, so its fall may be smaller. Of 100 flat noisy curves, one passes without a cliff and up to
-# 16 pass with one; a stricter limit would refuse usable curves of small batches.
-_SIGNIFICANT = 2.5
-_SIGNIFICANT_WITHOUT_CLIFF = 5.0
+# below its level. A curve whose lowest point is near a cliff may fall by less, since noise is
+# seldom lowest there: of 1,000 flat noisy curves of 50 to 200 points, 10 pass without a cliff, and
+# 30 with one.
+_SIGNIFICANT = 5.0
+_SIGNIFICANT_BEFORE_CLIFF = 3.0
+_TOLERANCE = 2.5
+_CLEAR = 7.0
 _CLIFF = 12.0
+_NEAR_CLIFF = 0.3  # of all points
+
+# Where the noise of neighbors is correlated, the smoothed loss of a flat curve wanders. A fall then
+# counts if it is so many times, for a correlation of 1, as high as any rise before it and any fall
+# after it, or beyond what such noise reaches. Of 1,000 flat curves of 100 points whose noise is
+# correlated by 0.5 to 0.9, up to 70 pass; of 50 points, up to 270.
+_WANDERING = 6.0
+_MAX_WANDERING = 3.5
+_BEYOND_WANDERING = 40.0
 
 # Shares of the fall: from its top, where it has begun; from its bottom, where most of it is done,
-# and where the loss has turned.
+# where the loss has turned and where it is nearly lowest; from its top again, where it is back.
 _BEGUN = 0.1
 _MOSTLY_DONE = 0.2
 _TURNED = 0.1
+_NEARLY = 0.001
+_RETURNED = 0.9
 
-_RESPONSE_POINTS = 2
+_RESPONSE_POINTS = 4
 _CONSTANT = Plan()
 _MINIMUM_DIVISOR = 10.0
 # fastai slides an interval of 15 points of 100 over eight decades.
@@ -71,7 +86,8 @@ class Descent:
     def before_edge(self) -> int:
         """The last point before the edge whose step was still stable.
 
-        The loss of a point is measured before its step, and an unstable step takes another to show.
+        The loss of a point is measured before its step, and an unstable step takes a few more to
+        show.
         """
         return max(self.edge - _RESPONSE_POINTS, 0)
 
@@ -86,7 +102,8 @@ def descent_of(curve: Curve) -> Descent | Refusal:
         Where the loss falls and how far; a refusal if the fall is within the noise, because the
         curve is flat or only rises.
     """
-    until = _breakdown(curve)
+    broken = _breakdown(curve)
+    until = min(_return(curve), broken)
     bottom = int(np.argmin(curve.smoothed[:until]))
     height = curve.smoothed - curve.smoothed[bottom]
     before = height[: bottom + 1]
@@ -94,20 +111,27 @@ def descent_of(curve: Curve) -> Descent | Refusal:
     # once and then stays low, the usual level is low; then take half of the highest.
     fall = max(float(np.median(before)), float(before.max()) / 2)
     noise = curve.smoothed_noise
-    has_cliff = float(height[bottom:].max()) > _CLIFF * noise
-    least = noise * (_SIGNIFICANT if has_cliff else _SIGNIFICANT_WITHOUT_CLIFF)
+    to_cliff = _first(height[bottom:] > _CLIFF * noise)
+    has_cliff = bottom + to_cliff < len(height)
+    is_near = has_cliff and to_cliff <= _NEAR_CLIFF * len(height)
+    least = noise * (_SIGNIFICANT_BEFORE_CLIFF if is_near else _SIGNIFICANT)
     if fall <= least:
         return _refusal(fall, least, has_cliff)
+    if fall <= _BEYOND_WANDERING * noise:
+        ratio = min(max(_WANDERING * curve.correlation, 0.0), _MAX_WANDERING)
+        least = ratio * _largest_countermove(curve.smoothed[:broken], bottom)
+        if fall <= least:
+            return _refusal_of_wandering(fall, least, curve.correlation)
     # Left of the fall, noise makes some points higher than others; take the last that is nearly as
     # high as the highest.
     highest = float(before.max())
-    begun = min(max(_BEGUN * highest, 2 * _SIGNIFICANT * noise), highest / 2)
+    begun = min(max(_BEGUN * highest, 2 * _TOLERANCE * noise), highest / 2)
     return Descent(
         curve=curve,
         top=int(np.flatnonzero(before >= highest - begun)[-1]),
         bottom=bottom,
         fall=fall,
-        edge=_edge(curve, bottom, max(_TURNED * fall, _SIGNIFICANT * noise), until),
+        edge=_edge(curve, bottom, max(_TURNED * fall, _TOLERANCE * noise), until),
     )
 
 
@@ -115,20 +139,26 @@ def auto(descent: Descent, plan: Plan = _CONSTANT) -> float:
     """Return a sixth of the learning rate of the edge: a safe choice for a constant rate.
 
     A rate that decays may peak higher, at a third of the edge. If the fall is clear, the suggestion
-    is at most twice the rate (four times for a decaying rate) at which four fifths of it are done.
+    is also at most a third of the rate of the lowest loss (half of it for a decaying rate), and at
+    most twice the rate at which four fifths of the fall are done (four times for a decaying rate).
 
     On a noisy curve the minimum has rivals, which may lie decades to the left; the edge has none.
-    The rate is read two points before the edge (see `Descent.before_edge`), so that one divisor
-    serves sweeps of 30 to 400 points. On the curves of 53 training tasks, two to four seeds each,
-    divisors from 6 to 8 and from 2.5 to 3 did equally well; dividing the minimum, or reading
-    slopes, did as well on clear losses and far worse on noisy ones. The second limit is for losses
-    that stop falling long before they rise, as in fine-tuning; factors up to 6 and 12 did nearly as
-    well.
+    The rate is read four points before the edge (see `Descent.before_edge`), so that one divisor
+    serves sweeps of 50 to 400 points. On the curves of 53 training tasks, two to four seeds each,
+    divisors from 6 to 8 and from 2.5 to 3 did equally well.
+
+    The limits are for losses that stop falling long before they rise. With momentum and a large
+    target, training becomes unstable decades before the loss shows it: on house prices the peak of
+    a decaying rate was ten times too high without the first limit. Divisors from 2 to 4 of the
+    lowest loss, and factors up to 6 and 12 of the fall, did nearly as well.
     """
-    rules = rules_for(plan)
-    lr = _divided(descent.curve, descent.before_edge, rules.edge_divisor)
+    rules, curve = rules_for(plan), descent.curve
+    lr = _divided(curve, descent.before_edge, rules.edge_divisor)
+    if descent.fall <= _CLEAR * curve.smoothed_noise:
+        return lr
+    lr = min(lr, _divided(curve, _last_low(descent), rules.low_divisor))
     done = _mostly_done(descent)
-    return lr if done is None else min(lr, rules.fall_factor * float(descent.curve.lr[done]))
+    return lr if done is None else min(lr, rules.fall_factor * float(curve.lr[done]))
 
 
 def steepest(descent: Descent) -> float:
@@ -198,10 +228,37 @@ def _breakdown(curve: Curve) -> int:
     cliff. A fall after that, such as when all outputs have died, is not a descent.
     """
     smoothed = curve.smoothed
-    start = float(smoothed[: max(3, len(smoothed) // 10)].max())
-    level = 2 * start - float(smoothed.min()) + _CLIFF * curve.smoothed_noise
-    is_broken = smoothed > level
-    return int(np.argmax(is_broken)) if is_broken.any() else len(smoothed)
+    level = 2 * _start(curve) - float(smoothed.min()) + _CLIFF * curve.smoothed_noise
+    return _first(smoothed > level)
+
+
+def _return(curve: Curve) -> int:
+    """Return the first point at which the loss is back near its start after most of its fall.
+
+    If it falls again later, that is another training, which has lost what it had learned.
+    """
+    lowest = np.minimum.accumulate(curve.smoothed)
+    fall, rise = _start(curve) - lowest, curve.smoothed - lowest
+    least = max(_CLEAR * curve.smoothed_noise, fall[-1] / 2)
+    return _first((np.minimum(fall, rise) > least) & (rise >= _RETURNED * fall))
+
+
+def _start(curve: Curve) -> float:
+    """Return the highest loss in the first tenth of the sweep."""
+    return float(curve.smoothed[: max(3, len(curve.smoothed) // 10)].max())
+
+
+def _first(holds: NDArray[np.bool_]) -> int:
+    """Return the first point at which something holds, or the number of points."""
+    return int(np.argmax(holds)) if holds.any() else len(holds)
+
+
+def _largest_countermove(smoothed: Array, bottom: int) -> float:
+    """Return how far the loss rises before its lowest point, or falls after it, at most."""
+    before, after = smoothed[: bottom + 1], smoothed[bottom:]
+    rise = before - np.minimum.accumulate(before)
+    fall = np.maximum.accumulate(after) - after
+    return float(max(rise.max(), fall.max()))
 
 
 def _edge(curve: Curve, bottom: int, tolerance: float, until: int) -> int:
@@ -210,15 +267,19 @@ def _edge(curve: Curve, bottom: int, tolerance: float, until: int) -> int:
     return min(int(low[-1]) + 1, len(curve.lr) - 1)
 
 
+def _last_low(descent: Descent) -> int:
+    """Return the last point before the edge that is nearly as low as the lowest."""
+    smoothed = descent.curve.smoothed[: descent.edge + 1]
+    nearly = descent.curve.smoothed[descent.bottom] + _NEARLY * descent.fall
+    return int(np.flatnonzero(smoothed <= nearly)[-1])
+
+
 def _mostly_done(descent: Descent) -> int | None:
     """Return the point, before the edge, from which on most of the fall is done for good.
 
-    None if the fall is not clear, or if it ends within the first tenth of the sweep, before the
-    learning rate can have mattered.
+    None if it ends within the first tenth of the sweep, before the learning rate can have mattered.
     """
     curve = descent.curve
-    if descent.fall <= _SIGNIFICANT_WITHOUT_CLIFF * curve.smoothed_noise:
-        return None
     height = curve.smoothed - curve.smoothed[descent.bottom]
     is_high = np.flatnonzero(height[: descent.before_edge] > _MOSTLY_DONE * descent.fall)
     done = int(is_high[-1]) + 1 if len(is_high) else 0
@@ -233,6 +294,16 @@ def _refusal(fall: float, noise: float, has_cliff: bool) -> Refusal:
         f"The curve {shape}: the loss fell by {fall:.3g}, which is within its noise of "
         f"{noise:.3g}. {remedy}, raise num_iter for a slower sweep, or let trials decide with "
         'verify="auto".'
+    )
+
+
+def _refusal_of_wandering(fall: float, noise: float, correlation: float) -> Refusal:
+    """Explain why the fall of a curve with correlated noise does not count, and what to change."""
+    return Refusal(
+        f"The curve wanders: the noise of neighboring points is correlated ({correlation:.2f}), "
+        f"which explains falls up to {noise:.3g}, and the loss fell by {fall:.3g}. Shuffle the "
+        "data, return the loss of each batch instead of a running average, or let trials decide "
+        'with verify="auto".'
     )
 
 

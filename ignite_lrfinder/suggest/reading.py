@@ -62,10 +62,9 @@ class Reading:
     def suggest(self, method: str, plan: Plan) -> float | Refusal:
         """Return the learning rate that a method suggests.
 
-        Where trials followed the sweep, "auto" is what they support. Where short ones confirmed the
-        curve and no long ones were run, it is at most what the curve suggests: a short trial bears
-        rates that a training does not. Otherwise, and for every other method, the rate is read off
-        the curve.
+        Where trials followed the sweep, "auto" is what they support or, where they confirm the
+        curve, the geometric mean of what the two suggest: errors of the one and the other differ.
+        Otherwise, and for every other method, the rate is read off the curve.
 
         Args:
             method: one of `METHODS`.
@@ -91,9 +90,8 @@ class Reading:
         if isinstance(verdict, Refusal):
             return verdict
         lr = suggested_lr(verdict, plan)
-        has_one_length = len({trial.num_iter for trial in self.record.trials}) == 1
-        if self.is_confirmed and has_one_length and not isinstance(self.descent, Refusal):
-            return min(lr, auto(self.descent, plan))
+        if self.is_confirmed and not isinstance(self.descent, Refusal):
+            return math.sqrt(lr * auto(self.descent, plan))
         return lr
 
     def suggestions(self, plan: Plan) -> dict[str, float]:
@@ -170,7 +168,7 @@ def reading_of(record: Record) -> Reading:
         ...     stop_reason=StopReason.COMPLETED,
         ...     settings=settings,
         ... )
-        >>> round(reading_of(record).rates["minimum"], 3)
+        >>> round(reading_of(record).rates["minimum"], 2)
         0.01
     """
     curve = curve_of(record)
@@ -197,7 +195,8 @@ def reading_of(record: Record) -> Reading:
         is_paired=is_paired,
         interval=None if scores is None else interval_of(scores, is_paired),
         verdict=verdict,
-        is_confirmed=scores is not None and confirms(descent, scores),
+        is_confirmed=scores is not None
+        and confirms(verdict, scores, descent, record.settings.plan),
     )
 
 

@@ -18,11 +18,20 @@ import numpy as np
 
 from ignite_lrfinder.errors import LRFinderError, wrong_type, wrong_value
 from ignite_lrfinder.protocols import Array
-from ignite_lrfinder.record import Record, Scores, Trial, compare, is_worse, parabola, usable_points
+from ignite_lrfinder.record import (
+    Record,
+    Scores,
+    Trial,
+    are_paired,
+    compare,
+    is_worse,
+    parabola,
+    usable_points,
+)
 from ignite_lrfinder.suggest.curve import Refusal
 from ignite_lrfinder.suggest.methods import auto
 from ignite_lrfinder.suggest.reading import Reading
-from ignite_lrfinder.suggest.verdict import confirms
+from ignite_lrfinder.suggest.verdict import confirms, verdict_of
 
 # Where the curve suggests nothing, trials begin this factor below the end of the sweep. Three short
 # trials reach from a quarter of the first rate to four times it.
@@ -42,7 +51,8 @@ class Trials:
     """The training budget of the trials after a sweep; `verify=True` means the defaults.
 
     Attributes:
-        max_iter: the iterations of all trials together, enough for three short and three long ones.
+        max_iter: the iterations of all trials together, enough for three short ones. Without room
+            for three long ones there are none.
         short_iter: the iterations of each trial that looks for the region, at least 10.
         long_iter: the iterations of each trial that measures it, more than `short_iter`.
         early_stopping: whether to leave out the long trials if the short ones confirm what the
@@ -76,10 +86,22 @@ class Trials:
         if self.long_iter <= self.short_iter:
             requirement = f"greater than short_iter={self.short_iter}"
             raise wrong_value("long_iter", requirement, self.long_iter, "Raise it.")
-        least = _NUM_SHORT * self.short_iter + _MIN_LONG * self.long_iter
+        least = _NUM_SHORT * self.short_iter
         if self.max_iter < least:
-            remedy = "Raise it, or lower short_iter and long_iter."
+            remedy = "Raise it, or lower short_iter."
             raise wrong_value("max_iter", f"at least {least}", self.max_iter, remedy)
+
+    @property
+    def reserved_iter(self) -> int:
+        """The iterations kept for long trials while short ones run; 0 if there is no room."""
+        reserved = _MIN_LONG * self.long_iter
+        return reserved if _NUM_SHORT * self.short_iter + reserved <= self.max_iter else 0
+
+    @property
+    def max_trials(self) -> int:
+        """The most trials that `max_iter` allows: as many short ones as leave room for long."""
+        num_long = self.reserved_iter // self.long_iter
+        return num_long + (self.max_iter - self.reserved_iter) // self.short_iter
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -118,9 +140,11 @@ def next_trial(settings: Trials, reading: Reading, trials: Sequence[Trial]) -> P
     if all(trial.num_iter < settings.long_iter for trial in trials):
         scores = compare(trials, settings.short_iter)
         x = _next_short(scores, _untrained(reading.record, settings.short_iter))
-        if x is not None and left >= settings.short_iter + _MIN_LONG * settings.long_iter:
+        if x is not None and left >= settings.short_iter + settings.reserved_iter:
             return PlannedTrial(math.exp(x), settings.short_iter)
-        if settings.early_stopping and confirms(reading.descent, scores):
+        if settings.reserved_iter == 0:
+            return None
+        if settings.early_stopping and _are_enough(reading, trials, scores):
             return None
         x = _first_long(scores)
     else:
@@ -128,6 +152,13 @@ def next_trial(settings: Trials, reading: Reading, trials: Sequence[Trial]) -> P
     if x is None or left < settings.long_iter:
         return None
     return PlannedTrial(math.exp(x), settings.long_iter)
+
+
+def _are_enough(reading: Reading, trials: Sequence[Trial], scores: Scores) -> bool:
+    """Return whether the short trials confirm the curve."""
+    record = dataclasses.replace(reading.record, trials=tuple(trials))
+    verdict = verdict_of(record, scores, is_paired=are_paired(trials))
+    return confirms(verdict, scores, reading.descent, reading.plan)
 
 
 def _first_lr(reading: Reading) -> float:

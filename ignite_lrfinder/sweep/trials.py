@@ -5,7 +5,6 @@ from ignite_lrfinder.record import StopReason, Trial
 from ignite_lrfinder.suggest import PlannedTrial, Reading, Trials, next_trial
 from ignite_lrfinder.sweep.measurement import Measurement
 
-_NUM_LONG = 3
 # The higher a learning rate, the sooner a trial diverges; on bad data all diverge alike.
 _MAX_ALIKE = 3
 
@@ -32,15 +31,8 @@ class TrialSequence:
     def name(self) -> str:
         """The planned trial in words."""
         lr = "" if self.planned is None else f" at {self.planned.lr:.1e}"
-        return f"Trial {len(self.trials) + 1} of at most {self._max_trials}{lr}"
-
-    @property
-    def _max_trials(self) -> int:
-        """The most trials within `max_iter`: the long ones, and short ones in what is left."""
-        if self._settings is None:
-            return 0
-        short, long = self._settings.short_iter, self._settings.long_iter
-        return _NUM_LONG + (self._settings.max_iter - _NUM_LONG * long) // short
+        most = 0 if self._settings is None else self._settings.max_trials
+        return f"Trial {len(self.trials) + 1} of at most {most}{lr}"
 
     def plan(self, sweep: Reading) -> PlannedTrial | None:
         """Plan the next trial after a sweep; return None if there is none."""
