@@ -9,16 +9,8 @@ from hypothesis import strategies as st
 from strategies import autoregressive, result_of, u_shape
 
 from ignite_lrfinder import LRFinderResult
-from ignite_lrfinder.suggest.curve import (
-    Curve,
-    Refusal,
-    curve_of,
-    curve_through,
-    local_line,
-    noise_of,
-    running_median,
-    smooth,
-)
+from ignite_lrfinder.suggest.curve import Curve, Refusal, curve_of, curve_through
+from ignite_lrfinder.suggest.smoothing import local_line, noise_of, running_median, smooth
 
 SPACINGS = {
     "exponential": np.log(np.geomspace(1e-6, 1.0, 60)),

@@ -11,7 +11,8 @@ from strategies import autoregressive, result_of, u_shape, usable_sweeps
 from ignite_lrfinder import LRFinderResult, NoSuggestionError
 from ignite_lrfinder.record.plan import Plan
 from ignite_lrfinder.suggest.curve import Curve, curve_through
-from ignite_lrfinder.suggest.methods import METHODS, Descent, auto, descent_of, slide
+from ignite_lrfinder.suggest.descent import Descent, descent_of
+from ignite_lrfinder.suggest.methods import METHODS, auto, slide
 
 LR = np.geomspace(1e-7, 10.0, 161)  # 20 points for each decade
 X = np.log10(LR)

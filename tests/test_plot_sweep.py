@@ -26,7 +26,7 @@ from ignite_lrfinder import (
     plot_results,
 )
 from ignite_lrfinder.suggest.curve import Curve
-from ignite_lrfinder.suggest.methods import Descent
+from ignite_lrfinder.suggest.descent import Descent
 from ignite_lrfinder.suggest.verdict import Verdict
 
 

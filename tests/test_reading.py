@@ -19,7 +19,8 @@ from ignite_lrfinder import (
     Trial,
     plot_results,
 )
-from ignite_lrfinder.suggest.curve import Refusal, smooth
+from ignite_lrfinder.suggest.curve import Refusal
+from ignite_lrfinder.suggest.smoothing import smooth
 
 LR = np.geomspace(1e-7, 10.0, 100)
 X = np.log10(LR)

@@ -19,7 +19,8 @@ from ignite_lrfinder.record import (
     usable_points,
 )
 from ignite_lrfinder.suggest.curve import Curve, Refusal, curve_of
-from ignite_lrfinder.suggest.methods import METHODS, Descent, auto, descent_of
+from ignite_lrfinder.suggest.descent import Descent, descent_of
+from ignite_lrfinder.suggest.methods import METHODS, auto
 from ignite_lrfinder.suggest.verdict import Verdict, confirms, suggested_lr, verdict_of
 
 

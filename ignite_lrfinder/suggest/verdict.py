@@ -16,7 +16,8 @@ from ignite_lrfinder.record import (
     usable_points,
 )
 from ignite_lrfinder.suggest.curve import Refusal
-from ignite_lrfinder.suggest.methods import Descent, auto
+from ignite_lrfinder.suggest.descent import Descent
+from ignite_lrfinder.suggest.methods import auto
 from ignite_lrfinder.suggest.rules import rules_for
 
 _SHOULDER = 0.1
