@@ -383,7 +383,8 @@ def _attach(held: object, loader: object = None) -> None:
     parameter = nn.Parameter(torch.zeros(1))
     trainer = Engine(lambda engine, batch: held)
     trainer.state.dataloader = loader  # type: ignore[assignment]  # a loader or None
-    with FastaiLRFinder().attach(trainer, {"optimizer": torch.optim.SGD([parameter], lr=0.1)}):
+    to_save = {"optimizer": torch.optim.SGD([parameter], lr=0.1)}
+    with quiet(), FastaiLRFinder().attach(trainer, to_save):
         pass
 
 
