@@ -453,8 +453,10 @@ def test_an_error_anywhere_in_the_package_leaves_no_trace(phase: str) -> None:
     sweep(recording(places))
     assert len(places) > 300
     for place in places if IS_THOROUGH else places[::10]:
-        with pytest.raises(Fault):
+        # A few lines handle the errors of objects that are looked at.
+        with contextlib.suppress(Fault):
             sweep(at_place(place, raise_fault))
+        gc.enable()  # may have failed itself
         assert_same(course.state(), before, f"state after {place}")
         assert_same(course.leftovers(), left, f"leftovers of {place}")
         assert_same(random_state(), rng, f"random state after {place}")

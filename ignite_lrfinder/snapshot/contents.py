@@ -108,7 +108,10 @@ def class_attribute(cls: type, name: str) -> object:
 
     To ask the class for it may run code: a mock makes another mock each time.
     """
-    return next((vars(base)[name] for base in cls.__mro__ if name in vars(base)), UNSET)
+    for base in cls.__mro__:
+        if name in vars(base):
+            return vars(base)[name]
+    return UNSET
 
 
 @once_for_each_class

@@ -52,7 +52,10 @@ def hides_references(cls: type) -> bool:
 @once_for_each_class
 def _owner(cls: type) -> type | None:
     """Return the class that gives instances of a class their hidden state."""
-    return next((base for base in reversed(cls.__mro__) if _has_hidden_state(base)), None)
+    for base in reversed(cls.__mro__):
+        if _has_hidden_state(base):
+            return base
+    return None
 
 
 def _is_known(cls: type) -> bool:

@@ -99,8 +99,9 @@ class Walk:
 
     def _find_rule(self, cls: type) -> Rule | None:
         """Return the function that lists what an instance of `cls` refers to; None for an atom."""
-        own = (rule for kind, rule in _CODE_RULES.items() if issubclass(cls, kind))
-        rule = self._rules[cls] = next(own, None) or rule_of(cls)
+        # A list, because an interrupt that falls on an abandoned generator is lost.
+        own = [rule for kind, rule in _CODE_RULES.items() if issubclass(cls, kind)]
+        rule = self._rules[cls] = own[0] if own else rule_of(cls)
         return rule
 
     def of_function(self, function: types.FunctionType) -> list[object]:
@@ -137,10 +138,10 @@ class Walk:
         if is_library(cls):
             return []
         held: list[object] = list(cls.__bases__)
-        libraries = [base for base in cls.__mro__ if is_library(base)]
+        inherited = {name for base in cls.__mro__ if is_library(base) for name in vars(base)}
         for name, attribute in vars(cls).items():
             is_special = name.startswith("__") and name.endswith("__")
-            is_known = self._is_any_called or any(name in vars(base) for base in libraries)
+            is_known = self._is_any_called or name in inherited
             for method in _functions_in(attribute):
                 if is_special or is_known or name in self._called:
                     held.append(method)

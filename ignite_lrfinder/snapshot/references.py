@@ -46,8 +46,10 @@ def rule_of(cls: type) -> Rule | None:
         return _BARE_RULES[cls]
     if issubclass(cls, _ATOMS):
         return None
-    rule = next((rule for kinds, rule in _RULES if issubclass(cls, kinds)), None)
-    return rule or _instance_rule(cls)
+    for kinds, rule in _RULES:
+        if issubclass(cls, kinds):
+            return rule
+    return _instance_rule(cls)
 
 
 def _instance_rule(cls: type) -> Rule:
