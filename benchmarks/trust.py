@@ -10,7 +10,7 @@ blows up if it loses half of the achievable gain or more. `make benchmark` sets 
 with all tools.
 
 There are three tables: all tasks, those that some constants of this finder were chosen with, and
-those on real data, which were added after the constants were chosen.
+those on real data, which no constant was chosen with.
 
 The trainings are short, so that every rate can be tried; some are shorter than the trials. The
 benchmark measures the quality of the rate, not the time saved.
