@@ -8,7 +8,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from ignite_lrfinder.errors import LRFinderError
-from ignite_lrfinder.snapshot import arrays, contents, live, tensors
+from ignite_lrfinder.snapshot import arrays, contents, tensors, watches
 from ignite_lrfinder.snapshot.contents import UNSET
 from ignite_lrfinder.snapshot.copies import Copies
 from ignite_lrfinder.snapshot.functions import restore_item
@@ -86,7 +86,7 @@ class Capture:
         self.walk = Walk(opaque)
         self.is_data = False
         self.loaders: list[DataLoader[Any]] = []
-        self.live: list[tuple[object, live.Watch]] = []
+        self.live: list[tuple[object, watches.Watch]] = []
         self.not_restored: dict[int, object] = {}
         self.visit_of = visit_of
 

@@ -11,7 +11,7 @@ from torch.nn.parameter import is_lazy
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ignite_lrfinder.errors import LRFinderError
-from ignite_lrfinder.snapshot import alike, arrays, contents, extension, live, tensors
+from ignite_lrfinder.snapshot import alike, arrays, contents, extension, live, tensors, watches
 from ignite_lrfinder.snapshot.capture import Capture
 from ignite_lrfinder.snapshot.contents import BARE, UNSET, once_for_each_class
 from ignite_lrfinder.snapshot.functions import (
@@ -186,7 +186,7 @@ def visit_context_variable(capture: Capture, variable: contextvars.ContextVar[An
 
 def visit_communication(capture: Capture, obj: object) -> bool:
     """Watch an object by which others communicate, as far as its attributes show its state."""
-    capture.live.append((obj, live.watch_attributes(obj)))
+    capture.live.append((obj, watches.watch_attributes(obj)))
     return False
 
 
