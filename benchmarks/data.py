@@ -52,7 +52,7 @@ def digits(noisy_labels: float = 0.0, *, transposed: bool = False) -> Data:
             down, right = torch.randint(-1, 2, (2,), generator=generator).tolist()
             image = torch.roll(x[chosen], (down, right), (1, 2))
             image = image + 0.5 * torch.randn(image.shape, generator=generator)
-            return image.flatten(1), _with_noisy_labels(y[chosen], noisy_labels, 10, generator)
+            return image.flatten(1), with_noisy_labels(y[chosen], noisy_labels, 10, generator)
 
         return draw
 
@@ -112,7 +112,7 @@ def classification(
 
     def draw(generator: Generator, n: int) -> Batch:
         x = torch.randn(n, num_inputs, generator=generator)
-        return x, _with_noisy_labels(function(x).argmax(1), noisy_labels, num_classes, generator)
+        return x, with_noisy_labels(function(x).argmax(1), noisy_labels, num_classes, generator)
 
     return Data(draw, draw)
 
@@ -122,6 +122,30 @@ def source_code() -> Data:
     """Return crops of the standard library's source; targets are the inputs shifted by one."""
     train = _encoded("difflib.py", "pickle.py", "zipfile/__init__.py", "zipfile.py", "datetime.py")
     return Data(_cropper(train), _cropper(_encoded("smtplib.py", "calendar.py")))
+
+
+@functools.cache
+def which_file() -> Data:
+    """Return crops of five files of the standard library, and the file that each is from.
+
+    Validation uses the last fifth of each file.
+    """
+    names = ("difflib.py", "datetime.py", "calendar.py", "turtle.py", "statistics.py")
+    texts = [_encoded(name) for name in names]
+
+    def drawer(parts: list[Tensor]) -> Draw:
+        croppers = [_cropper(part) for part in parts]
+
+        def draw(generator: Generator, n: int) -> Batch:
+            label = torch.randint(len(parts), (n,), generator=generator)
+            crops = torch.stack([cropper(generator, n)[0] for cropper in croppers])
+            return crops[label, torch.arange(n)], label
+
+        return draw
+
+    ends = [len(text) * 4 // 5 for text in texts]
+    train = [text[:end] for text, end in zip(texts, ends, strict=True)]
+    return Data(drawer(train), drawer([t[end:] for t, end in zip(texts, ends, strict=True)]))
 
 
 def _encoded(*names: str) -> Tensor:
@@ -151,7 +175,7 @@ def _random_function(num_inputs: int, num_outputs: int, seed: int) -> Callable[[
     return lambda x: torch.sin(0.7 * x @ directions + phases) @ weights
 
 
-def _with_noisy_labels(labels: Tensor, share: float, num: int, generator: Generator) -> Tensor:
+def with_noisy_labels(labels: Tensor, share: float, num: int, generator: Generator) -> Tensor:
     """Replace a share of the labels with random ones."""
     is_noisy = torch.rand(labels.shape, generator=generator) < share
     random = torch.randint(num, labels.shape, generator=generator)

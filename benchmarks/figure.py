@@ -29,10 +29,11 @@ def draw(outcomes: Sequence[Outcome], path: Path) -> None:
     schedules: list[Schedule] = [
         s for s in SCHEDULES if any(outcome.schedule == s for outcome in outcomes)
     ]
+    num_tasks = len({outcome.task for outcome in outcomes})
     figure, panels = plt.subplots(
         1,
         len(schedules),
-        figsize=(3.2 + 4.0 * len(schedules), 6.0),
+        figsize=(3.2 + 4.0 * len(schedules), 1.5 + 0.22 * num_tasks),
         sharey=True,
         squeeze=False,
         layout="constrained",

@@ -179,3 +179,113 @@ def segmenter(width: int = 8) -> nn.Sequential:
         nn.Conv2d(width, 1, 3, padding=1),
         nn.Flatten(),
     )
+
+
+def digit_cnn(num_outputs: int = 10, dropout: float = 0.0) -> nn.Sequential:
+    """Return a convolutional network without normalization, for flat images of 784 pixels."""
+    return nn.Sequential(
+        nn.Unflatten(1, (1, 28, 28)),
+        nn.Conv2d(1, 8, 5, stride=2),
+        nn.ReLU(),
+        nn.Conv2d(8, 16, 5, stride=2),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Dropout(dropout),
+        nn.Linear(256, num_outputs),
+    )
+
+
+def patch_denoiser(width: int = 12) -> nn.Sequential:
+    """Return a convolutional network from and to flat patches of 144 pixels."""
+    return nn.Sequential(
+        nn.Unflatten(1, (1, 12, 12)),
+        nn.Conv2d(1, width, 3, padding=1),
+        nn.GELU(),
+        nn.Conv2d(width, width, 3, padding=1),
+        nn.GroupNorm(3, width),
+        nn.GELU(),
+        nn.Conv2d(width, 1, 3, padding=1),
+        nn.Flatten(),
+    )
+
+
+class CoordinateNetwork(nn.Module):
+    """A perceptron over waves of several frequencies of two coordinates."""
+
+    frequencies: Tensor
+
+    def __init__(self, width: int = 48, num_frequencies: int = 5) -> None:
+        super().__init__()
+        self.register_buffer("frequencies", 2.0 ** torch.arange(num_frequencies))
+        self.layers = mlp(4 * num_frequencies, width, width, 1)
+
+    def forward(self, at: Tensor) -> Tensor:
+        """Return values of shape (N, 1) at coordinates of shape (N, 2)."""
+        angles = (at[:, :, None] * self.frequencies).flatten(1)
+        return self.layers(torch.cat([angles.sin(), angles.cos()], dim=1))
+
+
+class Forecaster(nn.Module):
+    """A recurrent network that predicts several further values of a few signals."""
+
+    def __init__(self, num_signals: int = 4, num_ahead: int = 4, width: int = 32) -> None:
+        super().__init__()
+        self.gru = nn.GRU(num_signals, width, batch_first=True)
+        self.head = nn.Linear(width, num_signals * num_ahead)
+
+    def forward(self, signals: Tensor) -> Tensor:
+        """Return values of shape (N, num_ahead * num_signals) after those of shape (N, T, C)."""
+        hidden, _ = self.gru(signals)
+        return self.head(hidden[:, -1])
+
+
+class CharLSTM(nn.Module):
+    """Two recurrent layers that predict the next character at every position."""
+
+    def __init__(self, num_chars: int, width: int = 40) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(num_chars, width)
+        self.lstm = nn.LSTM(width, width, num_layers=2, batch_first=True)
+        self.head = nn.Linear(width, num_chars)
+
+    def forward(self, chars: Tensor) -> Tensor:
+        """Return scores of shape (N, num_chars, T) for characters of shape (N, T)."""
+        hidden, _ = self.lstm(self.embedding(chars))
+        return self.head(hidden).transpose(1, 2)
+
+
+class CharConvolution(nn.Module):
+    """Gated convolutions that predict the next character from those before it."""
+
+    def __init__(self, num_chars: int, width: int = 32, num_layers: int = 3, size: int = 4) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(num_chars, width)
+        self.before = nn.ConstantPad1d((size - 1, 0), 0.0)
+        self.layers = nn.ModuleList(nn.Conv1d(width, 2 * width, size) for _ in range(num_layers))
+        self.head = nn.Conv1d(width, num_chars, 1)
+
+    def forward(self, chars: Tensor) -> Tensor:
+        """Return scores of shape (N, num_chars, T) for characters of shape (N, T)."""
+        x = self.embedding(chars).transpose(1, 2)
+        for layer in self.layers:
+            x = x + nn.functional.glu(layer(self.before(x)), dim=1)
+        return self.head(x)
+
+
+class CharClassifier(nn.Module):
+    """Convolutions that classify texts by their strongest local features."""
+
+    def __init__(self, num_chars: int, num_classes: int, width: int = 48) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(num_chars, width)
+        self.layers = nn.Sequential(
+            nn.Conv1d(width, width, 4),
+            nn.ReLU(),
+            nn.AdaptiveMaxPool1d(1),
+            nn.Flatten(),
+            nn.Linear(width, num_classes),
+        )
+
+    def forward(self, chars: Tensor) -> Tensor:
+        """Return scores of shape (N, num_classes) for characters of shape (N, T)."""
+        return self.layers(self.embedding(chars).transpose(1, 2))

@@ -15,10 +15,11 @@ from numpy.typing import ArrayLike
 from sklearn.datasets import load_breast_cancer, load_diabetes
 from torch import Generator, Tensor
 
-from benchmarks.data import Batch, Data, Draw
+from benchmarks.data import Batch, Data, Draw, with_noisy_labels
 
 IMAGE_SIZE = 28
 _MAX_SHIFT = 2
+_FAR = 4
 _NUM_TRAIN_IMAGES = 4000
 _TRAIN_SHARE = 0.75
 _SEED = 8
@@ -62,6 +63,37 @@ def strokes() -> Data:
     def view(images: Tensor, labels: Tensor, generator: Generator) -> Batch:
         x = _moved(images, generator)
         return x + torch.randn(x.shape, generator=generator), (_intensity(x) > 0.5).float()
+
+    return _images(view)
+
+
+@functools.cache
+def noisy_mnist() -> Data:
+    """Return images of shape (N, 784) and their digits, a quarter of which are random."""
+
+    def view(images: Tensor, labels: Tensor, generator: Generator) -> Batch:
+        return _moved(images, generator), with_noisy_labels(labels, 0.25, 10, generator)
+
+    return _images(view)
+
+
+@functools.cache
+def mirrored_mnist() -> Data:
+    """Return images of shape (N, 784), mirrored left to right, and the digits that they show."""
+    return _images(lambda images, labels, generator: (_moved(images.flip(2), generator), labels))
+
+
+@functools.cache
+def moved_mnist() -> Data:
+    """Return images of shape (N, 784), and how far each is moved down and right, in pixels."""
+
+    def view(images: Tensor, labels: Tensor, generator: Generator) -> Batch:
+        shift = torch.randint(-_FAR, _FAR + 1, (len(images), 2), generator=generator)
+        moved = [
+            torch.roll(image, pixels, (0, 1))
+            for image, pixels in zip(images, shift.tolist(), strict=True)
+        ]
+        return torch.stack(moved).flatten(1), shift.float()
 
     return _images(view)
 

@@ -1,7 +1,4 @@
-"""Trainings on real data, with networks of the usual kinds.
-
-No constant of the finder was chosen with these trainings: its rules were compared on others.
-"""
+"""Trainings on real data, with networks of the usual kinds."""
 
 import torch
 from torch import Tensor, nn

@@ -105,20 +105,30 @@ def trainer_of(t: Training) -> Engine:
     return Engine(step)
 
 
-def attached(t: Training, *, num_iter: int = NUM_ITER, verify: Verify = False) -> FastaiLRFinder:
+def attached(
+    t: Training, *, num_iter: int = NUM_ITER, verify: Verify = False, validate: bool = False
+) -> FastaiLRFinder:
     """Return this finder after its run."""
     lr_finder = FastaiLRFinder()
     to_save = {"model": t.model, "optimizer": t.optimizer}
-    with lr_finder.attach(trainer_of(t), to_save, num_iter=num_iter, verify=verify) as trainer:
+    val_loss = functools.partial(t.task.validation_loss, t.model) if validate else None
+    with lr_finder.attach(
+        trainer_of(t), to_save, num_iter=num_iter, verify=verify, val_loss=val_loss
+    ) as trainer:
         trainer.run(t.loader)
     return lr_finder
 
 
 def ours(
-    t: Training, *, num_iter: int = NUM_ITER, verify: Verify = False, tell_length: bool = True
+    t: Training,
+    *,
+    num_iter: int = NUM_ITER,
+    verify: Verify = False,
+    validate: bool = False,
+    tell_length: bool = True,
 ) -> Suggestion:
     """Run this finder, and ask for a suggestion for each schedule."""
-    lr_finder = attached(t, num_iter=num_iter, verify=verify)
+    lr_finder = attached(t, num_iter=num_iter, verify=verify, validate=validate)
     total_iters = t.task.num_iter if tell_length else None
     suggest = functools.partial(lr_finder.lr_suggestion, total_iters=total_iters)
     return {"constant": _one(suggest()), "cosine": _one(suggest(schedule="decay"))}
@@ -279,6 +289,7 @@ TOOLS: Mapping[str, Tool] = MappingProxyType(
         "ours, Trials(200)": Tool(functools.partial(ours, verify=Trials(max_iter=200))),
         'ours, verify="auto"': Tool(functools.partial(ours, verify="auto")),
         "ours, verify=True": Tool(functools.partial(ours, verify=True)),
+        'ours, "auto", val_loss': Tool(functools.partial(ours, verify="auto", validate=True)),
         "habit": Tool(habit),
         "Ignite": Tool(ignite),
         "Ignite, 8 sweeps": Tool(functools.partial(averaged, tool=ignite)),

@@ -11,8 +11,9 @@ from conftest import Log
 
 from benchmarks import claims, ways
 from benchmarks.figure import draw
+from benchmarks.held_out_tasks import clipped_momentum, pinball_loss
 from benchmarks.measurement import Outcome, counting_steps, measure
-from benchmarks.oracle import ALL_TASKS, SCHEDULES, Record, load, save
+from benchmarks.oracle import ALL_TASKS, SCHEDULES, Record, final_loss, load, save
 from benchmarks.real_tasks import contrastive_loss, dice_loss, variational_loss
 from benchmarks.regret import best_lr, regret
 from benchmarks.tasks import TASKS, gaussian_nll, train_step
@@ -90,6 +91,44 @@ def test_the_oracle_has_every_task(task):
     for schedule in SCHEDULES:
         assert len(getattr(record, schedule)) == len(record.grid)
         assert record.grid[0] < best_lr(record, schedule) < record.grid[-1]
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        ("constant", [1.0] * 10),
+        ("cosine", [(1 + math.cos(math.pi * i / 10)) / 2 for i in range(10)]),
+        ("warm-up", [1.0, *((1 + math.cos(math.pi * i / 9)) / 2 for i in range(9))]),
+    ],
+)
+def test_a_training_of_the_oracle_follows_its_schedule(schedule, expected):
+    """The rate is constant, decays along half a cosine, or does so after a tenth of warm-up."""
+    task = dataclasses.replace(TASKS[0], num_iter=10)
+    used = Log()
+
+    def spy(params, lr):
+        optimizer = torch.optim.SGD(params, lr=lr)
+        optimizer.register_step_pre_hook(lambda *_: used.append(optimizer.param_groups[0]["lr"]))
+        return optimizer
+
+    assert final_loss(dataclasses.replace(task, optimizer=spy), 0, 0.1, schedule) is not None
+    assert used == pytest.approx([0.1 * share for share in expected])
+
+
+def test_the_clipped_optimizer_takes_steps_of_bounded_length():
+    """The gradient of a step is clipped to a norm of 1, in place."""
+    parameter = torch.nn.Parameter(torch.zeros(2))
+    optimizer = clipped_momentum([parameter], lr=0.5)
+    (parameter @ torch.tensor([30.0, 40.0])).backward()
+    optimizer.step()
+    assert parameter.tolist() == pytest.approx([-0.3, -0.4], rel=1e-4)
+
+
+def test_the_pinball_loss_is_lowest_at_the_quantile():
+    """Of 101 evenly spaced targets, a fifth is above the best constant prediction."""
+    target = torch.arange(101.0)
+    losses = [pinball_loss(torch.full((101,), float(k)), target).item() for k in range(101)]
+    assert int(np.argmin(losses)) == 80
 
 
 def test_best_rates_span_three_decades():
