@@ -15,7 +15,7 @@ class LRFinderError(RuntimeError):
 
 
 class NoSuggestionError(LRFinderError):
-    """Raised if a curve supports no learning rate; the message says why and what to change."""
+    """Raised if a result supports no learning rate; the message says why and what to change."""
 
 
 def wrong_type(name: str, requirement: str, value: object, remedy: str) -> TypeError:

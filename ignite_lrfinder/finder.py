@@ -167,9 +167,9 @@ class FastaiLRFinder:
                 does not have to be a loss. Train/eval modes are restored after each call.
                 Evaluators that it uses are restored, and all their handlers but metrics are muted.
             verify: whether the same run continues after the sweep with short trials at a few fixed
-                learning rates, each from the start and on the same batches. "auto": no more trials
-                than a clear curve needs; True: long trials in any case; `Trials(...)` sets their
-                budget.
+                learning rates, each from the start and on the same batches. "auto": long trials
+                only if the curve cannot be read or batch noise hides what the short ones gained;
+                True: long trials in any case; `Trials(...)` sets their budget.
             schedule: what the learning rate is for: "constant" for a constant rate, "decay" for the
                 peak of a rate that decays. The result's answers are for this plan.
             total_iters: the optimizer steps of the planned training, at least 1, if known.

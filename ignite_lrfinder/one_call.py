@@ -33,7 +33,7 @@ def find_lr(
         data: the batches, such as a data loader.
         num_iter: the number of points, at least 1; None for the number of iterations of an epoch.
         epoch_length: the iterations of an epoch, for data of unknown length.
-        verify: as for `attach`; by default, as many trials as the curve needs.
+        verify: as for `attach`; by default "auto", with long trials only where they are needed.
         attach_arguments: further arguments of `FastaiLRFinder.attach`.
 
     Returns:

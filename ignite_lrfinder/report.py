@@ -3,6 +3,7 @@
 import base64
 import html as markup
 import io
+import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from ignite_lrfinder.plot import draw_sweep, legend_below
@@ -51,8 +52,8 @@ def cautions(reading: Reading, rates: Mapping[str, float]) -> list[str]:
 
     Returns:
         A sentence for each reason: an interval of the trials, or a range of the methods, of more
-        than a factor of 10; a suggestion at the lowest rate that was tested; a best trial at either
-        end of the trials.
+        than a factor of 10; a suggestion at the lowest rate that was tested; trials that gained
+        less than their noise; a best trial at either end of the trials.
     """
     reasons = []
     if reading.interval is not None:
@@ -63,11 +64,19 @@ def cautions(reading: Reading, rates: Mapping[str, float]) -> list[str]:
                 "may: verify=Trials(...)."
             )
     trials = reading.record.trials
-    if reading.scores is not None and len(trials) > 1:
-        last = len(reading.scores.x) - 1
-        side = {0: ("below", "lower"), last: ("above", "higher")}.get(reading.scores.best)
-        if side is not None:
-            where, direction = side
+    if isinstance(reading.verdict, Verdict) and reading.verdict.noise > 1:
+        reasons.append(
+            "Batch noise is larger than what the trials gained, so their best rate is uncertain. "
+            "Longer trials may tell more: verify=Trials(...)."
+        )
+    if len(trials) == 1:
+        reasons.append("Only one trial was run, so no other rate was compared with it.")
+    elif reading.scores is not None and not reading.is_certain:
+        tried = [math.log(trial.lr) for trial in trials]
+        best = reading.scores.x[reading.scores.best]
+        is_lowest, is_highest = best <= min(tried), best >= max(tried)
+        if is_lowest or is_highest:
+            where, direction = ("below", "lower") if is_lowest else ("above", "higher")
             reasons.append(
                 f"No trial was run {where} the best one, so a {direction} rate may do better. "
                 "Allow more trials: verify=Trials(max_iter=...)."
@@ -78,11 +87,10 @@ def cautions(reading: Reading, rates: Mapping[str, float]) -> list[str]:
     compared = [lr for name, lr in rates.items() if name != _LOW_BY_DESIGN]
     if compared and max(compared) / min(compared) > _WIDE:
         spread = f"The methods disagree by a factor of {max(compared) / min(compared):.0f}"
-        advice = (
-            "; 'auto' is what the trials support."
-            if trials
-            else '. Look at the plot, or let trials decide with verify="auto".'
-        )
+        if trials:
+            advice = "." if chosen is None else "; 'auto' is what the trials support."
+        else:
+            advice = '. Look at the plot, or let trials decide with verify="auto".'
         reasons.append(spread + advice)
     return reasons
 
@@ -107,21 +115,21 @@ def _lines(reading: Reading, plan: Plan) -> Iterator[str]:
     """Yield the lines of the summary."""
     yield f"LR range test: {_tested(reading)}"
     rates = reading.suggestions(plan)
-    if not rates:
-        yield f"No suggestion: {_refusal(reading, plan)}"
-        return
     others = {name: formatted(reading.lrs_at(lr)) for name, lr in rates.items()}
     chosen = others.pop("auto", None)
     if chosen is not None:
         purpose = f"for {rules_for(plan).words}{_correction(reading, plan)}"
         yield f"Suggested learning rate: {chosen}, {purpose}."
+    else:
+        yield f"No suggestion: {_refusal(reading, plan)}"
     if others:
         yield f"{_OTHERS}{'; '.join(f'{name} {lrs}' for name, lrs in others.items())}."
     if reading.interval is not None:
         low, high = reading.interval
         trials = reading.record.trials
         spent = f"{len(trials)} in {sum(len(trial.losses) for trial in trials)} iterations"
-        spent += ", which confirm the curve" if reading.is_confirmed else ""
+        if reading.is_certain and len({len(t.losses) for t in trials if not t.is_diverged}) == 1:
+            spent += ", enough with so little batch noise"
         yield (
             f"Trials: {spent}; rates from {low:.2e} to {high:.2e} do as well as the best, within "
             "the noise."
@@ -140,8 +148,6 @@ def _correction(reading: Reading, plan: Plan) -> str:
     low, high = reading.interval
     if low <= lr <= high:
         return ""
-    if reading.is_confirmed:
-        return ", between what the curve and the trials suggest"
     return f", corrected for a run of {num_planned_iters(verdict, plan):.0f} iterations"
 
 

@@ -138,7 +138,7 @@ class LRFinderResult(Record):
         Raises:
             TypeError: if `method` is not a string.
             ValueError: for an unknown method or schedule, or if `total_iters` is below 1.
-            NoSuggestionError: if the curve supports no learning rate.
+            NoSuggestionError: if neither the curve nor the trials support one.
         """
         return _float_or_list(self._suggested_lrs(method, self._plan(schedule, total_iters)))
 
@@ -169,7 +169,7 @@ class LRFinderResult(Record):
             for a schedule that decays; two lists with several parameter groups.
 
         Raises:
-            NoSuggestionError: if the curve supports no range.
+            NoSuggestionError: if the result supports no range.
 
         References:
             Smith, arXiv 1506.01186, section 3.3.
@@ -185,7 +185,7 @@ class LRFinderResult(Record):
         """The lowest and the highest rate whose trials do as well as the best, within the noise.
 
         Trials that saw the same batches are compared batch by batch. The rates are for the
-        reference parameter group; None without a stable trial.
+        reference parameter group; None if the trials support no rate.
         """
         return self.reading.interval
 
@@ -262,7 +262,7 @@ class LRFinderResult(Record):
 
         Warns:
             UserWarning: if skip_start and skip_end leave no curve, so that all points are shown; if
-                the curve supports no suggestion.
+                the result supports no suggestion.
 
         Example:
             >>> ax = result.plot(skip_end=0)  # doctest: +SKIP
@@ -324,7 +324,7 @@ class LRFinderResult(Record):
             TypeError: if `lr_scheduler` is not a scheduler of torch or Ignite.
             ValueError: if it belongs to another optimizer, or cannot be updated exactly.
             LRFinderError: if the optimizer has a different number of parameter groups.
-            NoSuggestionError: if the curve supports no learning rate.
+            NoSuggestionError: if neither the curve nor the trials support one.
         """
         lrs = self._suggested_lrs("auto", self._plan(schedule, total_iters))
         apply_lr(optimizer, lrs, lr_scheduler)

@@ -133,11 +133,24 @@ def test_equal_rates_of_groups_are_written_once() -> None:
     assert f"<td>{lrs[0]:.2e}</td>" in result._repr_html_()
 
 
+def test_trials_that_gained_nothing_are_named_instead_of_a_rate() -> None:
+    """The text has the reason and the methods that read the curve, but no interval."""
+    nothing = Trial(lr=0.01, num_iter=60, losses=np.full(60, 9.0))
+    result = dataclasses.replace(swept(), trials=(nothing,))
+    text = result.summary()
+    assert "No suggestion: None of the 1 trials ended below the loss before training" in text
+    assert "valley" in text
+    assert result.interval is None
+    assert not re.search("Suggested learning rate|do as well as the best|what the trials", text)
+    _, ax = result.plot_trials()
+    assert ax.get_legend_handles_labels()[1] == ["trials of 60 iterations"]
+    plt.close("all")
+
+
 def test_a_suggestion_outside_the_interval_says_why() -> None:
     """The text says that the rate was corrected for the length of the run."""
-    result = with_trials(0.01, lrs=(5e-4, 2.5e-3, 0.0125))  # far below what the curve suggests
-    long = result.summary(schedule="decay", total_iters=90_000)
-    assert "corrected for a run of 90000 iterations" in long
+    result = with_trials(0.01, lrs=(5e-4, 2.5e-3, 0.0125))
+    assert "corrected for a run of 90000 iterations" in result.summary(total_iters=90_000)
     assert "corrected" not in result.summary(total_iters=100)
 
 

@@ -2,6 +2,8 @@
 
 import dataclasses
 import inspect
+import re
+import warnings
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -124,7 +126,7 @@ def test_each_step_of_a_trial_uses_its_rate(make_training: Callable[..., Trainin
     assert used == expected
 
 
-def test_auto_goes_on_only_while_the_curve_is_not_confirmed(
+def test_auto_goes_on_only_while_the_trials_are_not_certain(
     make_training: Callable[..., Training],
 ) -> None:
     """With "auto" all trials of `verify=True` run, or only the short ones."""
@@ -135,8 +137,8 @@ def test_auto_goes_on_only_while_the_curve_is_not_confirmed(
     planned = [(trial.lr, trial.num_iter) for trial in always.trials]
     run = [(trial.lr, trial.num_iter) for trial in auto.trials]
     assert run == planned[: len(run)]
-    is_short = {num_iter for _, num_iter in run} == {40}
-    assert auto.reading.is_confirmed or not is_short
+    is_short = {num_iter for _, num_iter in run} == {60}
+    assert auto.reading.is_certain or not is_short
     assert is_short or run == planned
 
 
@@ -367,3 +369,25 @@ def test_without_verify_attach_has_its_documented_order() -> None:
         *("keep_handlers", "mute_handlers", "val_loss", "verify", "schedule", "total_iters"),
         *("snapshot", "progress"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("make_optimizer", "is_warned"),
+    [
+        pytest.param(lambda p: torch.optim.SGD(p, lr=1e-3, momentum=0.99), True, id="sgd-0.99"),
+        pytest.param(lambda p: torch.optim.Adam(p, betas=(0.995, 0.999)), True, id="adam-0.995"),
+        pytest.param(lambda p: torch.optim.SGD(p, lr=1e-3, momentum=0.95), False, id="sgd-0.95"),
+        pytest.param(torch.optim.Adam, False, id="adam-0.9"),
+    ],
+)
+def test_trials_shorter_than_the_memory_of_the_optimizer_are_named(
+    make_training: Callable[..., Training],
+    make_optimizer: Callable[..., torch.optim.Optimizer],
+    is_warned: bool,
+) -> None:
+    """A momentum of 0.99 reaches back 100 steps, further than trials of 60."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        verified(make_training(make_optimizer), verify=Trials(max_iter=180))
+    remedy = "Trials must outlast the memory.*short_iter=60.*verify=Trials.max_iter="
+    assert any(re.match(remedy, str(w.message)) for w in caught) == is_warned

@@ -88,7 +88,7 @@ def _draw_scores(ax: "Axes", reading: Reading) -> None:
     """Draw the final losses of the longest trials, with parabola, interval and suggestion."""
     scores = reading.scores
     ax.set_ylabel("Loss, mean of the second half")
-    if scores is None or reading.interval is None:
+    if scores is None:
         ax.set_xscale("log")
         ax.set_xlabel("Learning rate")
         return
@@ -105,13 +105,14 @@ def _draw_scores(ax: "Axes", reading: Reading) -> None:
     _draw_parabola(ax, scores)
     for lr in rates[~is_finite]:
         ax.axvline(float(lr), color=neutral_color(ax), linestyle=":", label="diverged")
-    ax.axvspan(
-        *reading.interval,
-        color=SUGGESTION_COLOR,
-        alpha=0.15,
-        linewidth=0,
-        label="equally good in the trials",
-    )
+    if reading.interval is not None:
+        ax.axvspan(
+            *reading.interval,
+            color=SUGGESTION_COLOR,
+            alpha=0.15,
+            linewidth=0,
+            label="equally good in the trials",
+        )
     _draw_suggestion(ax, reading)
     legend_below(ax)
 

@@ -66,6 +66,14 @@ def is_worse(tail: Array, reference: Array) -> bool:
     return float(tail.mean() - reference.mean()) > _WORSE * error
 
 
+def leading(scores: Scores) -> int:
+    """Return the best trial, or the one above it if that is equally good within the noise."""
+    best, above = scores.best, scores.best + 1
+    if above == len(scores.x) or not np.isfinite(scores.mean[above]):
+        return best
+    return best if is_worse(scores.tails[above], scores.tails[best]) else above
+
+
 def parabola(scores: Scores) -> float:
     """Return the x at which the parabola through the best trial and its neighbours is lowest."""
     coefficients, x = parabola_around_best(scores), float(scores.x[scores.best])

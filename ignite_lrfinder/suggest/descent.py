@@ -27,12 +27,10 @@ _WANDERING = 6.0
 _MAX_WANDERING = 3.5
 _BEYOND_WANDERING = 40.0
 
-# Shares of the fall: from its top, where it has begun; from its bottom, where most of it is done,
-# where the loss has turned and where it is nearly lowest; from its top again, where it is back.
+# Shares of the fall: from its top, where it has begun; from its bottom, where the loss has turned;
+# from its top again, where it is back.
 _BEGUN = 0.1
-_MOSTLY_DONE = 0.2
 _TURNED = 0.1
-_NEARLY = 0.001
 _RETURNED = 0.9
 
 _RESPONSE_POINTS = 4
@@ -75,30 +73,6 @@ class Descent:
         show.
         """
         return max(self.edge - _RESPONSE_POINTS, 0)
-
-    @property
-    def is_clear(self) -> bool:
-        """Whether the fall is far beyond the noise, so that its points can be read."""
-        return self.fall > _CLEAR * self.curve.smoothed_noise
-
-    @property
-    def last_low(self) -> int:
-        """The last point before the edge that is nearly as low as the lowest."""
-        smoothed = self.curve.smoothed[: self.edge + 1]
-        nearly = self.curve.smoothed[self.bottom] + _NEARLY * self.fall
-        return int(np.flatnonzero(smoothed <= nearly)[-1])
-
-    @property
-    def mostly_done(self) -> int | None:
-        """The point, before the edge, from which on most of the fall is done for good.
-
-        None if it lies within the first tenth of the sweep, before the learning rate can have
-        mattered.
-        """
-        height = self.curve.smoothed - self.curve.smoothed[self.bottom]
-        is_high = np.flatnonzero(height[: self.before_edge] > _MOSTLY_DONE * self.fall)
-        done = int(is_high[-1]) + 1 if len(is_high) else 0
-        return done if done > len(self.curve.lr) // 10 else None
 
 
 def descent_of(curve: Curve) -> Descent | Refusal:

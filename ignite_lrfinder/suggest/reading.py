@@ -21,7 +21,7 @@ from ignite_lrfinder.record import (
 from ignite_lrfinder.suggest.curve import Curve, Refusal, curve_of
 from ignite_lrfinder.suggest.descent import Descent, descent_of
 from ignite_lrfinder.suggest.methods import METHODS, auto
-from ignite_lrfinder.suggest.verdict import Verdict, confirms, suggested_lr, verdict_of
+from ignite_lrfinder.suggest.verdict import Verdict, is_certain, suggested_lr, verdict_of
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -43,9 +43,9 @@ class Reading:
         is_paired: whether all trials were judged on the same batches, judging by their first
             losses.
         interval: the lowest and the highest rate that the trials cannot tell apart from the best;
-            None without a stable trial.
+            None if the trials support no rate.
         verdict: what the trials support; None without trials.
-        is_confirmed: whether the trials confirm what the curve suggests.
+        is_certain: whether the verdict holds without longer trials; see `verdict.is_certain`.
     """
 
     record: Record
@@ -58,14 +58,13 @@ class Reading:
     is_paired: bool
     interval: tuple[float, float] | None
     verdict: Verdict | Refusal | None
-    is_confirmed: bool
+    is_certain: bool
 
     def suggest(self, method: str, plan: Plan) -> float | Refusal:
         """Return the learning rate that a method suggests.
 
-        Where trials followed the sweep, "auto" is what they support or, where they confirm the
-        curve, the geometric mean of what the two suggest: errors of the one and the other differ.
-        Otherwise, and for every other method, the rate is read off the curve.
+        Where trials followed the sweep, "auto" is what they support. Otherwise, and for every other
+        method, the rate is read off the curve.
 
         Args:
             method: one of `METHODS`.
@@ -81,19 +80,11 @@ class Reading:
             names = ", ".join(repr(name) for name in METHODS)
             raise wrong_value("method", f"one of {names}", method, "Leave it out for 'auto'.")
         if method == "auto" and self.verdict is not None:
-            return self._supported(self.verdict, plan)
+            verdict = self.verdict
+            return verdict if isinstance(verdict, Refusal) else suggested_lr(verdict, plan)
         if isinstance(self.descent, Refusal):
             return self.descent
         return auto(self.descent, plan) if method == "auto" else self.rates[method]
-
-    def _supported(self, verdict: Verdict | Refusal, plan: Plan) -> float | Refusal:
-        """Return the learning rate that the trials support."""
-        if isinstance(verdict, Refusal):
-            return verdict
-        lr = suggested_lr(verdict, plan)
-        if self.is_confirmed and not isinstance(self.descent, Refusal):
-            return math.sqrt(lr * auto(self.descent, plan))
-        return lr
 
     def suggestions(self, plan: Plan) -> dict[str, float]:
         """Return the learning rate of each method that the record supports, "auto" first."""
@@ -194,10 +185,11 @@ def reading_of(record: Record) -> Reading:
         rates=rates,
         scores=scores,
         is_paired=is_paired,
-        interval=None if scores is None else interval_of(scores, is_paired),
+        interval=None
+        if scores is None or not isinstance(verdict, Verdict)
+        else interval_of(scores, is_paired),
         verdict=verdict,
-        is_confirmed=scores is not None
-        and confirms(verdict, scores, descent, record.settings.plan),
+        is_certain=scores is not None and is_certain(verdict, record, scores, descent),
     )
 
 

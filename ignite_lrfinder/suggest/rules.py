@@ -14,9 +14,7 @@ class Rules:
     Attributes:
         words: the schedule in words.
         edge_divisor: the rate of the edge is divided by this.
-        low_divisor: the suggestion is at most the last rate with nearly the lowest loss over this.
-        fall_factor: the suggestion is at most this many times the rate at which most of the fall is
-            done.
+        valley_factor: the suggestion is at most this many times the rate of the valley.
         calm_exponent: how the best rate changes with the length of the training where batch noise
             hides little of the gain.
         noisy_exponent: the same where batch noise hides most of the gain.
@@ -26,8 +24,7 @@ class Rules:
 
     words: str
     edge_divisor: float
-    low_divisor: float
-    fall_factor: float
+    valley_factor: float
     calm_exponent: float
     noisy_exponent: float
     shoulder_share: float
@@ -39,8 +36,7 @@ _RULES: Mapping[str, Rules] = MappingProxyType(
         "constant": Rules(
             words="a constant rate",
             edge_divisor=6.0,
-            low_divisor=3.0,
-            fall_factor=2.0,
+            valley_factor=0.7,
             calm_exponent=-0.2,
             noisy_exponent=-0.4,
             shoulder_share=0.4,
@@ -48,11 +44,10 @@ _RULES: Mapping[str, Rules] = MappingProxyType(
         "decay": Rules(
             words="the peak of a rate that decays",
             edge_divisor=3.0,
-            low_divisor=2.0,
-            fall_factor=4.0,
-            calm_exponent=0.3,
-            noisy_exponent=0.3,
-            shoulder_share=0.85,
+            valley_factor=1.0,
+            calm_exponent=0.15,
+            noisy_exponent=0.15,
+            shoulder_share=0.7,
         ),
     }
 )

@@ -1,7 +1,7 @@
 """Which learning rate to try next.
 
 A trial trains a few steps at one fixed learning rate, from the starting state and on the same
-batches as every other trial. Short trials below the edge of the sweep find the region, long trials
+batches as every other trial. Short trials around the edge of the sweep find the region, long trials
 measure it, and the verdict corrects the known bias of short runs::
 
     sweep -> short trials -> long trials -> verdict -> suggested_lr
@@ -19,24 +19,27 @@ import numpy as np
 from ignite_lrfinder.errors import LRFinderError, wrong_type, wrong_value
 from ignite_lrfinder.protocols import Array
 from ignite_lrfinder.record import (
-    Record,
     Scores,
     Trial,
     are_paired,
     compare,
     is_worse,
+    leading,
     parabola,
     usable_points,
 )
 from ignite_lrfinder.suggest.curve import Refusal
 from ignite_lrfinder.suggest.methods import auto
 from ignite_lrfinder.suggest.reading import Reading
-from ignite_lrfinder.suggest.verdict import confirms, verdict_of
+from ignite_lrfinder.suggest.verdict import is_behind, is_certain, loss_before, verdict_of
 
-# Where the curve suggests nothing, trials begin this factor below the end of the sweep. Three short
-# trials reach from a quarter of the first rate to four times it.
-_EDGE_DIVISOR = 6.0
+# Short runs tolerate higher rates than a whole training, so the first trial is at `_FIRST_FACTOR`
+# times what the curve suggests. Where that is nothing, it is at the last rate of the sweep over
+# `_END_DIVISOR`. Three short trials reach from a quarter of the first rate to four times it.
+_FIRST_FACTOR = 2.5
+_END_DIVISOR = 6.0
 _SHORT_STEP = math.log(4.0)
+_CHANGED = 2.0  # standard errors
 _NUM_SHORT = 3
 
 # The best rate falls as runs get longer, so long trials begin below the best short one. A factor of
@@ -55,8 +58,8 @@ class Trials:
             for three long ones there are none.
         short_iter: the iterations of each trial that looks for the region, at least 10.
         long_iter: the iterations of each trial that measures it, more than `short_iter`.
-        early_stopping: whether to leave out the long trials if the short ones confirm what the
-            curve suggests, as `verify="auto"` does.
+        early_stopping: whether to leave out the long trials if the short ones are certain, as
+            `verify="auto"` does.
 
     Raises:
         TypeError: if a number is not an integer, or `early_stopping` not a bool.
@@ -68,7 +71,7 @@ class Trials:
     """
 
     max_iter: int = 700
-    short_iter: int = 40
+    short_iter: int = 60
     long_iter: int = 130
     early_stopping: bool = False
 
@@ -115,10 +118,10 @@ class PlannedTrial:
 def next_trial(settings: Trials, reading: Reading, trials: Sequence[Trial]) -> PlannedTrial | None:
     """Return the trial to run next, given the sweep and the trials so far.
 
-    Three short trials a factor of 4 apart begin at what the curve suggests, and more follow while
-    the best is the lowest or the highest. Then come long trials a factor of 2 apart: the best gets
-    a neighbour on either side, and one more beyond the better of them. With `early_stopping` there
-    are no long trials if the short ones confirm the curve.
+    Three short trials a factor of 4 apart begin above what the curve suggests, and more follow
+    while the best is the lowest or the highest. Then come long trials a factor of 2 apart: the best
+    gets a neighbour on either side, and one more beyond the better of them. With `early_stopping`
+    there are no long trials if the short ones are certain, see `is_certain`.
 
     Args:
         settings: how much may be trained.
@@ -139,7 +142,7 @@ def next_trial(settings: Trials, reading: Reading, trials: Sequence[Trial]) -> P
     left = settings.max_iter - sum(len(trial.losses) for trial in trials)
     if all(trial.num_iter < settings.long_iter for trial in trials):
         scores = compare(trials, settings.short_iter)
-        x = _next_short(scores, _untrained(reading.record, settings.short_iter))
+        x = _next_short(scores, reading)
         if x is not None and left >= settings.short_iter + settings.reserved_iter:
             return PlannedTrial(math.exp(x), settings.short_iter)
         if settings.reserved_iter == 0:
@@ -155,16 +158,16 @@ def next_trial(settings: Trials, reading: Reading, trials: Sequence[Trial]) -> P
 
 
 def _are_enough(reading: Reading, trials: Sequence[Trial], scores: Scores) -> bool:
-    """Return whether the short trials confirm the curve."""
+    """Return whether long trials would add nothing to the short ones."""
     record = dataclasses.replace(reading.record, trials=tuple(trials))
     verdict = verdict_of(record, scores, is_paired=are_paired(trials))
-    return confirms(verdict, scores, reading.descent, reading.plan)
+    return is_certain(verdict, record, scores, reading.descent)
 
 
 def _first_lr(reading: Reading) -> float:
-    """Return what the curve suggests, or a rate some way below where the sweep ended."""
+    """Return a rate above what the curve suggests, or some way below where the sweep ended."""
     if not isinstance(reading.descent, Refusal):
-        return auto(reading.descent)
+        return _FIRST_FACTOR * auto(reading.descent)
     record = reading.record
     lr = record.lr[usable_points(record), reading.group]
     if not len(lr):
@@ -172,39 +175,50 @@ def _first_lr(reading: Reading) -> float:
             "The sweep must have a point with a finite loss and a positive learning rate, got "
             "none. Lower start_lr, or check the model and its data."
         )
-    return float(lr[-1]) / _EDGE_DIVISOR
+    return float(lr[-1]) / _END_DIVISOR
 
 
-def _untrained(record: Record, num_iter: int) -> Array | None:
-    """Return the start of the sweep as the tail of a trial at almost no learning rate."""
-    losses = record.losses[usable_points(record)]
-    return losses[num_iter // 2 : num_iter] if len(losses) >= num_iter else None
-
-
-def _next_short(scores: Scores, untrained: Array | None) -> float | None:
+def _next_short(scores: Scores, reading: Reading) -> float | None:
     """Return the x of the next short trial; None if the best has neighbours on both sides."""
-    lowest, highest = float(scores.x[0]) - _SHORT_STEP, float(scores.x[-1]) + _SHORT_STEP
-    best = scores.best
-    if not np.isfinite(scores.mean[best]):
-        return lowest
-    if untrained is not None and is_worse(scores.tails[best], untrained):
-        return lowest
-    best = _leading(scores)
-    if best == 0:
-        return lowest
-    return highest if best == len(scores.x) - 1 else None
+    x, best = scores.x, leading(scores)
+    if best == 0 or not np.isfinite(scores.mean[best]) or _are_too_high(scores, best, reading):
+        return float(x[0]) - _SHORT_STEP
+    return float(x[-1]) + _SHORT_STEP if best == len(x) - 1 else None
+
+
+def _are_too_high(scores: Scores, best: int, reading: Reading) -> bool:
+    """Return whether all trials seem to be at rates at which training explodes or outputs die.
+
+    The best is worse than before training, or not better although the curve says nothing. Or it is
+    far behind the sweep and no better than the lowest, which has changed the loss.
+    """
+    start = loss_before(reading.record, scores)
+    change = _change(scores.tails[scores.best], start)
+    if change > 0 or (change == 0 and isinstance(reading.descent, Refusal)):
+        return True
+    return (
+        is_behind(reading.record, scores, reading.descent)
+        and _change(scores.tails[0], start) != 0
+        and not is_worse(scores.tails[0], scores.tails[best])
+    )
+
+
+def _change(tail: Array, start: float) -> int:
+    """Return -1 if losses are below a start by more than noise explains, 1 if above, 0 if not."""
+    change, error = float(tail.mean()) - start, float(tail.std(ddof=1)) / math.sqrt(len(tail))
+    return 0 if abs(change) <= _CHANGED * error else int(math.copysign(1, change))
 
 
 def _first_long(scores: Scores) -> float:
     """Return the x of the first long trial: below the best short one, or the best two."""
-    best, lead = scores.best, _leading(scores)
+    best, lead = scores.best, leading(scores)
     middle = parabola(scores) if lead == best else (scores.x[best] + scores.x[lead]) / 2
     return float(middle) + _FIRST_LONG
 
 
 def _next_long(scores: Scores) -> float | None:
     """Return the x of the next long trial; None if the best has enough neighbours."""
-    x, mean, lead = scores.x, scores.mean, _leading(scores)
+    x, mean, lead = scores.x, scores.mean, leading(scores)
     if not np.isfinite(mean[lead]):
         return float(x[0]) - 2 * _LONG_STEP
     # Upwards first: if that is too high, the trial diverges and costs little.
@@ -222,11 +236,3 @@ def _next_long(scores: Scores) -> float | None:
 def _is_tried(x: Array, at: float) -> bool:
     """Return whether a trial was run close to this x."""
     return bool(np.any(np.abs(x - at) < _LONG_STEP / 2))
-
-
-def _leading(scores: Scores) -> int:
-    """Return the best trial, or the one above it if that is equally good within the noise."""
-    best, above = scores.best, scores.best + 1
-    if above == len(scores.x) or not np.isfinite(scores.mean[above]):
-        return best
-    return best if is_worse(scores.tails[above], scores.tails[best]) else above

@@ -1,12 +1,14 @@
-"""Warnings about a sweep or a trial that ended early."""
+"""Warnings about a sweep or a trial that ended early, or about trials that are too short."""
 
 from collections.abc import Iterator
 
 from ignite_lrfinder.record import StopReason
 from ignite_lrfinder.suggest import Reading, Refusal
+from ignite_lrfinder.sweep.arguments import Arguments
 from ignite_lrfinder.sweep.handlers import names_of
 from ignite_lrfinder.sweep.measurement import Measurement
 from ignite_lrfinder.sweep.muting import Muting
+from ignite_lrfinder.sweep.optimizers import memory_of
 
 
 def warnings_of_sweep(sweep: Measurement, reading: Reading, muting: Muting) -> Iterator[str]:
@@ -33,11 +35,28 @@ def warnings_of_sweep(sweep: Measurement, reading: Reading, muting: Muting) -> I
         yield f"Run completed without loss diverging{detail}, {remedy}"
 
 
-def warnings_of_trial(trial: Measurement, number: int, muting: Muting) -> Iterator[str]:
-    """Yield the warnings about the end of the last trial: none if the finder ended it."""
+def warnings_of_trials(
+    trial: Measurement, number: int, muting: Muting, arguments: Arguments
+) -> Iterator[str]:
+    """Yield the warnings about trials that user code ended, or that are too short.
+
+    Args:
+        trial: the last trial.
+        number: the number of trials that were begun.
+        muting: the handlers of the trainer.
+        arguments: those of `attach`.
+    """
     if trial.reason is StopReason.TERMINATED:
         iterations = f"{len(trial)} of {len(trial.table)} in trial {number}"
         yield f"A trial must run for all its steps, got {iterations}. {_who(muting)}"
+    memory, settings = memory_of(arguments.optimizer), arguments.trials
+    if settings is not None and round(memory) > settings.short_iter:
+        short_iter, long_iter, max_iter = (round(factor * memory) for factor in (2, 4, 20))
+        yield (
+            f"Trials must outlast the memory of the optimizer, got short_iter={settings.short_iter}"
+            f" with a memory of {memory:.0f} steps: what breaks a training shows later. Pass "
+            f"verify=Trials(max_iter={max_iter}, short_iter={short_iter}, long_iter={long_iter})."
+        )
 
 
 def _who(muting: Muting) -> str:

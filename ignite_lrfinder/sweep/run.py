@@ -13,7 +13,7 @@ from ignite_lrfinder.record import Record, StopReason
 from ignite_lrfinder.snapshot import Snapshot
 from ignite_lrfinder.suggest import Reading, reading_of
 from ignite_lrfinder.sweep.arguments import Arguments
-from ignite_lrfinder.sweep.endings import warnings_of_sweep, warnings_of_trial
+from ignite_lrfinder.sweep.endings import warnings_of_sweep, warnings_of_trials
 from ignite_lrfinder.sweep.engine import add_handler, end_epoch, is_last, move_first
 from ignite_lrfinder.sweep.epochs import Epochs
 from ignite_lrfinder.sweep.limits import StepLimit
@@ -229,7 +229,7 @@ class SweepHooks:
             warn(message)
         if self._current is not None and self._current is not sweep:
             number = len(self._trials.trials) + (self._trials.planned is not None)
-            for message in warnings_of_trial(self._current, number, self._muting):
+            for message in warnings_of_trials(self._current, number, self._muting, self._arguments):
                 warn(message)
 
     def _reading(self, sweep: Measurement) -> Reading:
