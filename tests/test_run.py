@@ -436,3 +436,28 @@ def test_a_hook_is_removed_after_an_interrupt_while_it_is_added(
     with pytest.raises(KeyboardInterrupt):
         sweep.run(num_iter=6)
     assert not any(handler_table(sweep.trainer).values())
+
+
+@pytest.mark.filterwarnings(NEVER_DIVERGED)
+@pytest.mark.parametrize("shuffle", [False, True], ids=["in order", "shuffled"])
+def test_a_loader_that_draws_in_order_is_named_where_its_losses_are_alike(shuffle: bool) -> None:
+    """Samples sorted by what makes them hard give correlated losses; shuffled ones do not."""
+    torch.manual_seed(0)
+    hardness = torch.arange(400.0).mul(0.03).sin() + 0.1 * torch.randn(400)
+    loader = DataLoader(TensorDataset(hardness), batch_size=4, shuffle=shuffle)
+    parameter = nn.Parameter(torch.zeros(()))
+    optimizer = torch.optim.SGD([parameter], lr=1e-9)
+
+    def train_step(engine: Engine, batch: list[torch.Tensor]) -> float:
+        loss = (batch[0].mean() + 3) * (1 + 0 * parameter)
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    trainer, finder = Engine(train_step), FastaiLRFinder()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with finder.attach(trainer, {"optimizer": optimizer}) as t:
+            t.run(loader)
+    is_named = any("Samples must be shuffled" in str(warning.message) for warning in caught)
+    assert is_named == (not shuffle)

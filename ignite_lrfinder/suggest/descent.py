@@ -22,7 +22,7 @@ _NEAR_CLIFF = 0.3  # of all points
 # Where the noise of neighbors is correlated, the smoothed loss of a flat curve wanders. A fall then
 # counts if it is so many times, for a correlation of 1, as high as any rise before it and any fall
 # after it, or beyond what such noise reaches. Of 1,000 flat curves of 100 points whose noise is
-# correlated by 0.5 to 0.9, up to 70 pass; of 50 points, up to 270.
+# correlated by 0.5 to 0.9, up to 81 pass; of 50 points, up to 290.
 _WANDERING = 6.0
 _MAX_WANDERING = 3.5
 _BEYOND_WANDERING = 40.0

@@ -1,6 +1,8 @@
-"""Warnings about a sweep or a trial that ended early, or about trials that are too short."""
+"""Warnings about a sweep: how it or a trial ended, data in order, trials that are too short."""
 
 from collections.abc import Iterator
+
+from torch.utils.data import SequentialSampler
 
 from ignite_lrfinder.record import StopReason
 from ignite_lrfinder.suggest import Reading, Refusal
@@ -10,14 +12,22 @@ from ignite_lrfinder.sweep.measurement import Measurement
 from ignite_lrfinder.sweep.muting import Muting
 from ignite_lrfinder.sweep.optimizers import memory_of
 
+# Losses of samples in the order of their labels are correlated by 0.7 and more, of shuffled ones by
+# less than 0.65. With fewer points the smoothing may miss the shape of the curve.
+_ORDERED = 0.65
+_MIN_POINTS = 50
 
-def warnings_of_sweep(sweep: Measurement, reading: Reading, muting: Muting) -> Iterator[str]:
-    """Yield the warnings about the end of a sweep: none if its loss diverged.
+
+def warnings_of_sweep(
+    sweep: Measurement, reading: Reading, muting: Muting, data: object
+) -> Iterator[str]:
+    """Yield the warnings about the end of a sweep, and about data in order.
 
     Args:
         sweep: the finished sweep.
         reading: the reading of its record.
         muting: the handlers of the trainer.
+        data: what the trainer ran on.
     """
     reason = sweep.reason or StopReason.TERMINATED
     descent = reading.descent
@@ -33,6 +43,14 @@ def warnings_of_sweep(sweep: Measurement, reading: Reading, muting: Muting) -> I
             names = names_of(muting.muted)
             remedy += f"; if a muted handler sets new data, keep it: keep_handlers=[{names}]"
         yield f"Run completed without loss diverging{detail}, {remedy}"
+    is_in_order = isinstance(getattr(data, "sampler", None), SequentialSampler)
+    if is_in_order and not isinstance(reading.curve, Refusal):
+        correlation = reading.curve.correlation
+        if correlation > _ORDERED and len(reading.curve.lr) >= _MIN_POINTS:
+            yield (
+                f"Samples must be shuffled, got neighboring losses correlated by {correlation:.2f} "
+                "from a loader that draws in order, so the curve may wander. Pass shuffle=True."
+            )
 
 
 def warnings_of_trials(

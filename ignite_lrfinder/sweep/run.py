@@ -225,7 +225,8 @@ class SweepHooks:
 
     def _warn(self, sweep: Measurement) -> None:
         """Warn of the early end of the sweep or of a trial."""
-        for message in warnings_of_sweep(sweep, self._reading(sweep), self._muting):
+        data = self._trainer.state.dataloader
+        for message in warnings_of_sweep(sweep, self._reading(sweep), self._muting, data):
             warn(message)
         if self._current is not None and self._current is not sweep:
             number = len(self._trials.trials) + (self._trials.planned is not None)
