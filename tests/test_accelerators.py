@@ -31,11 +31,10 @@ OPTIMIZERS: dict[str, Callable[[Parameters, str], torch.optim.Optimizer]] = {
     "adam": lambda p, device: torch.optim.Adam(p, lr=1e-3),
     "adam-fused": lambda p, device: torch.optim.Adam(p, lr=1e-3, fused=True),
     "adamw-tensor-lr": lambda p, device: torch.optim.AdamW(p, lr=tensor_lr(device)),
+    "adam-capturable": lambda p, device: torch.optim.Adam(
+        p, lr=tensor_lr(device), capturable=device == "cuda"
+    ),
 }
-if HAS_CUDA:
-    OPTIMIZERS["adam-capturable"] = lambda p, device: torch.optim.Adam(
-        p, lr=tensor_lr(device), capturable=True
-    )
 
 
 def tensor_lr(device: str) -> torch.Tensor:
@@ -224,8 +223,10 @@ def test_a_sweep_of_n_points_waits_n_over_10_times_for_the_gpu(optimizer: str) -
     ) as trainer:
         swept = syncs(lambda: trainer.run(batches))
     assert len(finder.result) == 120
-    assert syncs(lambda: torch.ones(1, device="cuda").item()) >= 1
-    assert swept - bare <= 120 / 10 + 5
+    # torch may warn several times of the one wait of a copy to the host.
+    each = syncs(lambda: torch.ones(2, device="cuda").tolist())
+    assert each >= 1
+    assert swept - bare <= (120 / 10 + 5) * each
 
 
 def work_on_another_stream(training: Training) -> None:
@@ -363,6 +364,7 @@ def test_a_gpu_first_used_by_the_sweep_restarts_its_random_numbers() -> None:
 
 
 @on_gpu
+@pytest.mark.filterwarnings("ignore:The block of attach must run its trainer:UserWarning")
 @pytest.mark.parametrize(("place", "num_copies"), [("device", 1.0), ("cpu", 0.0)])
 def test_the_memory_of_the_gpu_holds_one_copy_or_none(place: str, num_copies: float) -> None:
     """Beside the original there is a copy of the state; in host memory one tensor at a time."""

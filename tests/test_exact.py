@@ -93,6 +93,23 @@ def test_each_way_to_step_uses_the_recorded_lr(dtype: torch.dtype | None, kwargs
     probe.assert_exact(probe.sweep(num_iter=6), 6)
 
 
+@pytest.mark.parametrize("dtype", [None, torch.float64], ids=["float", "tensor"])
+def test_a_compiled_step_uses_the_recorded_lr(dtype: torch.dtype | None) -> None:
+    """A compiler of the user's step sees none of the finder's, and no rate is written by it."""
+    probe = Probe.make(1e-3, dtype=dtype)
+    step = torch.compile(lambda: probe.optimizer.step(), backend="aot_eager")
+
+    def train_step(engine: Engine, batch: object) -> float:
+        (parameter,) = probe.parameters
+        parameter.data.zero_()
+        parameter.grad = torch.ones_like(parameter)
+        step()
+        probe.used.append([0.0 - parameter.item()])
+        return probe.loss(engine)
+
+    probe.assert_exact(probe.sweep(Engine(train_step), num_iter=6), 6)
+
+
 def test_lbfgs_uses_the_recorded_lr() -> None:
     """A step with a closure, called before the hook and within the step, is one point."""
     probe = Probe.make(1e-3, optimizer=make_lbfgs)

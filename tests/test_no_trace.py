@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 import torch
-from conftest import EVENTS, OPTIMIZERS, Training, data, seed_all
+from conftest import EVENTS, OPTIMIZERS, Net, Training, data, seed_all
 from ignite.engine import Engine, Events
 from ignite.handlers import EMAHandler, LinearCyclicalScheduler
 from ignite.metrics import RunningAverage
@@ -77,6 +77,23 @@ def test_worker_processes_and_their_random_state_survive_a_sweep(
     assert_no_trace(with_sweep, without, go_on)
     for training in (with_sweep, without):
         end_workers(training.loader)
+
+
+def compiled_net() -> nn.Module:
+    """Make a network that is compiled in place."""
+    net = Net()
+    net.compile(backend="aot_eager")
+    return net
+
+
+@pytest.mark.parametrize("moment", ["fresh", "after-an-epoch", "interrupted"])
+def test_a_compiled_model_goes_on_as_without_a_sweep(
+    make_training: Callable[..., Training], moment: str
+) -> None:
+    """What a compiled forward pass changes is restored."""
+    before, go_on = MOMENTS[moment]
+    with_sweep, without = twins(make_training, before, model=compiled_net)
+    assert_no_trace(with_sweep, without, go_on)
 
 
 class OneUnreadable(Dataset):

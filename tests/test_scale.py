@@ -48,13 +48,16 @@ def test_calls_grow_in_proportion_to_points() -> None:
 
 
 def test_a_point_takes_few_calls() -> None:
-    """A point beyond the bare training takes few calls, and none of torch."""
+    """A point beyond the bare training takes few calls.
+
+    Of about 45, 16 keep the two hooks of the optimizer out of compiled steps, in 0.5 microseconds.
+    """
     optimizer = make_optimizer()
     trainer = Engine(lambda engine, batch: optimizer.step() or 1.0)
     profile = cProfile.Profile()
     profile.runcall(trainer.run, [0] * 100, max_epochs=20)
     bare = sum(entry.callcount for entry in profile.getstats())
-    assert (calls(num_points=3_000) - calls(num_points=1_000) - bare) / 2_000 < 30
+    assert (calls(num_points=3_000) - calls(num_points=1_000) - bare) / 2_000 < 48
 
 
 def test_calls_grow_in_proportion_to_groups_and_parameters() -> None:

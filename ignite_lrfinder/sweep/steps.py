@@ -4,6 +4,8 @@ import functools
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
+import torch
+
 from ignite_lrfinder.errors import warn
 from ignite_lrfinder.protocols import OptimizerLike
 from ignite_lrfinder.sweep.calls import Undo, shadow, with_closures_watched
@@ -89,8 +91,13 @@ class StepWatch:
             self._undo += make_parents_call_hooks(optimizer)
             self._watch_calls(optimizer)
             before = self._before_nested_step
-        self._undo.append(optimizer.register_step_pre_hook(before).remove)
-        self._undo.append(optimizer.register_step_post_hook(self._after_step).remove)
+        # A compiled step must call the hooks, instead of compiling what they do at one point.
+        for register, hook in (
+            (optimizer.register_step_pre_hook, before),
+            (optimizer.register_step_post_hook, self._after_step),
+        ):
+            uncompiled: Any = torch.compiler.disable(hook)
+            self._undo.append(register(uncompiled).remove)
 
     def _watch_calls(self, optimizer: OptimizerLike) -> None:
         """Watch the calls of a `step` that may delegate to another one, or take no step."""
