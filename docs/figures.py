@@ -4,18 +4,22 @@
     python docs/figures.py curve_good regret
 
 It requires scikit-learn and writes `NAME.png` and `NAME-dark.png` to `docs/images` in about a
-minute. Curves come from small real trainings, the pictures of the gallery from the code on its
-page, and the regret from the table on the page "Benchmarks", which `make benchmark` prints. `make
-benchmark` draws `trust.png` itself; its dark version is made here.
+minute. Curves come from small real trainings, the pictures of the gallery and the tutorial from the
+code on their pages, and the regret from the table on the page "Benchmarks", which `make benchmark`
+prints. `make benchmark` draws `trust.png` itself; its dark version is made here.
 
 Each picture carries a description of what it shows in its metadata. The tests draw it again and
 compare the descriptions, so a picture that is older than the code that draws it fails.
 """
 
 import argparse
+import contextlib
 import functools
+import io
+import os
 import re
 import runpy
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -154,20 +158,28 @@ def draw_digits(folder: Path) -> LRFinderResult:
     return result
 
 
-def draw_gallery(folder: Path, styles: Mapping[str, Any] = STYLES) -> None:
-    """Run the code of the gallery in each style, and save the figure of each block."""
-    text = (DOCS / "gallery.md").read_text(encoding="utf-8")
-    # A block of code, and the picture below it if there is one.
-    pattern = r"```python\n(.*?)```\n(?:\n!\[[^\]]*\]\(images/(\w+)\.png\))?"
+def draw_page(page: str, folder: Path, styles: Mapping[str, Any] = STYLES) -> None:
+    """Run the code of a page in each style, and save the figure of each block with a picture."""
+    text = (DOCS / f"{page}.md").read_text(encoding="utf-8")
+    # A block of code, its output if it is shown, and the picture below if there is one.
+    pattern = (
+        r"```python\n(.*?)```\n(?:\n```text\n[^`]*```\n)?(?:\n!\[[^\]]*\]\(images/(\w+)\.png\))?"
+    )
     blocks = re.findall(pattern, text, re.DOTALL)
+    folder, before = folder.absolute(), Path.cwd()
     for suffix, style in styles.items():
-        with plt.style.context(style):
-            names: dict[str, Any] = {}
-            for code, name in blocks:
-                exec(code, names)
-                if name:
-                    write(plt.gcf(), folder / f"{name}{suffix}.png")
-                plt.close("all")
+        scratch = tempfile.TemporaryDirectory()
+        with plt.style.context(style), scratch, contextlib.redirect_stdout(io.StringIO()):
+            os.chdir(scratch.name)  # pages save files
+            try:
+                names: dict[str, Any] = {}
+                for code, name in blocks:
+                    exec(code, names)
+                    if name:
+                        write(plt.gcf(), folder / f"{name}{suffix}.png")
+                    plt.close("all")
+            finally:
+                os.chdir(before)
 
 
 def draw_regret(folder: Path) -> None:
@@ -293,9 +305,10 @@ PICTURES: Mapping[str, Callable[[Path], object]] = MappingProxyType(
     {
         **{f"curve_{name}": functools.partial(draw_curve, name) for name in SWEEPS},
         "digits": draw_digits,
-        "gallery": draw_gallery,
+        "gallery": functools.partial(draw_page, "gallery"),
         "regret": draw_regret,
         "trust": draw_trust,
+        "tutorial": functools.partial(draw_page, "tutorial"),
     }
 )
 """What can be drawn, by name."""

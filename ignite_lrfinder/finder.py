@@ -288,7 +288,7 @@ class FastaiLRFinder:
         """Return the learning rates and the smoothed losses of the last sweep, as Ignite does.
 
         Returns:
-            A dict {"lr": [...], "loss": [...]} with a float for each point; with several parameter
+            A dict with the lists "lr" and "loss", a float for each point; with several parameter
             groups, "lr" has a list of floats for each point. Empty before the first sweep.
         """
         if self._result is None:

@@ -165,8 +165,9 @@ class LRFinderResult(Record):
         """Return the range for a cyclical or one-cycle policy.
 
         Returns:
-            The rate at which the loss starts to fall, and the peak that `lr_suggestion` returns
-            for a schedule that decays; two lists with several parameter groups.
+            The rate at which the loss starts to fall, or the suggestion for a constant rate if that
+            is lower, and the peak that `lr_suggestion` returns for a schedule that decays; two
+            lists with several parameter groups.
 
         Raises:
             NoSuggestionError: if the result supports no range.

@@ -295,10 +295,13 @@ def test_a_picture_is_as_new_as_the_code_that_draws_it(name: str, tmp_path: Path
     check_pictures(tmp_path)
 
 
-def test_the_pictures_of_the_gallery_are_as_new_as_its_code(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("page", "num_pictures"), [("gallery", 8), ("tutorial", 2)])
+def test_the_pictures_of_a_page_are_as_new_as_its_code(
+    page: str, num_pictures: int, tmp_path: Path
+) -> None:
     """Drawn again they have the same lines, colours and words."""
-    figures.draw_gallery(tmp_path, {"": figures.STYLES[""]})
-    assert len(list(tmp_path.glob("*.png"))) == 8
+    figures.draw_page(page, tmp_path, {"": figures.STYLES[""]})
+    assert len(list(tmp_path.glob("*.png"))) == num_pictures
     check_pictures(tmp_path)
 
 

@@ -98,16 +98,22 @@ class Reading:
             plan: the training, of which the length counts.
 
         Returns:
-            The rate at which the loss starts to fall, and the peak that "auto" suggests for a rate
-            that decays; a refusal if the record supports no range.
+            The rate at which the loss starts to fall, or the constant rate that "auto" suggests if
+            that is lower, and the peak that it suggests for a rate that decays; a refusal if the
+            record supports no range.
 
         References:
             Smith, Cyclical learning rates for training neural networks, 2015, section 3.3.
         """
-        descent, peak = self.descent, self.suggest("auto", Plan("decay", plan.total_iters))
-        if isinstance(descent, Refusal):
-            return descent
-        return peak if isinstance(peak, Refusal) else (min(descent.start_lr, peak), peak)
+        if isinstance(self.descent, Refusal):
+            return self.descent
+        constant, peak = (
+            self.suggest("auto", dataclasses.replace(plan, schedule=schedule))
+            for schedule in ("constant", "decay")
+        )
+        if isinstance(constant, Refusal) or isinstance(peak, Refusal):
+            return constant if isinstance(constant, Refusal) else peak
+        return min(self.descent.start_lr, constant, peak), peak
 
     def lrs_at(self, reference_lr: float) -> tuple[float, ...]:
         """Return the learning rate of each group when the reference group had `reference_lr`.
