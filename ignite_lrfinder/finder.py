@@ -37,6 +37,7 @@ from ignite_lrfinder.sweep import (
     is_graph,
     is_running,
     is_scaler,
+    is_scheduler,
     library_objects,
     pending_run,
     start_afresh,
@@ -225,11 +226,11 @@ class FastaiLRFinder:
             )
             undo.callback(self._report_not_restored, before)
             undo.callback(before.restore)
-            scalers, graphs = before.objects_of(is_scaler), before.objects_of(is_graph)
+            watched = map(before.objects_of, (is_scaler, is_graph, is_scheduler))
             modules = before.objects_of(lambda cls: issubclass(cls, nn.Module))
             undo.callback(self._end_block, trainer)
             self._begin_block(trainer)
-            steps = StepWatch(arguments.optimizer, scalers, graphs)
+            steps = StepWatch(arguments.optimizer, *watched)
             undo.callback(steps.remove)
             in_run = functools.partial(is_running, trainer)
             mutings = [Muting(e, c, steps.hold_lr, in_run) for e, c in choices.items()]

@@ -10,16 +10,15 @@ from ignite.engine import Engine, Events, create_supervised_trainer
 from ignite.handlers import LinearCyclicalScheduler
 from probe import Probe
 from torch import nn
-from torch.optim.lr_scheduler import StepLR
+from torch.optim.lr_scheduler import OneCycleLR
 
-from ignite_lrfinder import FastaiLRFinder, LRFinderError
+from ignite_lrfinder import FastaiLRFinder, LRFinderError, Trials
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Run completed without loss diverging:UserWarning"),
     pytest.mark.filterwarnings("ignore:The loss must be finite until it has fallen:UserWarning"),
 ]
 OVERWRITTEN = "ignore:The learning rate must be left to the finder:UserWarning"
-TOO_EARLY = "ignore:Detected call of `lr_scheduler.step:UserWarning"
 
 
 @pytest.mark.parametrize("num_iter", [1, 2, 3, 1000])
@@ -209,7 +208,17 @@ def test_a_tensor_that_replaces_the_lr_changes_no_point(dtype: torch.dtype | Non
     probe.assert_exact(probe.sweep(Engine(train_step), num_iter=6), 6)
 
 
-@pytest.mark.filterwarnings(TOO_EARLY)
+class Halving:
+    """A scheduler that is not one of torch's."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        self.optimizer = optimizer
+
+    def step(self) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] *= 0.5
+
+
 @pytest.mark.parametrize("is_before", [True, False], ids=["before", "after"])
 @pytest.mark.parametrize("dtype", [None, torch.float32], ids=["float", "tensor"])
 def test_a_scheduler_in_the_train_step_changes_no_point(
@@ -217,7 +226,7 @@ def test_a_scheduler_in_the_train_step_changes_no_point(
 ) -> None:
     """A scheduler stepped before or after the optimizer is overruled, and the warning names it."""
     probe = Probe.make(1e-3, dtype=dtype)
-    scheduler = StepLR(probe.optimizer, 1, 0.5)
+    scheduler = Halving(probe.optimizer)
 
     def train_step(engine: Engine, batch: object) -> float:
         if is_before:
@@ -230,6 +239,29 @@ def test_a_scheduler_in_the_train_step_changes_no_point(
     with pytest.warns(UserWarning, match="written by the train step"):
         result = probe.sweep(Engine(train_step), num_iter=9)
     probe.assert_exact(result, 9)
+
+
+@pytest.mark.parametrize("verify", [False, Trials(max_iter=75, short_iter=10, long_iter=15)])
+def test_a_scheduler_of_torch_takes_no_step(verify: bool | Trials) -> None:
+    """A sweep may be longer than its schedule, and keeps the momentum that it found."""
+    probe = Probe.make(1e-3, momentum=0.9)
+    scheduler = OneCycleLR(probe.optimizer, 0.1, total_steps=3)
+    before, seen = scheduler.state_dict(), Log()
+    momentum = probe.optimizer.param_groups[0]["momentum"]
+
+    def train_step(engine: Engine, batch: object) -> float:
+        probe.step()
+        scheduler.step()
+        seen.append((probe.optimizer.param_groups[0]["momentum"], scheduler.last_epoch))
+        return probe.loss(engine)
+
+    result = probe.sweep(Engine(train_step), num_iter=9, verify=verify)
+    assert len(seen) == 9 + sum(len(trial.losses) for trial in result.trials)
+    assert set(seen) == {(momentum, 0)}
+    assert scheduler.state_dict() == before
+    probe.step()
+    scheduler.step()
+    assert scheduler.last_epoch == 1
 
 
 @pytest.mark.parametrize("num_steps", [1, 2, 5])
@@ -257,12 +289,11 @@ EVENTS = [
 ]
 
 
-@pytest.mark.filterwarnings(TOO_EARLY)
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: event.name.lower())
 def test_a_scheduler_in_a_kept_handler_changes_no_point(event: Events) -> None:
     """A kept scheduler is overruled on any event, and the warning names its handler."""
     probe = Probe.make(1e-3)
-    scheduler = StepLR(probe.optimizer, 1, 0.5)
+    scheduler = Halving(probe.optimizer)
     trainer = Engine(probe.train_step)
 
     def decay() -> None:

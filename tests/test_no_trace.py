@@ -453,15 +453,8 @@ def test_a_torch_scheduler_in_to_save_is_restored(make_training: Callable[..., T
 
     training, scheduler = make()
     without, other = make()
-    with (
-        pytest.warns(UserWarning, match="written by the train step"),
-        FastaiLRFinder().attach(
-            training.trainer,
-            {**training.to_save, "scheduler": scheduler},
-            num_iter=20,
-            start_lr=1e-6,
-        ) as trainer,
-    ):
+    to_save = {**training.to_save, "scheduler": scheduler}
+    with FastaiLRFinder().attach(training.trainer, to_save, num_iter=20, start_lr=1e-6) as trainer:
         trainer.run(training.loader)
     assert_no_trace(training, without, train)
     assert scheduler.state_dict() == other.state_dict()

@@ -111,8 +111,10 @@ class Reading:
             self.suggest("auto", dataclasses.replace(plan, schedule=schedule))
             for schedule in ("constant", "decay")
         )
-        if isinstance(constant, Refusal) or isinstance(peak, Refusal):
-            return constant if isinstance(constant, Refusal) else peak
+        if isinstance(constant, Refusal):
+            return constant
+        if isinstance(peak, Refusal):
+            return peak
         return min(self.descent.start_lr, constant, peak), peak
 
     def lrs_at(self, reference_lr: float) -> tuple[float, ...]:

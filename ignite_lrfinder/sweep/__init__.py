@@ -15,7 +15,7 @@ from ignite_lrfinder.sweep.loss import unchanged
 from ignite_lrfinder.sweep.muting import Muting
 from ignite_lrfinder.sweep.progress import Progress
 from ignite_lrfinder.sweep.run import SweepHooks
-from ignite_lrfinder.sweep.steps import StepWatch, is_scaler
+from ignite_lrfinder.sweep.steps import StepWatch, is_scaler, is_scheduler
 from ignite_lrfinder.sweep.validation import Validation
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "is_graph",
     "is_running",
     "is_scaler",
+    "is_scheduler",
     "library_objects",
     "pending_run",
     "start_afresh",

@@ -37,6 +37,8 @@ class StepWatch:
         scalers: the gradient scalers that may skip its steps.
         graphs: the CUDA graphs of the train step. If the learning rates are tensors, a replay of
             the graph that contains the optimizer's step is a step.
+        schedulers: torch's schedulers, which take no steps: a sweep has rates of its own, and may
+            take more steps than a schedule has.
 
     Attributes:
         has_stepped: whether a step was taken since this was last set to False.
@@ -49,6 +51,7 @@ class StepWatch:
         optimizer: OptimizerLike,
         scalers: Iterable[GradScalerLike],
         graphs: Iterable[GraphLike] = (),
+        schedulers: Iterable[object] = (),
     ) -> None:
         self.has_stepped = False
         self.is_skipped = False
@@ -56,6 +59,7 @@ class StepWatch:
         self._optimizer = optimizer
         self._stepping = stepping_optimizers(optimizer)
         self._scalers = tuple(scalers)
+        self._schedulers = tuple(schedulers)
         self._graphs = GraphWatch(optimizer, graphs, self._force_lr, self._note_step)
         self._num_nested = 0
         self._sweep: LRSweep | None = None
@@ -74,6 +78,7 @@ class StepWatch:
         if self._optimizer not in self._stepping:
             self._watch_calls(self._optimizer)
         self._undo += [shadow(scaler, "step", self._scaler_step) for scaler in self._scalers]
+        self._undo += [shadow(each, "step", _take_no_step) for each in self._schedulers]
         # A graph has captured the value of a learning rate that is a number.
         if all(sweep.is_tensor):
             self._undo += self._graphs.follow()
@@ -213,6 +218,15 @@ def _is_skipping(optimizer: Any) -> bool:
     This waits for the device, as `GradScaler.step` does for every other optimizer.
     """
     return not is_capturing() and bool(optimizer.found_inf)
+
+
+def _take_no_step(step: Callable[..., object], *args: Any, **kwargs: Any) -> None:
+    """Stand in for the step of a scheduler."""
+
+
+def is_scheduler(cls: type) -> bool:
+    """Return whether a class is one of torch's schedulers."""
+    return issubclass(cls, torch.optim.lr_scheduler.LRScheduler)
 
 
 def is_scaler(cls: type) -> bool:
