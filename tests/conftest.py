@@ -2,13 +2,14 @@
 
 import collections
 import dataclasses
+import functools
 import gc
 import inspect
 import os
 import random
 import zlib
 from collections.abc import Callable, Iterable, MutableSequence
-from typing import Any, ClassVar
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -90,22 +91,26 @@ class Net(nn.Module):
         return self.layers(x)
 
 
+@functools.lru_cache(maxsize=1 << 20)
+def entries_of(log: int) -> list[Any]:
+    """Return the entries of a log; what a bounded cache holds is no state of a training."""
+    return []
+
+
+entries_of(0)  # an empty cache is emptied again
+
+
 class Log(collections.UserList):
-    """A list of what a test observes in a training.
-
-    A snapshot restores what a train step refers to, but not the attributes of classes.
-    """
-
-    _entries: ClassVar[dict[int, list[Any]]] = {}
+    """A list of what a test observes in a training, which a snapshot does not restore."""
 
     @property
     def data(self) -> list[Any]:
         """The entries."""
-        return self._entries.setdefault(id(self), [])
+        return entries_of(id(self))
 
     @data.setter
     def data(self, entries: list[Any]) -> None:  # type: ignore[override]  # of an attribute
-        self._entries[id(self)] = entries
+        entries_of(id(self))[:] = entries
 
 
 @dataclasses.dataclass

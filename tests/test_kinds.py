@@ -16,11 +16,13 @@ import decimal
 import enum
 import functools
 import hashlib
+import importlib
 import io
 import itertools
 import logging
 import mmap
 import multiprocessing
+import pickle
 import queue
 import random
 import re
@@ -35,7 +37,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from multiprocessing import shared_memory
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from xml.etree import ElementTree
 from xml.parsers import expat
 
@@ -47,10 +49,12 @@ from conftest import Log, seed_all
 from ignite.engine import Engine, Events
 from PIL import Image
 from torch import nn
+from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ignite_lrfinder import FastaiLRFinder
+from ignite_lrfinder.snapshot import functions
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Run completed without loss diverging:UserWarning"),
@@ -425,6 +429,7 @@ STATES: dict[str, tuple[Callable[[], Any], Use]] = {
     "frozen-module": (lambda: nn.BatchNorm1d(2).requires_grad_(False), normalise),
     "script-module": (scripted, lambda o: o(torch.ones(1)).item()),
     "class": (lambda: Sealed(1, 1), change_class),
+    "class-attribute": (lambda: type("Counted", (), {"count": 0}), increment),
     "hooks": (parameter, register),
     "optimizer": (lambda: torch.optim.Adam([nn.Parameter(torch.ones(2))]), step),
     "scheduler": (lr_scheduler, schedule),
@@ -644,6 +649,37 @@ def by_hook(held: Any, use: Use) -> Callable[..., object]:
     return lambda engine, batch: (layer(torch.ones(1)), seen[-1])[1]
 
 
+def by_class(held: Any, use: Use) -> Callable[..., object]:
+    """Make the state an attribute of a class."""
+
+    class Registry:
+        kept: ClassVar[dict[str, Any]] = {"held": held}
+
+    return lambda engine, batch: use(Registry.kept["held"])
+
+
+class Singletons(type):
+    """A metaclass of classes with one instance each."""
+
+    instances: ClassVar[dict[str, Any]] = {}
+
+    def __call__(cls, *args: Any) -> Any:
+        if args:
+            Singletons.instances[cls.__name__] = super().__call__(*args)
+        return Singletons.instances[cls.__name__]
+
+
+def by_singleton(held: Any, use: Use) -> Callable[..., object]:
+    """Make the state an attribute of the only instance of a class."""
+
+    class Single(metaclass=Singletons):
+        def __init__(self, held: Any = None) -> None:
+            self.held = held
+
+    Single(held)
+    return lambda engine, batch: use(Single().held)
+
+
 def by_trainer(held: Any, use: Use) -> Callable[..., object]:
     """Make the state an attribute of the trainer's state."""
 
@@ -666,6 +702,8 @@ REACHED: dict[str, Callable[[Any, Use], Callable[..., object]]] = {
     "callable": Program,
     "partial": lambda held, use: functools.partial(lambda held, e, b: use(held), held),
     "hook": by_hook,
+    "class": by_class,
+    "singleton": by_singleton,
     "trainer": by_trainer,
 }
 
@@ -945,6 +983,30 @@ def test_training_state_that_a_running_handler_uses_is_restored(state: str) -> N
     assert repr(values(is_swept=True)) == repr(values(is_swept=False))
 
 
+def test_an_average_that_a_hook_of_all_optimizers_updates_is_restored() -> None:
+    """Hooks of all optimizers and all modules are the user's, as handlers are."""
+
+    def values(*, is_swept: bool) -> list[Any]:
+        seed_all(0)
+        trainer, to_save, _ = make_trainer(lambda engine, batch: None)
+        averaged, steps = AveragedModel(to_save["model"]), list[object]()
+
+        def update(optimizer: object, *_: object) -> None:
+            averaged.update_parameters(to_save["model"])
+            steps.append(optimizer)
+
+        handle = register_optimizer_step_post_hook(update)
+        if is_swept:
+            with FastaiLRFinder().attach(trainer, to_save, num_iter=3, end_lr=1e-2) as attached:
+                attached.run([0])
+        trainer.run([0], max_epochs=2)
+        handle.remove()
+        assert len(steps) == (5 if is_swept else 2)
+        return [averaged.n_averaged.item(), *averaged.parameters()]
+
+    assert repr(values(is_swept=True)) == repr(values(is_swept=False))
+
+
 class Thread:
     """An object with a thread that writes to it."""
 
@@ -999,6 +1061,13 @@ LIVE: dict[str, tuple[Callable[[Path], Any], Use, str]] = {
     ),
     "memory-map": (lambda path: mmap.mmap(-1, 8), lambda o: o.write(b"a"), ""),
     "hash": (lambda path: hashlib.sha256(), lambda o: o.update(b"a"), ""),
+    "own-hash": (lambda path: hashlib.blake2b(), lambda o: o.update(b"a"), ""),
+    "pickler": (lambda path: pickle.Pickler(io.BytesIO()), lambda o: o.dump([0]), ""),
+    "cursor": (
+        lambda path: database().execute("values (1), (2), (3), (4), (5), (6), (7)"),
+        lambda o: o.fetchone(),
+        "",
+    ),
     "compressor": (lambda path: zlib.compressobj(), lambda o: o.compress(b"a"), ""),
     "database": (
         lambda path: database(),
@@ -1074,7 +1143,10 @@ def started(generator: Iterator[int]) -> Iterator[int]:
     return generator
 
 
-ALWAYS_NAMED = ("compressor", "image", "scanner", "thread", "simple-queue", "socket", "executor")
+ALWAYS_NAMED = (
+    "compressor", "cursor", "executor", "image", "pickler", "scanner", "simple-queue", "socket",
+    "thread",
+)  # fmt: skip
 """What does not show whether it changed."""
 
 
@@ -1226,3 +1298,51 @@ def test_the_finder_itself_is_not_part_of_the_training() -> None:
         warnings.simplefilter("ignore")
         attached.run([0])
     assert len(finder.result) == 3
+
+
+INSTALLED = """
+import torch
+from torch import nn
+
+model, teacher = nn.Linear(1, 1), nn.BatchNorm1d(1)
+optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+seen, num_steps = {"steps": 0}, 0
+
+
+def update():
+    teacher(torch.randn(4, 1))
+
+
+def step(engine, batch):
+    global num_steps
+    num_steps += 1
+    seen["steps"] += 1
+    optimizer.zero_grad()
+    loss = model(torch.ones(1, 1)).square().sum()
+    loss.backward()
+    optimizer.step()
+    update()
+    return loss.item()
+"""
+
+
+def test_the_globals_of_an_installed_train_step_are_restored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The package that the train step comes from is user code, wherever it is installed."""
+    (tmp_path / "installed").mkdir()
+    (tmp_path / "installed" / "__init__.py").touch()
+    (tmp_path / "installed" / "training.py").write_text(INSTALLED)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(functions, "_PACKAGE_PATHS", functions._directories(str(tmp_path)))
+    functions.is_library_module.cache_clear()
+    training = importlib.import_module("installed.training")
+    assert functions.is_library(training.update)
+    trainer = Engine(training.step)
+    with FastaiLRFinder().attach(trainer, training.optimizer, num_iter=3, end_lr=1e-2) as attached:
+        attached.run([0])
+    assert (training.num_steps, training.seen) == (0, {"steps": 0})
+    assert training.teacher.num_batches_tracked == 0
+    assert training.teacher.running_mean.item() == 0
+    monkeypatch.undo()
+    functions.is_library_module.cache_clear()

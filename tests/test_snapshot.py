@@ -3,11 +3,12 @@
 import gc
 import random
 import weakref
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 import torch
+from conftest import entries_of
 from ignite.engine import Engine
 from torch import nn, optim
 from torch.utils.data import DataLoader
@@ -49,16 +50,14 @@ class Failing(Known):
 class Hidden:
     """State that no attribute, container or closure shows: only the state dict knows it."""
 
-    values: ClassVar[dict[int, Any]] = {}
-
     def __init__(self) -> None:
         self.put(1)
 
     def get(self) -> Any:
-        return self.values[id(self)]
+        return entries_of(id(self))[0]
 
     def put(self, value: Any) -> None:
-        self.values[id(self)] = value
+        entries_of(id(self))[:] = [value]
 
     def state_dict(self) -> dict[str, Any]:
         return {"value": self.get()}

@@ -4,6 +4,7 @@ import array
 import ctypes
 import io
 import weakref
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -43,19 +44,29 @@ def num_bytes(data: torch.Tensor | np.ndarray) -> int:
 def watch_data(data: torch.Tensor | np.ndarray) -> Callable[[], bool]:
     """Return a function that returns whether an array was written since now, as far as it shows.
 
-    The version of a tensor tells; of an array, a sample of its values is compared.
+    In host memory checksums are compared, of a file some values; elsewhere the version tells.
     """
+    before = _checksum(data)
+    return lambda: _checksum(data) != before
+
+
+def _checksum(data: torch.Tensor | np.ndarray) -> object:
+    """Return what shows whether an array was written."""
     if isinstance(data, torch.Tensor):
-        version = None if data.is_inference() else data._version
-        return lambda: version is not None and data._version != version
-    before = _samples(data)
-    return lambda: _samples(data) != before
-
-
-def _samples(data: np.ndarray) -> bytes:
-    """Return some values of an array."""
+        if data.device.type != "cpu" or data.layout != torch.strided:
+            return None if data.is_inference() else data._version
+        storage = data.untyped_storage()
+        return zlib.crc32(torch.empty(0, dtype=torch.uint8).set_(storage).numpy().data)
+    base = data if _is_whole(data) else data.base
+    if isinstance(base, np.ndarray) and _is_whole(base) and not isinstance(base, np.memmap):
+        return zlib.crc32(base.ravel("K").view(np.uint8).data)
     step = max(1, data.size // _NUM_SAMPLES)
     return data.flat[::step].tobytes() if data.size else b""
+
+
+def _is_whole(array: np.ndarray) -> bool:
+    """Return whether an array takes one run of memory."""
+    return array.flags.forc and not array.dtype.hasobject
 
 
 def buffer_state(obj: Any) -> tuple[Any, int]:

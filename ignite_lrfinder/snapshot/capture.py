@@ -11,7 +11,7 @@ from ignite_lrfinder.errors import LRFinderError
 from ignite_lrfinder.snapshot import arrays, contents, tensors, watches
 from ignite_lrfinder.snapshot.contents import UNSET
 from ignite_lrfinder.snapshot.copies import Copies
-from ignite_lrfinder.snapshot.functions import restore_item
+from ignite_lrfinder.snapshot.functions import restore_class_attribute, restore_item
 from ignite_lrfinder.snapshot.reachable import Walk
 from ignite_lrfinder.snapshot.tensors import Keep
 from ignite_lrfinder.snapshot.variables import Variables
@@ -63,7 +63,7 @@ class Capture:
         sections: what was captured, in order.
         section: the last of these, which is being captured.
         copies: the values of tensors and arrays.
-        variables: the variables of modules that were captured.
+        variables: the variables of modules and classes that were captured.
         walk: the walk, which holds the objects that were visited.
         is_data: whether objects are captured as data now, or as the state of a training.
         loaders: the data loaders that were captured.
@@ -95,8 +95,11 @@ class Capture:
         self.section = Section(name, [], [], [])
         self.sections.append(self.section)
         self.over_as(roots, is_data=is_data)
-        for namespace, variable in self.variables.new():
-            self.store(restore_item, namespace, (variable, namespace.get(variable, UNSET)))
+        for owner, variable in self.variables.new():
+            is_class = isinstance(owner, type)
+            restore = restore_class_attribute if is_class else restore_item
+            namespace = vars(owner) if is_class else owner
+            self.store(restore, owner, (variable, namespace.get(variable, UNSET)))
         for data, is_copied in self.copies.data_by_size():
             if is_copied:
                 self._copy(data)

@@ -14,7 +14,7 @@ import ignite
 import numpy as np
 import torch
 
-from ignite_lrfinder.snapshot.contents import UNSET
+from ignite_lrfinder.snapshot.contents import UNSET, forget_classes
 
 _LOADS = ("LOAD_GLOBAL", "LOAD_NAME")
 _STORES = ("STORE_GLOBAL", "DELETE_GLOBAL", "STORE_DEREF", "DELETE_DEREF")
@@ -156,10 +156,26 @@ def restore_item(namespace: dict[str, Any], was: tuple[str, object]) -> None:
         namespace.pop(name, None)
 
 
+def restore_class_attribute(cls: type, was: tuple[str, object]) -> None:
+    """Give an attribute of a class its former value back."""
+    name, value = was
+    if vars(cls).get(name, UNSET) is value:
+        return
+    # A metaclass may refuse assignments.
+    if value is not UNSET:
+        type.__setattr__(cls, name, value)
+    else:
+        type.__delattr__(cls, name)
+
+
 def _directories(*paths: str) -> tuple[str, ...]:
     """Return directories in the form in which the path of a file begins with them."""
     return tuple(os.path.join(os.path.realpath(path), "") for path in paths)
 
+
+# The packages that train steps come from; these are user code wherever they are installed.
+_adopted: set[str] = set()
+_WITH_TRAINERS = ("ignite", "ignite_lrfinder", "monai", "torch")
 
 _STANDARD_PATHS = _directories(*map(sysconfig.get_path, ("stdlib", "platstdlib")))
 _PACKAGE_PATHS = _directories(
@@ -190,13 +206,35 @@ def is_library(obj: types.FunctionType | type | types.ModuleType) -> bool:
     return isinstance(name, str) and is_library_module(name)
 
 
+def adopt(train_step: object) -> None:
+    """Count the package that a train step comes from as user code, even if it is installed."""
+    while isinstance(train_step, functools.partial):
+        train_step = train_step.func
+    name = getattr(train_step, "__module__", None)
+    if name == "__main__":  # which may be a module of a package
+        name = getattr(sys.modules[name], "__package__", None)
+    package = name.partition(".")[0] if isinstance(name, str) else ""
+    if package not in ("", *_WITH_TRAINERS, *_adopted):
+        _adopted.add(package)
+        is_library_module.cache_clear()
+        forget_classes()
+
+
 @functools.lru_cache(maxsize=4096)
 def is_library_module(name: str) -> bool:
     """Return whether a module is built in, or its file lies in a library."""
+    if name == "__main__" or name.partition(".")[0] in _adopted:
+        return False
     module = sys.modules.get(name)
     path = getattr(module, "__file__", None)
     if path is None:
-        return getattr(getattr(module, "__spec__", None), "origin", None) in ("built-in", "frozen")
+        # A module within an extension module may have neither a file nor an origin.
+        is_built_in = getattr(getattr(module, "__spec__", None), "origin", None) in (
+            "built-in",
+            "frozen",
+        )
+        parent = name.rpartition(".")[0]
+        return is_built_in or (parent != "" and is_library_module(parent))
     return os.path.realpath(path).startswith((*_STANDARD_PATHS, *_PACKAGE_PATHS))
 
 

@@ -24,7 +24,7 @@ _COMMUNICATION += ("ssl", "selectors", "signal", "logging", "weakref", "_thread"
 # Code without anything to capture, but with something that it refers to.
 _REFERENCES = (
     types.MethodType, types.BuiltinMethodType, types.MethodWrapperType, types.MappingProxyType,
-    types.CellType, functools.partial, memoryview, type, weakref.ref, weakref.ProxyType,
+    types.CellType, functools.partial, memoryview, weakref.ref, weakref.ProxyType,
     weakref.CallableProxyType,
 )  # fmt: skip
 _IMMUTABLE = (tuple, frozenset)
@@ -36,7 +36,7 @@ def visit_of(cls: type) -> Visit:
     """Return what captures an instance of a class, and returns whether to go on from it."""
     if is_generator(cls):
         return visits.visit_generator
-    if live.is_live(cls) and not issubclass(cls, (*arrays.BUFFERS, *_REFERENCES)):
+    if live.is_live(cls) and not issubclass(cls, (*arrays.BUFFERS, *_REFERENCES, type)):
         return visits.visit_live
     if cls in _IMMUTABLE:
         return visits.go_on
@@ -79,6 +79,7 @@ _VISITS: tuple[tuple[Any, Visit], ...] = (
     (np.void, visits.visit_record),
     (types.FunctionType, visits.visit_function),
     (types.ModuleType, visits.visit_module),
+    (type, visits.visit_class),
     (_REFERENCES, visits.go_on),
     (_IMMUTABLE, visits.visit_instance),
     (Engine, visits.visit_engine),

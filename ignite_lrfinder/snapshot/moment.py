@@ -3,6 +3,7 @@
 import copy
 import decimal
 import functools
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
@@ -12,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ignite_lrfinder.protocols import Saveable
 from ignite_lrfinder.snapshot.contents import attributes_of
+from ignite_lrfinder.snapshot.functions import adopt
 from ignite_lrfinder.snapshot.memento import Memento
 from ignite_lrfinder.snapshot.random_state import global_states, is_generator
 from ignite_lrfinder.snapshot.reachable import reachable_from
@@ -55,6 +57,8 @@ class Moment:
         earlier = None if base is None else base.memento
         self.memento = Memento(keep=keep, opaque=(*opaque, *engines), base=earlier)
         self._state_dicts: dict[str, tuple[Saveable, object]] = {}
+        for _, attributes in self.attributes:
+            adopt(attributes.get("_process_function"))
         # First: a `state_dict` may draw random numbers.
         self._has_grad = torch.is_grad_enabled()
         self._random_states = global_states()
@@ -66,7 +70,7 @@ class Moment:
             for engine, attributes in self.attributes:
                 self._capture_engine(engine, attributes)
             self.memento.capture("decimal context", decimal.getcontext())
-            used = filter(_is_state, reachable_from(*handlers))
+            used = filter(_is_state, reachable_from(*handlers, *_global_hooks()))
             self.memento.capture("handlers", *others, *used)
             self._capture_state_dicts(to_save)
         except BaseException:
@@ -114,6 +118,17 @@ def attempt(name: str, failures: dict[str, BaseException], restore: Callable[[],
         restore()
     except BaseException as error:  # the others must be restored, whatever it was
         failures.setdefault(name, error)
+
+
+def _global_hooks() -> list[object]:
+    """Return the hooks of all modules and all optimizers, which are the user's as handlers are."""
+    tables = [
+        table
+        for cls in (nn.Module, torch.optim.Optimizer)
+        for name, table in vars(sys.modules[cls.__module__]).items()
+        if name.startswith("_global_") and isinstance(table, dict)
+    ]
+    return [hook for table in tables for hook in table.values()]
 
 
 def _is_state(obj: object) -> bool:

@@ -28,7 +28,7 @@ from ignite_lrfinder.snapshot.references import Rule, rule_of
 
 _SEARCHED_ELSEWHERE = (Engine, DataLoader, Dataset, Sampler, torch.Tensor, np.ndarray)
 _DESCRIPTORS = (staticmethod, classmethod, functools.cached_property, functools.partialmethod)
-# Other attributes of classes are not part of a training.
+# Of what classes keep these count in any case, the rest where a function uses its name.
 _KEPT_BY_CLASSES = (
     torch.nn.Module, torch.optim.Optimizer, functools.singledispatchmethod, enum.Enum, type
 )  # fmt: skip
@@ -134,21 +134,25 @@ class Walk:
         return held
 
     def of_class(self, cls: type) -> list[object]:
-        """List a user class's methods that may be called, its base classes, generators, modules."""
+        """List what functions may use of a user class, its base classes and its metaclass."""
         if is_library(cls):
             return []
-        held: list[object] = list(cls.__bases__)
+        held: list[object] = [*cls.__bases__, type(cls)]
         inherited = {name for base in cls.__mro__ if is_library(base) for name in vars(base)}
         for name, attribute in vars(cls).items():
             is_special = name.startswith("__") and name.endswith("__")
             is_known = self._is_any_called or name in inherited
-            for method in _functions_in(attribute):
+            methods = _functions_in(attribute)
+            for method in methods:
                 if is_special or is_known or name in self._called:
                     held.append(method)
                 else:
                     self._uncalled.setdefault(name, []).append(method)
-            if isinstance(attribute, _KEPT_BY_CLASSES) or is_generator(type(attribute)):
+            is_kept = isinstance(attribute, _KEPT_BY_CLASSES) or is_generator(type(attribute))
+            if is_kept or (name in self._called and not methods):
                 held.append(attribute)
+            elif not methods and not is_special:
+                self._unused.setdefault(name, []).append(attribute)
         return held
 
 

@@ -118,6 +118,12 @@ def visit_module(capture: Capture, module: types.ModuleType) -> bool:
     return True
 
 
+def visit_class(capture: Capture, cls: type) -> bool:
+    """Capture the attributes of a class that functions assign."""
+    capture.variables.add_class(cls)
+    return True
+
+
 def visit_live(capture: Capture, obj: object) -> bool:
     """Watch an object that cannot be restored, and capture the loaders and models it uses."""
     capture.live.append((obj, live.watch(obj)))

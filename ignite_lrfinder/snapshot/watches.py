@@ -38,12 +38,17 @@ from ignite_lrfinder.snapshot.contents import (
 _FLAGS = (threading.Event, multiprocessing.synchronize.Event)
 # What such an object shows of its state. A compressor shows nothing, and is new each time.
 _BY_MODULE: dict[str, Callable[[Any], object]] = {
-    "_hashlib": lambda obj: obj.digest(),
+    **dict.fromkeys(
+        ("_blake2", "_hashlib", "_md5", "_sha1", "_sha2", "_sha256", "_sha3", "_sha512"),
+        lambda obj: obj.digest() if getattr(obj, "digest_size", 0) else obj.digest(8),
+    ),
     "_asyncio": lambda obj: getattr(obj, "_state", None),
     "dbm.dumb": lambda obj: list(obj.items()),
     "pyexpat": lambda obj: getattr(obj, "CurrentByteIndex", None),
-    "sqlite3": lambda obj: getattr(obj, "total_changes", None),
-    **dict.fromkeys(("zlib", "_bz2", "_lzma", "_gdbm", "_dbm", "_sre"), lambda obj: object()),
+    "sqlite3": lambda obj: getattr(obj, "total_changes", object()),
+    **dict.fromkeys(
+        ("zlib", "_bz2", "_lzma", "_gdbm", "_dbm", "_sre", "_pickle"), lambda obj: object()
+    ),
 }
 
 Watch = Callable[[], bool]
