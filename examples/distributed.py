@@ -22,6 +22,7 @@ from torch.utils.data import TensorDataset, random_split
 from ignite_lrfinder import FastaiLRFinder
 
 GUESSED_LR = 1e-3
+os.environ["CUDA_VISIBLE_DEVICES"] = ""  # or Ignite would choose a GPU for each process
 
 
 def train(*, with_lr_finder: bool) -> tuple[float, float]:

@@ -15,6 +15,7 @@ from conftest import Log
 from ignite.engine import Engine, Events, create_supervised_trainer
 from processes import START_METHOD
 from torch import distributed, nn
+from torch.distributed.device_mesh import init_device_mesh
 from torch.multiprocessing.spawn import start_processes
 
 from ignite_lrfinder import FastaiLRFinder, LRFinderResult, StopReason, Trials
@@ -115,8 +116,9 @@ def shard(rank: int, folder: Path) -> None:
         torch.manual_seed(0)
         model = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Dropout(0.2), nn.Linear(8, 1))
         assert fully_shard is not None
-        fully_shard(model[0])
-        fully_shard(model)
+        mesh = init_device_mesh("cpu", (2,))  # even if there is a GPU
+        fully_shard(model[0], mesh=mesh)
+        fully_shard(model, mesh=mesh)
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
         trainer = create_supervised_trainer(model, optimizer, nn.functional.mse_loss)
         torch.manual_seed(rank)
