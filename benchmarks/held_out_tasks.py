@@ -221,3 +221,6 @@ LONG_TASKS: tuple[Task, ...] = (
         num_iter=39_000,
     ),
 )
+
+MEMORIZED = ("brain waves, forecast by GRU, RMSprop", "source code, which file, Adam")
+"""Those that learn their few samples by heart, at rates that the validation loss does not bear."""

@@ -285,10 +285,10 @@ def _one(lr: float | list[float]) -> float:
 
 TOOLS: Mapping[str, Tool] = MappingProxyType(
     {
-        "ours": Tool(ours),
+        "ours, sweep": Tool(ours),
         "ours, Trials(200)": Tool(functools.partial(ours, verify=Trials(max_iter=200))),
-        'ours, verify="auto"': Tool(functools.partial(ours, verify="auto")),
-        "ours, verify=True": Tool(functools.partial(ours, verify=True)),
+        'ours, "auto"': Tool(functools.partial(ours, verify="auto")),
+        "ours, True": Tool(functools.partial(ours, verify=True)),
         'ours, "auto", val_loss': Tool(functools.partial(ours, verify="auto", validate=True)),
         "habit": Tool(habit),
         "Ignite": Tool(ignite),
@@ -303,11 +303,11 @@ TOOLS: Mapping[str, Tool] = MappingProxyType(
         "Optuna": Tool(optuna, "optuna"),
         "ours, 50 points": Tool(functools.partial(ours, num_iter=50), is_ablation=True),
         "ours, 200 points": Tool(functools.partial(ours, num_iter=200), is_ablation=True),
-        "verified, not corrected": Tool(ours_not_corrected, is_ablation=True),
-        "verified, length not told": Tool(
+        "ours, True, not corrected": Tool(ours_not_corrected, is_ablation=True),
+        "ours, True, length not told": Tool(
             functools.partial(ours, verify=True, tell_length=False), is_ablation=True
         ),
-        "trials without a sweep": Tool(grid_of_trials, is_ablation=True),
+        "ours, trials without a sweep": Tool(grid_of_trials, is_ablation=True),
     }
 )
 """The tools by their names in the table, in its order."""

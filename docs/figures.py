@@ -59,21 +59,6 @@ STYLES: Mapping[str, Any] = MappingProxyType(
 # Where the figure of the regret shows what takes no iterations, and how far apart labels are.
 NO_ITERATIONS = 25
 LABEL_DISTANCE = 0.2
-SHORT_NAMES: Mapping[str, str] = MappingProxyType(
-    {
-        "this one, the sweep alone": "ours, sweep",
-        "this one, verify=Trials(max_iter=200)": "ours, Trials(200)",
-        'this one, verify="auto"': 'ours, "auto"',
-        "this one, verify=True": "ours, True",
-        "the optimizer's habitual rate": "habit",
-        "Optuna, TPE and median pruner": "Optuna",
-        "fastai, valley": "fastai valley",
-        "fastai, minimum": "fastai minimum",
-        "fastai, valley, median of 8 sweeps": "fastai valley, 8 sweeps",
-        "Ignite's": "Ignite",
-        "Ignite's, median of 8 sweeps": "Ignite, 8 sweeps",
-    }
-)
 
 
 def sweep(
@@ -191,23 +176,19 @@ def regret_rows() -> Iterator[tuple[str, int, list[tuple[float, float]]]]:
     """Return each finder, its iterations, and its mean and worst regret under both schedules."""
     text, *_ = (DOCS / "benchmarks.md").read_text(encoding="utf-8").split("\n## ")
     regret = r"([\d.]+) / ([\d.]+)"
-    pattern = rf"^\| (.*?) \| {regret} \| {regret} \| \d+ of \d+ \| \d+ of \d+ \| (\d+)"
+    pattern = rf"^\| (.*?) \| {regret} \| {regret} \| \d+ \| \d+ \| (\d+)"
     for name, *regrets, num_iter in re.findall(pattern, text, re.M):
         if "val_loss" in name:  # it costs more than its iterations say
             continue
         constant, decay = [float(r) for r in regrets[:2]], [float(r) for r in regrets[2:]]
-        yield (
-            name.replace("`", ""),
-            int(num_iter),
-            [(constant[0], constant[1]), (decay[0], decay[1])],
-        )
+        yield name, int(num_iter), [(constant[0], constant[1]), (decay[0], decay[1])]
 
 
 def regret_over_iterations(rows: list[tuple[str, int, list[tuple[float, float]]]]) -> Figure:
     """Draw one panel per schedule: the mean as a point, the worst training above it as a tick."""
     figure, panels = plt.subplots(2, 1, figsize=(8.6, 8.0), sharex=True, layout="constrained")
-    is_ours = np.array([name.startswith("this one") for name, *_ in rows])
-    names = [SHORT_NAMES.get(name, name) for name, *_ in rows]
+    names = [name for name, *_ in rows]
+    is_ours = np.array([name.startswith("ours") for name in names])
     x = np.array([max(num_iter, NO_ITERATIONS) for _, num_iter, _ in rows])
     for k, (ax, title) in enumerate(zip(panels, ("constant rate", "cosine decay"), strict=True)):
         mean, worst = np.array([regrets[k] for _, _, regrets in rows]).T

@@ -60,6 +60,12 @@ def apply_lr(
     if lr_scheduler is not None:
         _reschedule(lr_scheduler, optimizer, lrs)
         return
+    if any("initial_lr" in group for group in groups):
+        warn(
+            "The scheduler of an optimizer must adopt a new learning rate, got an optimizer that "
+            "has had one, which would write its own. Pass it: "
+            "apply_suggested_lr(optimizer, lr_scheduler), or create the scheduler again."
+        )
     for group, lr in zip(groups, lrs, strict=True):
         rescale_group(group, peak_lr_of(group), lr)
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from ignite_lrfinder.plot import draw_sweep, legend_below
-from ignite_lrfinder.record import Plan
+from ignite_lrfinder.record import Plan, StopReason
 from ignite_lrfinder.suggest import (
     Reading,
     Refusal,
@@ -18,6 +18,7 @@ from ignite_lrfinder.suggest import (
 
 # A suggestion that is uncertain by this factor is little more than a range.
 _WIDE = 10.0
+_STEEP_FALL = 100.0
 _MAX_GROUPS = 6
 _MAX_GROUPS_IN_TABLE = 2
 # This method returns the low end of an interval, far below the others on any curve.
@@ -60,14 +61,25 @@ def cautions(reading: Reading, rates: Mapping[str, float]) -> list[str]:
         low, high = reading.interval
         if high / low > _WIDE:
             reasons.append(
-                f"The trials cannot tell rates a factor of {high / low:.0f} apart. Longer trials "
-                "may: verify=Trials(...)."
+                f"The trials cannot tell apart rates that differ by a factor of {high / low:.0f}. "
+                "Longer trials may: verify=Trials(...)."
             )
     trials = reading.record.trials
     if isinstance(reading.verdict, Verdict) and reading.verdict.noise > 1:
         reasons.append(
             "Batch noise is larger than what the trials gained, so their best rate is uncertain. "
             "Longer trials may tell more: verify=Trials(...)."
+        )
+    if isinstance(reading.verdict, Verdict) and reading.verdict.fall > _STEEP_FALL:
+        reasons.append(
+            f"The loss fell {reading.verdict.fall:.0f}-fold within a trial, which says little "
+            "about the end of a longer run. Standardize inputs and targets, or let trials run "
+            "longer: verify=Trials(...)."
+        )
+    if reading.record.stop_reason is StopReason.NON_FINITE and not _has_turned(reading):
+        reasons.append(
+            "The loss became NaN or infinite while it was falling. If that was the batch and not "
+            "the learning rate, mend the data and sweep again."
         )
     if len(trials) == 1:
         reasons.append("Only one trial was run, so no other rate was compared with it.")
@@ -88,7 +100,7 @@ def cautions(reading: Reading, rates: Mapping[str, float]) -> list[str]:
     if compared and max(compared) / min(compared) > _WIDE:
         spread = f"The methods disagree by a factor of {max(compared) / min(compared):.0f}"
         if trials:
-            advice = "." if chosen is None else "; 'auto' is what the trials support."
+            advice = "." if chosen is None else "; the suggestion is what the trials support."
         else:
             advice = '. Look at the plot, or let trials decide with verify="auto".'
         reasons.append(spread + advice)
@@ -129,7 +141,7 @@ def _lines(reading: Reading, plan: Plan) -> Iterator[str]:
         trials = reading.record.trials
         spent = f"{len(trials)} in {sum(len(trial.losses) for trial in trials)} iterations"
         if reading.is_certain and len({len(t.losses) for t in trials if not t.is_diverged}) == 1:
-            spent += ", enough with so little batch noise"
+            spent += ", enough because batch noise is low"
         yield (
             f"Trials: {spent}; rates from {low:.2e} to {high:.2e} do as well as the best, within "
             "the noise."
@@ -140,6 +152,15 @@ def _lines(reading: Reading, plan: Plan) -> Iterator[str]:
         yield f"Careful: {caution}"
 
 
+def _has_turned(reading: Reading) -> bool:
+    """Return whether the loss rose before the sweep ended, or trials have been judged."""
+    return (
+        isinstance(reading.descent, Refusal)
+        or reading.descent.has_edge
+        or bool(reading.record.trials)
+    )
+
+
 def _correction(reading: Reading, plan: Plan) -> str:
     """Return why the suggestion is not among the best rates of the trials; usually empty."""
     lr, verdict = reading.suggest("auto", plan), reading.verdict
@@ -148,7 +169,9 @@ def _correction(reading: Reading, plan: Plan) -> str:
     low, high = reading.interval
     if low <= lr <= high:
         return ""
-    return f", corrected for a run of {num_planned_iters(verdict, plan):.0f} iterations"
+    assumed = "an assumed" if plan.total_iters is None else "a"
+    length = num_planned_iters(verdict, plan)
+    return f", corrected for {assumed} run of {length:.0f} iterations"
 
 
 def _tested(reading: Reading) -> str:

@@ -18,7 +18,7 @@ from benchmarks.real_tasks import contrastive_loss, dice_loss, variational_loss
 from benchmarks.regret import best_lr, regret
 from benchmarks.tasks import TASKS, gaussian_nll, train_step
 from benchmarks.tools import TOOLS, Tool, averaged, for_any_plan, training
-from benchmarks.trust import row
+from benchmarks.trust import row, table
 
 by_task = pytest.mark.parametrize("task", ALL_TASKS, ids=lambda task: task.name)
 
@@ -152,7 +152,7 @@ def test_gaussian_nll_agrees_with_torch():
 
 
 @pytest.mark.filterwarnings("ignore:Run completed without loss diverging")  # says Ignite
-@pytest.mark.parametrize("tool", ["ours", "Ignite"])
+@pytest.mark.parametrize("tool", ["ours, sweep", "Ignite"])
 def test_every_training_step_is_counted(tool):
     """The number of steps of a tool equals the number of losses that were computed."""
     losses = Log()
@@ -169,7 +169,7 @@ def test_every_training_step_is_counted(tool):
 
 def test_an_outcome_has_the_regret_of_the_suggested_rate():
     """The regret of an outcome is the regret of its rate in the record of the task."""
-    (outcome,) = measure("ours", TASKS[3], 0, record=RECORD, schedules=["constant"])
+    (outcome,) = measure("ours, sweep", TASKS[3], 0, record=RECORD, schedules=["constant"])
     assert outcome.lr is not None
     assert outcome.regret == regret(RECORD, "constant", outcome.lr)
 
@@ -182,9 +182,10 @@ def test_refusals_and_trainings_that_blow_up_are_counted_separately():
         Outcome("half", TASKS[3].name, "constant", 300, 0.3, 0.75),
         Outcome("half", TASKS[3].name, "constant", 300, 0.2, 0.5),
     ]
-    cells = row("half", outcomes, ["constant"]).split("  ")
-    found = [cell.strip() for cell in cells if cell.strip()]
-    assert found == ["half", "0.500 / 0.750", "1 of 4", "2 of 4", "200 / 300"]
+    assert row("half", outcomes, ["constant"]) == ["half", "0.500 / 0.75", "1", "2", "200 / 300"]
+    header, _, line = table(outcomes, ["constant"]).splitlines()
+    assert header.count("|") == line.count("|") == 6
+    assert "of 4" in header
 
 
 @pytest.mark.parametrize(
@@ -250,9 +251,9 @@ def test_the_figure_has_a_point_for_each_task_and_tool(tmp_path, monkeypatch):
     plt = importlib.import_module("matplotlib.pyplot")
     monkeypatch.setattr(plt, "close", lambda figure: None)
     outcomes = [
-        Outcome("ours", "first", "constant", 100, 1e-3, 0.2),
-        Outcome("ours", "first", "constant", 100, 1e-2, 0.4),
-        Outcome("ours", "second", "constant", 100, None, None),
+        Outcome("ours, sweep", "first", "constant", 100, 1e-3, 0.2),
+        Outcome("ours, sweep", "first", "constant", 100, 1e-2, 0.4),
+        Outcome("ours, sweep", "second", "constant", 100, None, None),
     ]
     draw(outcomes, tmp_path / "trust.png")
     (line,) = plt.gcf().axes[0].get_lines()

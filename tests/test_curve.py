@@ -97,6 +97,15 @@ def test_the_line_follows_the_points_up_to_a_cliff(height):
     assert np.abs(smooth(x, y) - np.minimum(2.0, 1 - x / 2))[75:85].max() <= 6 * 0.02
 
 
+def test_the_line_reaches_the_bottom_of_a_steep_fall_before_a_cliff():
+    """A median whose window reaches into the cliff does not lift the last points before it."""
+    x = np.linspace(-7, 1, 100)
+    fall = np.clip((np.arange(100) - 60) / 10, 0.0, 1.0)
+    y = 2.0 - 1.5 * fall**2 + 0.02 * noise_like(x)
+    y[73:] = 1.2 + np.arange(27) / 2
+    assert np.abs(smooth(x, y) - (2.0 - 1.5 * fall**2))[71:73].max() <= 3 * 0.02
+
+
 @pytest.mark.parametrize("correlation", [0.0, 0.5, 0.8])
 def test_the_correlation_of_the_noise_is_estimated(correlation):
     """Over many long sweeps of noise its median is right within 0.1."""

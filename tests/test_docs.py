@@ -339,7 +339,7 @@ def test_the_points_of_the_regret_are_those_of_the_table() -> None:
     """Each finder of the table is a point at its mean, and a line from there to its worst."""
     rows = list(figures.regret_rows())
     assert len(rows) >= 13
-    assert sum(name.startswith("this one") for name, *_ in rows) == 4
+    assert sum(name.startswith("ours") for name, *_ in rows) == 4
     figure = figures.regret_over_iterations(rows)
     for k, ax in enumerate(figure.axes):
         points = [xy for line in ax.lines[1::2] for xy in line.get_xydata().tolist()]

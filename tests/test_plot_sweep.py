@@ -179,7 +179,7 @@ def test_the_interval_of_the_trials_is_a_band() -> None:
     _, band = ax.patches
     assert isinstance(band, Rectangle)
     assert result.interval == pytest.approx((band.get_x(), band.get_x() + band.get_width()))
-    assert "equally good in short trials" in legend_of(ax)
+    assert "equally good in the trials" in legend_of(ax)
     assert len(u_shaped().plot().patches) == 1
 
 

@@ -12,7 +12,7 @@ import pytest
 from matplotlib import pyplot as plt
 from strategies import result_of, u_shape
 
-from ignite_lrfinder import LRFinderResult, Trial
+from ignite_lrfinder import LRFinderResult, StopReason, Trial
 from ignite_lrfinder.report import cautions, formatted
 
 LR = np.geomspace(1e-7, 10.0, 100)
@@ -106,7 +106,7 @@ def test_trials_that_cannot_tell_rates_apart_are_named(noise: float, warns: bool
     low, high = result.interval
     assert (high / low > 10) == warns
     assert f"rates from {low:.2e} to {high:.2e} do as well" in result.summary()
-    assert ("cannot tell rates a factor of" in result.summary()) == warns
+    assert ("cannot tell apart rates that differ by a factor of" in result.summary()) == warns
 
 
 def test_trials_on_different_batches_are_named() -> None:
@@ -147,11 +147,41 @@ def test_trials_that_gained_nothing_are_named_instead_of_a_rate() -> None:
     plt.close("all")
 
 
+@pytest.mark.parametrize(("scale", "warns"), [(1.0, False), (1e4, True)])
+def test_a_loss_that_fell_a_hundredfold_is_named(scale: float, warns: bool) -> None:
+    """Then the trials compare how fast an offset is unlearned."""
+    result = with_trials(0.01)
+    losses = result.losses.copy()
+    losses[:20] *= scale
+    result = dataclasses.replace(result, losses=losses)
+    assert ("-fold within a trial, which says little" in result.summary()) == warns
+
+
+@pytest.mark.parametrize("num_iter", [60, 100])
+def test_a_loss_that_became_nan_while_it_fell_is_named(num_iter: int) -> None:
+    """The batch may be broken; a loss that had risen before shows that the rate was too high."""
+    lr = np.geomspace(1e-7, 10.0, 100)[:num_iter]
+    x = np.log10(lr)
+    losses = np.clip(-x, 3.0, 5.0) + np.maximum(x, 0.0)
+    losses[-1] = np.nan
+    result = dataclasses.replace(
+        swept(),
+        lr=lr[:, None],
+        losses=losses,
+        smoothed_losses=losses,
+        stop_reason=StopReason.NON_FINITE,
+    )
+    text = "The loss became NaN or infinite while it was falling"
+    assert (text in result.summary()) == (num_iter == 60)
+
+
 def test_a_suggestion_outside_the_interval_says_why() -> None:
     """The text says that the rate was corrected for the length of the run."""
     result = with_trials(0.01, lrs=(5e-4, 2.5e-3, 0.0125))
     assert "corrected for a run of 90000 iterations" in result.summary(total_iters=90_000)
     assert "corrected" not in result.summary(total_iters=100)
+    result = with_trials(0.01, lrs=(0.01, 0.02, 0.04))
+    assert "corrected for an assumed run of 1000 iterations" in result.summary()
 
 
 def test_a_notebook_shows_text_picture_and_table() -> None:

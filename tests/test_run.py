@@ -439,6 +439,41 @@ def test_a_hook_is_removed_after_an_interrupt_while_it_is_added(
 
 
 @pytest.mark.filterwarnings(NEVER_DIVERGED)
+@pytest.mark.parametrize(
+    ("labels", "is_named"),
+    [
+        (torch.arange(400) // 100, True),
+        (torch.arange(400) % 4, False),
+        (torch.arange(400) // 399, False),
+        (torch.arange(400.0) // 100, False),
+        (torch.arange(400).view(100, 4) // 100, False),
+    ],
+    ids=["sorted", "mixed", "rare", "floats", "small batches"],
+)
+def test_samples_in_the_order_of_their_labels_are_named(
+    labels: torch.Tensor, is_named: bool
+) -> None:
+    """Batches of one label each give a warning, however they are made, but not if one is rare."""
+    parameter = nn.Parameter(torch.zeros(()))
+    optimizer = torch.optim.SGD([parameter], lr=1e-9)
+    size = 10 if labels.dim() == 1 else 4
+    batches = [(part, part) for part in labels.flatten().split(size)]
+
+    def train_step(engine: Engine, batch: object) -> float:
+        parameter.square().backward()
+        optimizer.step()
+        return 1.0
+
+    finder = FastaiLRFinder()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with finder.attach(Engine(train_step), {"optimizer": optimizer}) as t:
+            t.run(batches)
+    texts = [str(warning.message) for warning in caught]
+    assert any("got most batches with a single label each" in text for text in texts) == is_named
+
+
+@pytest.mark.filterwarnings(NEVER_DIVERGED)
 @pytest.mark.parametrize("shuffle", [False, True], ids=["in order", "shuffled"])
 def test_a_loader_that_draws_in_order_is_named_where_its_losses_are_alike(shuffle: bool) -> None:
     """Samples sorted by what makes them hard give correlated losses; shuffled ones do not."""

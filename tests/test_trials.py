@@ -100,7 +100,7 @@ def test_early_stopping_leaves_out_long_trials_where_noise_hides_little(factor):
     result = with_trials(trials)
     assert result.reading.is_certain
     spent = f"{len(trials)} in {60 * len(trials)} iterations"
-    assert f"{spent}, enough with so little batch noise" in str(result)
+    assert f"{spent}, enough because batch noise is low" in str(result)
     assert {trial.num_iter for trial in run_all(parabola(rate * factor))} == {60, 130}
 
 

@@ -385,9 +385,10 @@ def test_trials_shorter_than_the_memory_of_the_optimizer_are_named(
     make_optimizer: Callable[..., torch.optim.Optimizer],
     is_warned: bool,
 ) -> None:
-    """A momentum of 0.99 reaches back 100 steps, further than trials of 60."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        verified(make_training(make_optimizer), verify=Trials(max_iter=180))
-    remedy = "Trials must outlast the memory.*short_iter=60.*verify=Trials.max_iter="
-    assert any(re.match(remedy, str(w.message)) for w in caught) == is_warned
+    """A momentum of 0.99 reaches back 100 steps, further than trials of 60, or than a sweep."""
+    for verify, given in ((Trials(max_iter=180), "short_iter=60"), (False, "no trials")):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            verified(make_training(make_optimizer), verify=verify)
+        remedy = f"Trials must outlast the memory.*got {given} .*verify=Trials.max_iter="
+        assert any(re.match(remedy, str(w.message)) for w in caught) == is_warned

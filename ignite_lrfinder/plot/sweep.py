@@ -140,7 +140,7 @@ def _draw_suggestions(ax: "Axes", reading: Reading, *, methods: bool, is_log: bo
             color=SUGGESTION_COLOR,
             alpha=0.15,
             linewidth=0,
-            label="equally good in short trials",
+            label="equally good in the trials",
         )
     ax.axvline(lr, color=SUGGESTION_COLOR, linestyle="--", linewidth=1)
     _draw_mark(

@@ -46,7 +46,7 @@ class Copies:
 
     def of_array(self, array: np.ndarray) -> np.ndarray:
         """Return a copy of the values of an array."""
-        plain = array.view(np.ndarray)
+        plain = array if type(array) is np.ndarray else array.view(np.ndarray)
         before = None if self._base is None else self._base._arrays.get(id(array))
         if before is None or not _is_same(before, plain):
             before = plain.copy()

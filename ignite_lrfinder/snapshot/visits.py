@@ -85,6 +85,8 @@ def visit_storage(capture: Capture, storage: torch.UntypedStorage) -> bool:
 def visit_array(capture: Capture, array: np.ndarray) -> bool:
     """Capture an array's values."""
     capture.store_values(array)
+    if type(array) is np.ndarray and array.flags.writeable and not array.dtype.hasobject:
+        return False  # it has values and nothing else
     return visit_instance(capture, array)
 
 

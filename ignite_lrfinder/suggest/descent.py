@@ -12,7 +12,7 @@ from ignite_lrfinder.suggest.curve import Curve, Refusal
 # below its level. A curve whose lowest point is near a cliff may fall by less, since noise is
 # seldom lowest there: of 1,000 flat noisy curves of 50 to 200 points, 10 pass without a cliff, and
 # 30 with one.
-_SIGNIFICANT = 5.0
+_SIGNIFICANT = 4.5
 _SIGNIFICANT_BEFORE_CLIFF = 3.0
 _TOLERANCE = 2.5
 _CLEAR = 7.0
@@ -21,11 +21,12 @@ _NEAR_CLIFF = 0.3  # of all points
 
 # Where the noise of neighbors is correlated, the smoothed loss of a flat curve wanders. A fall then
 # counts if it is so many times, for a correlation of 1, as high as any rise before it and any fall
-# after it, or beyond what such noise reaches. Of 1,000 flat curves of 100 points whose noise is
-# correlated by 0.5 to 0.9, up to 81 pass; of 50 points, up to 290.
-_WANDERING = 6.0
-_MAX_WANDERING = 3.5
-_BEYOND_WANDERING = 40.0
+# after it, or beyond what such noise reaches. A correlation of little is within its own noise. Of
+# 1,000 flat curves of 100 points whose noise is correlated by 0.5 to 0.9, up to 53 pass; of 50
+# points, up to 280.
+_WANDERING = 12.0
+_LITTLE_CORRELATION = 0.1
+_BEYOND_WANDERING = 60.0
 
 # Shares of the fall: from its top, where it has begun; from its bottom, where the loss has turned;
 # from its top again, where it is back.
@@ -101,7 +102,7 @@ def descent_of(curve: Curve) -> Descent | Refusal:
     if fall <= least:
         return _refusal(fall, least, has_cliff)
     if fall <= _BEYOND_WANDERING * noise:
-        ratio = min(max(_WANDERING * curve.correlation, 0.0), _MAX_WANDERING)
+        ratio = _WANDERING * max(curve.correlation - _LITTLE_CORRELATION, 0.0)
         least = ratio * _largest_countermove(curve.smoothed[:broken], bottom)
         if fall <= least:
             return _refusal_of_wandering(fall, least, curve.correlation)

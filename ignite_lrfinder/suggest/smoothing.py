@@ -64,6 +64,8 @@ def smooth(x: Array, y: Array) -> Array:
     # A diverging loss climbs by orders of magnitude within a few points; limit what the fit sees.
     ceiling = _divergence_level(cleaned) + _CEILING_NOISE * noise_of(y)
     foot = _foot_of_cliff(y, cleaned)
+    if foot < len(y):
+        cleaned = _lowered(y - level, cleaned, foot)
     sides = (slice(None, foot), slice(foot, None))
     smoothed = [_smooth_side(x[side], cleaned[side], ceiling) for side in sides]
     return level + np.concatenate(smoothed)
@@ -75,6 +77,20 @@ def _smooth_side(x: Array, cleaned: Array, ceiling: float) -> Array:
         return cleaned
     fitted = local_line(x, np.minimum(cleaned, ceiling))
     return np.where(cleaned > ceiling, cleaned, fitted)
+
+
+def _lowered(y: Array, cleaned: Array, foot: int) -> Array:
+    """Return the running median, lowered before a cliff where its window reaches into the cliff.
+
+    There windows shrink, to three points. Nothing is raised: a foot found too late has points of
+    the cliff before it.
+    """
+    lowered = cleaned.copy()
+    for reach in range(1, min(_median_reach(len(y)), foot // 2)):
+        i = foot - 1 - reach
+        lowered[i] = min(cleaned[i], np.median(y[i - reach : foot]))
+    lowered[foot - 1] = min(cleaned[foot - 1], lowered[foot - 2])
+    return lowered
 
 
 def _foot_of_cliff(y: Array, cleaned: Array) -> int:
@@ -127,10 +143,15 @@ def correlation_of(losses: Array, smoothed: Array) -> float:
 
 def running_median(y: Array) -> Array:
     """Return the median of the window around each value; at the ends, of the outermost window."""
-    reach = int(np.clip(len(y) // _MEDIAN_SHARE, 1, _MAX_MEDIAN_REACH))
+    reach = _median_reach(len(y))
     windows = sliding_window_view(y, 2 * reach + 1)
     medians = [np.median(part, axis=1) for part in _parts(windows, 2 * reach + 1)]
     return np.pad(np.concatenate(medians), reach, mode="edge")
+
+
+def _median_reach(num_points: int) -> int:
+    """Return how many points the window of the median takes on either side."""
+    return int(np.clip(num_points // _MEDIAN_SHARE, 1, _MAX_MEDIAN_REACH))
 
 
 def local_line(x: Array, y: Array) -> Array:

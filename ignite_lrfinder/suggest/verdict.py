@@ -24,6 +24,7 @@ from ignite_lrfinder.suggest.rules import rules_for
 _SHOULDER = 0.1
 _USUAL_LENGTHS = 10.0
 _FAR = 3.0  # in standard deviations of the batch noise
+_SURE = 1.0  # in standard errors
 _CERTAIN_NOISE, _LITTLE_NOISE, _MUCH_NOISE = 0.3, 0.5, 1.5
 
 
@@ -40,6 +41,8 @@ class Verdict:
         num_iter: the length of the trials that the verdict is based on.
         noise: the batch noise of the best trial's loss, as a share of the trial's gain over the
             loss before training.
+        fall: how many times the loss before training is that of the best trial, 1 unless both are
+            positive.
     """
 
     best_lr: float
@@ -47,6 +50,7 @@ class Verdict:
     highest_stable_lr: float
     num_iter: int
     noise: float
+    fall: float = 1.0
 
 
 def verdict_of(record: Record, scores: Scores | None, *, is_paired: bool) -> Verdict | Refusal:
@@ -61,7 +65,8 @@ def verdict_of(record: Record, scores: Scores | None, *, is_paired: bool) -> Ver
         is_paired: whether all trials were judged on the same batches.
 
     Returns:
-        The verdict; a refusal if no trial was stable, or none gained anything.
+        The verdict; a refusal if no trial was stable, or none gained anything: neither over the
+        loss before training, by more than noise, nor over the trial at the lowest rate.
     """
     if scores is None:
         return Refusal(
@@ -73,16 +78,18 @@ def verdict_of(record: Record, scores: Scores | None, *, is_paired: bool) -> Ver
             f"The {len(record.trials)} trials have the same losses, so the learning rate has no "
             "effect. Check that the optimizer holds the parameters of the model that is trained."
         )
-    gain = loss_before(record, scores) - float(scores.mean[scores.best])
-    if gain <= 0:
+    before, reached = loss_before(record, scores), float(scores.mean[scores.best])
+    gain = before - reached
+    lowest, highest = level_range(scores, is_paired)
+    error = _noise(scores) / math.sqrt(scores.tails.shape[1])
+    if gain <= 0 or (gain <= _SURE * error and lowest == scores.x[0] and len(scores.x) > 1):
         return Refusal(
             f"None of the {len(record.trials)} trials ended below the loss before training, so "
             "they support no learning rate. Lower start_lr, let trials run longer with "
             "verify=Trials(...), or check the model and its data."
         )
     noise = _noise(scores) / gain
-    middle = sum(level_range(scores, is_paired)) / 2
-    best = _by_noise(noise, parabola(scores), middle)
+    best = _by_noise(noise, parabola(scores), (lowest + highest) / 2)
     cliff = cliff_of(record.trials)
     return Verdict(
         best_lr=math.exp(best),
@@ -94,6 +101,7 @@ def verdict_of(record: Record, scores: Scores | None, *, is_paired: bool) -> Ver
         ),
         num_iter=scores.num_iter,
         noise=noise,
+        fall=before / reached if reached > 0 else 1.0,
     )
 
 

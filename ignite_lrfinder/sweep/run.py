@@ -13,9 +13,15 @@ from ignite_lrfinder.record import Record, StopReason
 from ignite_lrfinder.snapshot import Snapshot
 from ignite_lrfinder.suggest import Reading, reading_of
 from ignite_lrfinder.sweep.arguments import Arguments
-from ignite_lrfinder.sweep.endings import warnings_of_sweep, warnings_of_trials
+from ignite_lrfinder.sweep.endings import (
+    warnings_of_data,
+    warnings_of_memory,
+    warnings_of_sweep,
+    warnings_of_trials,
+)
 from ignite_lrfinder.sweep.engine import add_handler, end_epoch, is_last, move_first
 from ignite_lrfinder.sweep.epochs import Epochs
+from ignite_lrfinder.sweep.labels import LabelWatch
 from ignite_lrfinder.sweep.limits import StepLimit
 from ignite_lrfinder.sweep.measurement import Measurement
 from ignite_lrfinder.sweep.muting import Muting
@@ -65,6 +71,7 @@ class SweepHooks:
         self._is_finished = False
         self._is_trial_due = False
         self._num_iter = 0
+        self._labels = LabelWatch()
         self._handlers: list[tuple[Events, Callable[..., None]]] = []
 
     def add(self) -> None:
@@ -147,6 +154,7 @@ class SweepHooks:
         current = self._current
         if current is None or current.reason is not None:
             return
+        self._labels.see(engine.state.batch)
         reason = current.update(engine.state.output)
         if self._progress is not None:
             self._progress.update()
@@ -226,11 +234,15 @@ class SweepHooks:
     def _warn(self, sweep: Measurement) -> None:
         """Warn of the early end of the sweep or of a trial."""
         data = self._trainer.state.dataloader
-        for message in warnings_of_sweep(sweep, self._reading(sweep), self._muting, data):
+        for message in (
+            *warnings_of_sweep(sweep, self._reading(sweep), self._muting),
+            *warnings_of_data(data, self._reading(sweep), self._labels),
+            *warnings_of_memory(self._arguments),
+        ):
             warn(message)
         if self._current is not None and self._current is not sweep:
             number = len(self._trials.trials) + (self._trials.planned is not None)
-            for message in warnings_of_trials(self._current, number, self._muting, self._arguments):
+            for message in warnings_of_trials(self._current, number, self._muting):
                 warn(message)
 
     def _reading(self, sweep: Measurement) -> Reading:
