@@ -234,7 +234,8 @@ def test_the_change_in_loss_is_drawn_below_the_loss() -> None:
     np.testing.assert_array_equal(line.get_xdata(), curve.lr[10:-5])
     slope = np.gradient(curve.smoothed, np.log10(curve.lr))
     np.testing.assert_allclose(line.get_ydata(), slope[10:-5])
-    assert (upper.get_ylabel(), lower.get_yscale()) == ("Loss", "symlog")
+    assert (upper.get_ylabel(), lower.get_yscale()) == ("Loss", "linear")
+    assert lower.get_ylim() == pytest.approx((1.2 * slope.min(), -slope.min()))
     assert upper.get_xlim() == lower.get_xlim()
     assert upper.get_legend() is None
     assert "suggested lr" in legend_of(lower)

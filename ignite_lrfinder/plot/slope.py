@@ -77,12 +77,6 @@ def plot_derivative(
 
 
 def _scale_slope(ax: "Axes", slope: Array) -> None:
-    """Scale the axis of a slope: linear where the loss falls, logarithmic where it diverges."""
+    """Show the fall of the loss; where the loss diverges, its slope leaves the axis at the top."""
     steepest = float(np.abs(slope[slope < 0]).max(initial=0.0)) or float(np.abs(slope).max()) or 1.0
-    ax.set_yscale("symlog", linthresh=steepest, linscale=1.5)
-    power = np.floor(np.log10(steepest))
-    lowest = steepest // 10**power * 10**power
-    powers = np.arange(power + 1, np.log10(max(float(slope.max()), steepest)) + 1)
-    ticks = [-lowest, 0.0, *10.0**powers]
-    ax.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
-    ax.set_yticks([], minor=True)
+    ax.set_ylim(-1.2 * steepest, steepest)
