@@ -286,8 +286,20 @@ def test_trials_that_all_diverge_go_down_and_then_are_an_error():
     planned = next_trial(Trials(), SWEEP.reading, trials)
     assert planned is not None
     assert planned.lr < 0.1
-    with pytest.raises(NoSuggestionError, match="None of the 1 trials was stable"):
+    with pytest.raises(NoSuggestionError, match="None of the 1 trials was stable, so"):
         with_trials(trials).lr_suggestion()
+
+
+@pytest.mark.parametrize(("lengths", "is_named"), [((30, 30), True), ((30, 20), False)])
+def test_trials_that_become_nan_in_the_same_iteration_name_it(lengths, is_named):
+    """Whatever the rate, the loss of the same batch is not finite, so the batch is the suspect."""
+    trials = [
+        Trial(lr=lr, num_iter=40, losses=np.r_[np.ones(length - 1), np.nan])
+        for lr, length in zip((0.1, 0.01), lengths, strict=True)
+    ]
+    with pytest.raises(NoSuggestionError, match="None of the 2 trials was stable") as caught:
+        with_trials(trials).lr_suggestion()
+    assert ("in iteration 30, as with a broken sample" in str(caught.value)) == is_named
 
 
 def test_no_trial_follows_one_that_was_cut_short():

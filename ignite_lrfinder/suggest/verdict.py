@@ -68,6 +68,13 @@ def verdict_of(record: Record, scores: Scores | None, *, is_paired: bool) -> Ver
         The verdict; a refusal if no trial was stable, or none gained anything: neither over the
         loss before training, by more than noise, nor over the trial at the lowest rate.
     """
+    lengths = {len(trial.losses) for trial in record.trials}
+    if scores is None and len(lengths) == 1 < len(record.trials):
+        return Refusal(
+            f"None of the {len(record.trials)} trials was stable: all became NaN or infinite in "
+            f"iteration {lengths.pop()}, as with a broken sample. Check the data of that batch, or "
+            "lower start_lr."
+        )
     if scores is None:
         return Refusal(
             f"None of the {len(record.trials)} trials was stable, so they support no learning "
