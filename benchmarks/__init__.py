@@ -1,1 +1,1 @@
-"""Measure how far suggestions can be trusted, on trainings whose best learning rates are known."""
+"""Measure how far suggestions can be trusted, on training runs whose best rates are known."""

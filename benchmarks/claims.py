@@ -90,7 +90,7 @@ def factors(finder: str, num_seeds: int) -> tuple[list[float], int]:
 def main() -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(description="Print the figures behind the README's claims.")
-    parser.add_argument("--seeds", type=int, default=2, help="trainings of each task; default 2")
+    parser.add_argument("--seeds", type=int, default=2, help="runs of each task; default 2")
     num_seeds = parser.parse_args().seeds
     torch.set_num_threads(1)
     for finder in FINDERS:

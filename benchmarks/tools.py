@@ -3,7 +3,7 @@
 Each is a function from an untrained setup to suggested learning rates. Every finder runs with its
 default settings; only `num_iter` is passed if there is no default. The alternatives are other
 finders, once and averaged over as many sweeps as the same iterations allow; Optuna, with short
-trainings; and the optimizer's habitual rate. They are optional and imported on demand.
+training runs; and the optimizer's habitual rate. They are optional and imported on demand.
 """
 
 import copy
@@ -236,7 +236,7 @@ def averaged(t: Training, *, tool: Callable[[Training], Suggestion]) -> Suggesti
 
 
 def optuna(t: Training) -> Suggestion:
-    """Search with Optuna's defaults: short trainings, pruned if they are worse than the median."""
+    """Search with Optuna's defaults: short runs, pruned if they are worse than the median."""
     module = importlib.import_module("optuna")
     module.logging.set_verbosity(module.logging.ERROR)
     study = module.create_study(sampler=module.samplers.TPESampler(seed=0))

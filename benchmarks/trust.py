@@ -13,7 +13,7 @@ The tables, in Markdown: all tasks; those that were held out while the rules of 
 chosen (see `docs/benchmarks.md`), the same without those that are memorized, and the long ones of
 these; and this finder with parts left out, on all tasks.
 
-Most trainings are short, so that every rate can be tried; some are shorter than the trials. The
+Most training runs are short, so that every rate can be tried; some are shorter than the trials. The
 benchmark measures the quality of the rate, not the time saved.
 """
 
@@ -91,7 +91,7 @@ def main() -> None:
     """Print the tables and draw the figure."""
     parser = argparse.ArgumentParser(description="Measure the regret of suggested learning rates.")
     parser.add_argument("--tools", nargs="+", metavar="TOOL", default=list(TOOLS), choices=TOOLS)
-    parser.add_argument("--seeds", type=int, default=2, help="trainings of each task; default 2")
+    parser.add_argument("--seeds", type=int, default=2, help="runs of each task; default 2")
     parser.add_argument("--schedule", choices=SCHEDULES, help="default: both")
     parser.add_argument("--figure", type=Path, default=FIGURE, help="the image to write")
     parser.add_argument("--num-workers", type=int, default=2, help="processes; default 2")
@@ -120,11 +120,12 @@ def main() -> None:
                 print(details(outcomes, records), flush=True)
             measured += outcomes
     shown = [outcome for outcome in measured if not TOOLS[outcome.tool].is_ablation]
-    for name, tasks in GROUPS.items():
+    for name, tasks in GROUPS.items() if shown else ():
         names = {task.name for task in tasks}
         print(f"\n{name}\n\n{table([o for o in shown if o.task in names], schedules)}")
-    ours = [outcome for outcome in measured if outcome.tool.startswith("ours")]
-    print(f"\nthis finder with parts left out\n\n{table(ours, schedules)}")
+    ours = [o for o in measured if o.tool.startswith("ours") and "val_loss" not in o.tool]
+    if ours:
+        print(f"\nthis finder with parts left out\n\n{table(ours, schedules)}")
     if shown:
         draw(shown, args.figure)
     print(f"\n{len(ALL_TASKS)} tasks, {args.seeds} seeds; {time.perf_counter() - begin:.0f} s")

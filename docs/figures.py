@@ -4,9 +4,9 @@
     python docs/figures.py curve_good regret
 
 It requires scikit-learn and writes `NAME.png` and `NAME-dark.png` to `docs/images` in about a
-minute. Curves come from small real trainings, the pictures of the gallery and the tutorial from the
-code on their pages, and the regret from the table on the page "Benchmarks", which `make benchmark`
-prints. `make benchmark` draws `trust.png` itself; its dark version is made here.
+minute. Curves come from small real training runs, the pictures of the gallery and the tutorial from
+the code on their pages, and the regret from the table on the page "Benchmarks", which `make
+benchmark` prints. `make benchmark` draws `trust.png` itself; its dark version is made here.
 
 Each picture carries a description of what it shows in its metadata. The tests draw it again and
 compare the descriptions, so a picture that is older than the code that draws it fails.

@@ -44,7 +44,8 @@ def apply_lr(
         optimizer: the optimizer; a tensor `lr` is written in place.
         lrs: the new learning rate of each parameter group.
         lr_scheduler: the optimizer's scheduler, which keeps its position in the schedule. Without
-            a scheduler, each `lr` is exactly the new rate.
+            a scheduler, each `lr` is exactly the new rate; an optimizer that has had a scheduler
+            of torch then causes a warning.
 
     Raises:
         TypeError: if `lr_scheduler` is not a scheduler of torch or Ignite.
@@ -60,14 +61,13 @@ def apply_lr(
     if lr_scheduler is not None:
         _reschedule(lr_scheduler, optimizer, lrs)
         return
-    if any("initial_lr" in group for group in groups):
-        warn(
-            "The scheduler of an optimizer must adopt a new learning rate, got an optimizer that "
-            "has had one, which would write its own. Pass it: "
-            "apply_suggested_lr(optimizer, lr_scheduler), or create the scheduler again."
-        )
     for group, lr in zip(groups, lrs, strict=True):
         rescale_group(group, peak_lr_of(group), lr)
+    if any("initial_lr" in group for group in groups):
+        warn(
+            "apply_suggested_lr must be given the optimizer's scheduler, got none, so its next "
+            "step may replace the rate. Pass it as lr_scheduler, or create it again now."
+        )
 
 
 def _reschedule(scheduler: Scheduler, optimizer: OptimizerLike, lrs: Sequence[float]) -> None:

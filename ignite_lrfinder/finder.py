@@ -22,7 +22,7 @@ from ignite_lrfinder.protocols import (
 )
 from ignite_lrfinder.record import Plan, Record, StopReason
 from ignite_lrfinder.result import LRFinderResult
-from ignite_lrfinder.snapshot import Interrupts, Snapshot
+from ignite_lrfinder.snapshot import Interrupts, Snapshot, adopt
 from ignite_lrfinder.suggest import Trials
 from ignite_lrfinder.sweep import (
     Arguments,
@@ -41,6 +41,7 @@ from ignite_lrfinder.sweep import (
     library_objects,
     pending_run,
     start_afresh,
+    train_step_of,
     unchanged,
 )
 
@@ -155,8 +156,8 @@ class FastaiLRFinder:
             step_mode: "exp" for points evenly spaced in log learning rate, or "linear".
             smooth_f: the weight of the newest loss in the moving average that decides when to stop,
                 in [0, 1); 0 turns smoothing off.
-            diverge_th: stop where the smoothed loss exceeds
-                `best + (diverge_th - 1) * max(|best|, first - best)`, in [1, inf].
+            diverge_th: stop where the smoothed loss and, with smoothing, two of the last four
+                losses exceed `best + (diverge_th - 1) * max(|best|, first - best)`, in [1, inf].
             keep_handlers: which of the trainer's handlers run during the sweep. "auto": user
                 handlers that prepare training (on STARTED, EPOCH_STARTED, GET_BATCH_*,
                 ITERATION_STARTED and custom events); "all"; "none"; or a collection of handlers
@@ -211,10 +212,11 @@ class FastaiLRFinder:
             progress=progress,
         )
         self._refuse_second_attach(trainer)
-        choices = arguments.handler_choices()
-        running = [handler for engine, c in choices.items() for handler in c.running(engine)]
         # All is undone in reverse order; a failure does not prevent the rest.
         with Interrupts() as interrupts, contextlib.ExitStack() as undo:
+            undo.callback(adopt(train_step_of(trainer)))
+            choices = arguments.handler_choices()
+            running = [handler for engine, c in choices.items() for handler in c.running(engine)]
             before = Snapshot(
                 trainer,
                 arguments.saved,
@@ -226,11 +228,12 @@ class FastaiLRFinder:
             )
             undo.callback(self._report_not_restored, before)
             undo.callback(before.restore)
-            watched = map(before.objects_of, (is_scaler, is_graph, is_scheduler))
+            scalers, graphs = before.objects_of(is_scaler), before.objects_of(is_graph)
+            schedulers = before.objects_of(is_scheduler)
             modules = before.objects_of(lambda cls: issubclass(cls, nn.Module))
             undo.callback(self._end_block, trainer)
             self._begin_block(trainer)
-            steps = StepWatch(arguments.optimizer, *watched)
+            steps = StepWatch(arguments.optimizer, scalers, graphs, schedulers)
             undo.callback(steps.remove)
             in_run = functools.partial(is_running, trainer)
             mutings = [Muting(e, c, steps.hold_lr, in_run) for e, c in choices.items()]

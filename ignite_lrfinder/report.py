@@ -54,7 +54,8 @@ def cautions(reading: Reading, rates: Mapping[str, float]) -> list[str]:
     Returns:
         A sentence for each reason: an interval of the trials, or a range of the methods, of more
         than a factor of 10; a suggestion at the lowest rate that was tested; trials that gained
-        less than their noise; a best trial at either end of the trials.
+        less than their noise, or in which the loss fell a hundredfold; a best trial at either end
+        of the trials, or the only one; a loss that became NaN while it was falling.
     """
     reasons = []
     if reading.interval is not None:
@@ -76,10 +77,11 @@ def cautions(reading: Reading, rates: Mapping[str, float]) -> list[str]:
             "about the end of a longer run. Standardize inputs and targets, or let trials run "
             "longer: verify=Trials(...)."
         )
-    if reading.record.stop_reason is StopReason.NON_FINITE and not _has_turned(reading):
+    is_falling = not isinstance(reading.descent, Refusal) and not reading.descent.has_edge
+    if reading.record.stop_reason is StopReason.NON_FINITE and is_falling and not trials:
         reasons.append(
             "The loss became NaN or infinite while it was falling. If that was the batch and not "
-            "the learning rate, mend the data and sweep again."
+            "the learning rate, fix the data and run the finder again."
         )
     if len(trials) == 1:
         reasons.append("Only one trial was run, so no other rate was compared with it.")
@@ -150,15 +152,6 @@ def _lines(reading: Reading, plan: Plan) -> Iterator[str]:
             yield "The trials saw different batches, so they tell rates apart less sharply."
     for caution in cautions(reading, rates):
         yield f"Careful: {caution}"
-
-
-def _has_turned(reading: Reading) -> bool:
-    """Return whether the loss rose before the sweep ended, or trials have been judged."""
-    return (
-        isinstance(reading.descent, Refusal)
-        or reading.descent.has_edge
-        or bool(reading.record.trials)
-    )
 
 
 def _correction(reading: Reading, plan: Plan) -> str:

@@ -33,7 +33,7 @@ class LRFinderResult(Record):
             shape (T,), read-only. Suggestions do not use it, because it lags.
         stop_reason: why the sweep ended.
         settings: the settings of the sweep.
-        trials: the short trainings at fixed rates that followed the sweep, in order.
+        trials: the short training runs at fixed rates that followed the sweep, in order.
         not_restored: paths to the objects of the training that could not be restored after the
             block, such as `train_step.<closure>.replay`.
 

@@ -35,7 +35,8 @@ def decide_slowly(
             smoothed[i] = loss if is_first else smooth_f * loss + (1 - smooth_f) * smoothed[i - 1]
         best, first = smoothed.min(), smoothed[0]
         limit = best + (diverge_th - 1) * max(abs(best), first - best)
-        are_high = smooth_f == 0 or all(loss > limit for loss in losses[max(num - 2, 0) : num])
+        num_high = sum(loss > limit for loss in losses[max(num - 4, 0) : num])
+        are_high = smooth_f == 0 or num_high >= 2
         if smoothed[-1] > limit and are_high:
             return num, StopReason.DIVERGED
     return len(losses), None
@@ -69,6 +70,7 @@ STREAMS: dict[str, np.ndarray] = {
     "near-zero": np.r_[np.linspace(1, 1e-9, 50), np.linspace(1e-9, 20, 50)],
     "small-glitch": with_loss(40, 30.0),
     "large-glitch": with_loss(40, 300.0),
+    "one-of-two-losses-explodes": np.r_[np.ones(20), np.tile([1e6, 0.5], 40)],
     "spikes-at-the-start": np.where(np.arange(100) < 2, 50.0, CURVE),
     "noise": np.cos(np.arange(100.0) ** 2),
     "nan-first": with_loss(0, math.nan),
@@ -98,6 +100,7 @@ def test_the_monitor_follows_the_documented_rule(
         ("falling-through-zero", 100, None),
         ("small-glitch", 87, StopReason.DIVERGED),
         ("large-glitch", 87, StopReason.DIVERGED),
+        ("one-of-two-losses-explodes", 23, StopReason.DIVERGED),
         ("nan-first", 1, StopReason.NON_FINITE),
         ("nan", 51, StopReason.NON_FINITE),
         ("nan-last", 100, StopReason.NON_FINITE),

@@ -1,6 +1,7 @@
 """The promise "exact": the learning rate recorded for a point is the one its step used."""
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from ignite.engine import Engine, Events, create_supervised_trainer
 from ignite.handlers import LinearCyclicalScheduler
 from probe import Probe
 from torch import nn
-from torch.optim.lr_scheduler import OneCycleLR
+from torch.optim.lr_scheduler import ExponentialLR, OneCycleLR
 
 from ignite_lrfinder import FastaiLRFinder, LRFinderError, Trials
 
@@ -262,6 +263,31 @@ def test_a_scheduler_of_torch_takes_no_step(verify: bool | Trials) -> None:
     probe.step()
     scheduler.step()
     assert scheduler.last_epoch == 1
+
+
+class Returning(ExponentialLR):
+    """A scheduler whose step returns the rate, as torch's does not."""
+
+    def step(self, epoch: int | None = None) -> Any:
+        super().step(epoch)
+        return self.get_last_lr()
+
+
+def test_a_scheduler_derived_from_one_of_torch_runs_what_it_adds() -> None:
+    """Only what torch defines is left out, and nothing is added to its state."""
+    probe = Probe.make(1e-3)
+    scheduler = Returning(probe.optimizer, 0.5)
+    before, seen = scheduler.state_dict(), Log()
+
+    def train_step(engine: Engine, batch: object) -> float:
+        probe.step()
+        seen.append((scheduler.step(), scheduler.state_dict() == before))
+        return probe.loss(engine)
+
+    probe.assert_exact(probe.sweep(Engine(train_step), num_iter=6), 6)
+    assert seen == [([1e-3], True)] * 6
+    probe.step()
+    assert scheduler.step() == [5e-4]
 
 
 @pytest.mark.parametrize("num_steps", [1, 2, 5])

@@ -16,18 +16,21 @@ import decimal
 import enum
 import functools
 import hashlib
-import importlib
 import io
 import itertools
 import logging
 import mmap
 import multiprocessing
+import os
 import pickle
 import queue
 import random
 import re
 import socket
 import sqlite3
+import subprocess
+import sys
+import sysconfig
 import threading
 import types
 import unittest.mock
@@ -54,7 +57,6 @@ from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ignite_lrfinder import FastaiLRFinder
-from ignite_lrfinder.snapshot import functions
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Run completed without loss diverging:UserWarning"),
@@ -168,10 +170,10 @@ def step(optimizer: torch.optim.Optimizer) -> list[float]:
 
 
 def schedule(scheduler: Any) -> float:
-    """Take a step of a scheduler."""
-    scheduler.optimizer.step()
-    scheduler.step()
-    return scheduler.get_last_lr()[0]
+    """Change a scheduler, whose own steps are not taken in a sweep."""
+    scheduler.gamma *= 0.5
+    scheduler.base_lrs[0] += 1.0
+    return scheduler.base_lrs[0] * scheduler.gamma
 
 
 def read(loader: DataLoader[Any]) -> list[Any]:
@@ -507,6 +509,10 @@ STATES: dict[str, tuple[Callable[[], Any], Use]] = {
     "enumeration": (reset_phases, count_phases),
     "ambiguous-dict": (lambda: Ambiguous({0: 1, 1: 2}), add_key),
     "function": (counting_function, lambda o: o()),
+    "function-without-attributes": (
+        lambda: lambda: None,
+        lambda o: (setattr(o, "calls", getattr(o, "calls", 0) + 1), o.calls)[1],
+    ),
     "exception": (
         lambda: ValueError(1),
         lambda o: setattr(o, "args", (o.args[0] + 1,)) or o.args,
@@ -1062,6 +1068,7 @@ LIVE: dict[str, tuple[Callable[[Path], Any], Use, str]] = {
     "memory-map": (lambda path: mmap.mmap(-1, 8), lambda o: o.write(b"a"), ""),
     "hash": (lambda path: hashlib.sha256(), lambda o: o.update(b"a"), ""),
     "own-hash": (lambda path: hashlib.blake2b(), lambda o: o.update(b"a"), ""),
+    "hash-of-any-length": (lambda path: hashlib.shake_128(), lambda o: o.update(b"a"), ""),
     "pickler": (lambda path: pickle.Pickler(io.BytesIO()), lambda o: o.dump([0]), ""),
     "cursor": (
         lambda path: database().execute("values (1), (2), (3), (4), (5), (6), (7)"),
@@ -1324,25 +1331,40 @@ def step(engine, batch):
     update()
     return loss.item()
 """
+SCRIPT = """
+import functools
+
+from ignite.engine import Engine
+from ignite_lrfinder import FastaiLRFinder, find_lr
+from ignite_lrfinder.snapshot.functions import is_library
+from installed import training
+
+assert is_library(training.update)
+with FastaiLRFinder().attach(
+    Engine(training.step), training.optimizer, num_iter=3, end_lr=1e-2
+) as trainer:
+    trainer.run([0])
+teacher = training.teacher
+print(training.num_steps, training.seen, teacher.num_batches_tracked.item())
+print(is_library(training.update))
+step, optimizer = functools.partial(training.step, None), training.optimizer
+result = find_lr(step, optimizer, [0], num_iter=3, end_lr=1e-2, verify=False)
+print(training.num_steps, len(result))
+"""
 
 
-def test_the_globals_of_an_installed_train_step_are_restored(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The package that the train step comes from is user code, wherever it is installed."""
-    (tmp_path / "installed").mkdir()
-    (tmp_path / "installed" / "__init__.py").touch()
-    (tmp_path / "installed" / "training.py").write_text(INSTALLED)
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(functions, "_PACKAGE_PATHS", functions._directories(str(tmp_path)))
-    functions.is_library_module.cache_clear()
-    training = importlib.import_module("installed.training")
-    assert functions.is_library(training.update)
-    trainer = Engine(training.step)
-    with FastaiLRFinder().attach(trainer, training.optimizer, num_iter=3, end_lr=1e-2) as attached:
-        attached.run([0])
-    assert (training.num_steps, training.seen) == (0, {"steps": 0})
-    assert training.teacher.num_batches_tracked == 0
-    assert training.teacher.running_mean.item() == 0
-    monkeypatch.undo()
-    functions.is_library_module.cache_clear()
+def test_the_globals_of_an_installed_train_step_are_restored(tmp_path: Path) -> None:
+    """The package that the train step comes from is user code in the block, though installed."""
+    packages = Path(sysconfig.get_path("purelib", f"{os.name}_user", {"userbase": str(tmp_path)}))
+    (packages / "installed").mkdir(parents=True)
+    (packages / "installed" / "__init__.py").touch()
+    (packages / "installed" / "training.py").write_text(INSTALLED)
+    paths = {"PYTHONUSERBASE": str(tmp_path), "PYTHONPATH": os.pathsep.join([str(packages), "."])}
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", SCRIPT],
+        env={**os.environ, **paths},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == "0 {'steps': 0} 0\nTrue\n0 3\n", done.stderr

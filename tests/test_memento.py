@@ -7,6 +7,7 @@ import random
 import threading
 import types
 import weakref
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -264,6 +265,10 @@ def test_capture_skips_opaque_objects() -> None:
 LARGE: dict[str, tuple[Callable[..., Any], Callable[[Any], object]]] = {
     "tensor": (torch.zeros, lambda data: data[0].fill_(1)),
     "array": (np.zeros, lambda data: data[0].fill(1)),
+    "tensor's data": (torch.zeros, lambda data: data.data[0].fill_(1)),
+    "transposed tensor": (lambda shape: torch.zeros(shape[::-1]).T, lambda data: data[0].fill_(1)),
+    "transposed array": (lambda shape: np.zeros(shape[::-1]).T, lambda data: data[0].fill(1)),
+    "masked array": (np.ma.zeros, lambda data: data.__setitem__(0, 1)),
 }
 
 
@@ -280,6 +285,17 @@ def test_capture_does_not_copy_large_data(kind: str) -> None:
     memento.restore()
     assert (large.sum(), small.sum()) == (1_000_000, 0)
     assert [path for path, _ in memento.not_restored()] == ["data['large']"]
+
+
+def test_capture_reads_each_view_of_large_data_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A checksum of a view takes its own bytes, not all of the memory that it is a part of."""
+    sizes, crc32 = [], zlib.crc32
+    monkeypatch.setattr(
+        zlib, "crc32", lambda part, crc: (sizes.append(len(part)), crc32(part, crc))[1]
+    )
+    large = torch.zeros(200, 200_000)
+    Memento().capture("data", list(large), is_data=True)
+    assert 0 < sum(sizes) <= large.numel() * large.element_size()
 
 
 def test_capture_restores_long_containers_with_what_they_hold() -> None:

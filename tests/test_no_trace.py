@@ -436,7 +436,7 @@ def test_an_object_with_a_state_dict_alone_is_restored(
 
 
 def test_a_torch_scheduler_in_to_save_is_restored(make_training: Callable[..., Training]) -> None:
-    """A scheduler stepped in the train step has the state it would have without the sweep."""
+    """A scheduler that the train step changes has the state it would have without the sweep."""
 
     def make() -> tuple[Training, torch.optim.lr_scheduler.LRScheduler]:
         training = make_training("sgd-momentum")
@@ -446,6 +446,7 @@ def test_a_torch_scheduler_in_to_save_is_restored(make_training: Callable[..., T
         def step_both(engine: Engine, batch: object) -> object:
             loss = step(engine, batch)
             scheduler.step()
+            scheduler.total_steps += 1
             return loss
 
         training.trainer._process_function = step_both

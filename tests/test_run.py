@@ -447,8 +447,10 @@ def test_a_hook_is_removed_after_an_interrupt_while_it_is_added(
         (torch.arange(400) // 399, False),
         (torch.arange(400.0) // 100, False),
         (torch.arange(400).view(100, 4) // 100, False),
+        (torch.arange(40).repeat_interleave(10) * 7 % 11, False),
+        ((torch.arange(400) // 100).to_sparse(), False),
     ],
-    ids=["sorted", "mixed", "rare", "floats", "small batches"],
+    ids=["sorted", "mixed", "rare", "floats", "small batches", "lengths", "sparse"],
 )
 def test_samples_in_the_order_of_their_labels_are_named(
     labels: torch.Tensor, is_named: bool
@@ -457,7 +459,9 @@ def test_samples_in_the_order_of_their_labels_are_named(
     parameter = nn.Parameter(torch.zeros(()))
     optimizer = torch.optim.SGD([parameter], lr=1e-9)
     size = 10 if labels.dim() == 1 else 4
-    batches = [(part, part) for part in labels.flatten().split(size)]
+    whole = labels if labels.is_sparse else labels.flatten()
+    parts = [whole] * 40 if labels.is_sparse else whole.split(size)
+    batches = [(part, part) for part in parts]
 
     def train_step(engine: Engine, batch: object) -> float:
         parameter.square().backward()

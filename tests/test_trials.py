@@ -290,6 +290,19 @@ def test_trials_that_all_diverge_go_down_and_then_are_an_error():
         with_trials(trials).lr_suggestion()
 
 
+def test_trials_that_gain_no_more_than_noise_name_it():
+    """A gain within its error, at rates that do no better than the lowest, supports no rate."""
+    rng = np.random.default_rng(0)
+    noise = [0.5 * rng.standard_normal(60) for _ in range(3)]
+    trials = [
+        Trial(lr=lr, num_iter=60, losses=5.0 - 1e-6 + row - row[30:].mean())
+        for lr, row in zip((0.01, 0.04, 0.16), noise, strict=True)
+    ]
+    flat = dataclasses.replace(SWEEP, losses=np.full(len(SWEEP.losses), 5.0))
+    with pytest.raises(NoSuggestionError, match="below the loss before training, by more than"):
+        dataclasses.replace(flat, trials=tuple(trials)).lr_suggestion()
+
+
 @pytest.mark.parametrize(("lengths", "is_named"), [((30, 30), True), ((30, 20), False)])
 def test_trials_that_become_nan_in_the_same_iteration_name_it(lengths, is_named):
     """Whatever the rate, the loss of the same batch is not finite, so the batch is the suspect."""

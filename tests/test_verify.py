@@ -380,15 +380,21 @@ def test_without_verify_attach_has_its_documented_order() -> None:
         pytest.param(torch.optim.Adam, False, id="adam-0.9"),
     ],
 )
+@pytest.mark.parametrize(
+    ("verify", "given"),
+    [(Trials(max_iter=180), "short_iter=60"), (False, "no trials")],
+    ids=["trials", "sweep"],
+)
 def test_trials_shorter_than_the_memory_of_the_optimizer_are_named(
     make_training: Callable[..., Training],
     make_optimizer: Callable[..., torch.optim.Optimizer],
     is_warned: bool,
+    verify: bool | Trials,
+    given: str,
 ) -> None:
     """A momentum of 0.99 reaches back 100 steps, further than trials of 60, or than a sweep."""
-    for verify, given in ((Trials(max_iter=180), "short_iter=60"), (False, "no trials")):
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            verified(make_training(make_optimizer), verify=verify)
-        remedy = f"Trials must outlast the memory.*got {given} .*verify=Trials.max_iter="
-        assert any(re.match(remedy, str(w.message)) for w in caught) == is_warned
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        verified(make_training(make_optimizer), verify=verify)
+    remedy = f"Trials must outlast the memory.*got {given}, .*verify=Trials.max_iter="
+    assert any(re.match(remedy, str(w.message)) for w in caught) == is_warned

@@ -46,7 +46,7 @@ class Record:
             shape (T,), read-only. Suggestions do not use it, because it lags.
         stop_reason: why the sweep ended.
         settings: the settings of the sweep.
-        trials: the short trainings at fixed rates that followed the sweep, in order.
+        trials: the short training runs at fixed rates that followed the sweep, in order.
         non_finite_batch: the batch of its epoch, counted from 1, on which the loss became NaN or
             infinite; None if it did not, or if the batch is unknown.
         not_restored: paths to what the training uses and could not be restored after the block,

@@ -1,6 +1,7 @@
 """All that a sweep may change, captured and restored."""
 
 from ignite_lrfinder.snapshot.contents import attributes_of
+from ignite_lrfinder.snapshot.functions import adopt
 from ignite_lrfinder.snapshot.interrupts import Interrupts
 from ignite_lrfinder.snapshot.live import is_loader_iterator
 from ignite_lrfinder.snapshot.random_state import is_generator
@@ -10,6 +11,7 @@ from ignite_lrfinder.snapshot.snapshot import Snapshot
 __all__ = [
     "Interrupts",
     "Snapshot",
+    "adopt",
     "attributes_of",
     "is_generator",
     "is_loader_iterator",

@@ -2,6 +2,7 @@
 
 import array
 import ctypes
+import functools
 import io
 import weakref
 import zlib
@@ -21,6 +22,7 @@ WEAK = (weakref.WeakKeyDictionary, weakref.WeakValueDictionary, weakref.WeakSet)
 """The types of containers of weak references."""
 
 _NUM_SAMPLES = 64
+_MAX_PART = 1 << 24
 
 
 def restore_array(obj: np.ndarray, values: np.ndarray) -> None:
@@ -44,29 +46,47 @@ def num_bytes(data: torch.Tensor | np.ndarray) -> int:
 def watch_data(data: torch.Tensor | np.ndarray) -> Callable[[], bool]:
     """Return a function that returns whether an array was written since now, as far as it shows.
 
-    In host memory checksums are compared, of a file some values; elsewhere the version tells.
+    In host memory checksums are compared, of a file that NumPy maps some values; on a device the
+    version of a tensor tells.
     """
     before = _checksum(data)
     return lambda: _checksum(data) != before
 
 
 def _checksum(data: torch.Tensor | np.ndarray) -> object:
-    """Return what shows whether an array was written."""
+    """Return a number that changes with an array."""
     if isinstance(data, torch.Tensor):
         if data.device.type != "cpu" or data.layout != torch.strided:
             return None if data.is_inference() else data._version
-        storage = data.untyped_storage()
-        return zlib.crc32(torch.empty(0, dtype=torch.uint8).set_(storage).numpy().data)
-    base = data if _is_whole(data) else data.base
-    if isinstance(base, np.ndarray) and _is_whole(base) and not isinstance(base, np.memmap):
-        return zlib.crc32(base.ravel("K").view(np.uint8).data)
-    step = max(1, data.size // _NUM_SAMPLES)
-    return data.flat[::step].tobytes() if data.size else b""
+        parts = map(_bytes_of, torch.atleast_1d(data).tensor_split(_num_parts(data)))
+    else:
+        array = data.view(np.ndarray)
+        if _is_mapped(array) or array.dtype.hasobject:
+            step = max(1, array.size // _NUM_SAMPLES)
+            return array.flat[::step].tobytes()
+        whole = map(np.ascontiguousarray, np.array_split(np.atleast_1d(array), _num_parts(array)))
+        parts = (part.reshape(-1).view(np.uint8) for part in whole)
+    return functools.reduce(lambda checksum, part: zlib.crc32(part.data, checksum), parts, 0)
 
 
-def _is_whole(array: np.ndarray) -> bool:
-    """Return whether an array takes one run of memory."""
-    return array.flags.forc and not array.dtype.hasobject
+def _num_parts(data: torch.Tensor | np.ndarray) -> int:
+    """Return the number of parts of an array, each of which may be copied."""
+    return 1 + num_bytes(data) // _MAX_PART
+
+
+def _bytes_of(tensor: torch.Tensor) -> np.ndarray:
+    """Return the bytes of a tensor."""
+    whole = tensor.detach().contiguous()
+    first, size = whole.storage_offset() * whole.element_size(), num_bytes(whole)
+    shown = torch.empty(0, dtype=torch.uint8, device="cpu")
+    return shown.set_(whole.untyped_storage(), first, (size,)).numpy()  # type: ignore[call-overload]  # as torch has it
+
+
+def _is_mapped(array: Any) -> bool:
+    """Return whether an array shows a file that NumPy maps."""
+    while isinstance(array, np.ndarray) and not isinstance(array, np.memmap):
+        array = array.base
+    return isinstance(array, np.memmap)
 
 
 def buffer_state(obj: Any) -> tuple[Any, int]:

@@ -9,9 +9,8 @@ from torch.utils.data import DataLoader
 
 from ignite_lrfinder.errors import LRFinderError
 from ignite_lrfinder.snapshot import arrays, contents, tensors, watches
-from ignite_lrfinder.snapshot.contents import UNSET
 from ignite_lrfinder.snapshot.copies import Copies
-from ignite_lrfinder.snapshot.functions import restore_class_attribute, restore_item
+from ignite_lrfinder.snapshot.functions import restore_variables
 from ignite_lrfinder.snapshot.reachable import Walk
 from ignite_lrfinder.snapshot.tensors import Keep
 from ignite_lrfinder.snapshot.variables import Variables
@@ -68,6 +67,7 @@ class Capture:
         is_data: whether objects are captured as data now, or as the state of a training.
         loaders: the data loaders that were captured.
         live: objects that cannot be restored, each with what tells whether it may have changed.
+        watched: data that is not copied, each with what tells whether it was written.
         not_restored: objects that could not be captured, by id.
     """
 
@@ -87,6 +87,7 @@ class Capture:
         self.is_data = False
         self.loaders: list[DataLoader[Any]] = []
         self.live: list[tuple[object, watches.Watch]] = []
+        self.watched: list[tuple[object, watches.Watch]] = []
         self.not_restored: dict[int, object] = {}
         self.visit_of = visit_of
 
@@ -95,16 +96,15 @@ class Capture:
         self.section = Section(name, [], [], [])
         self.sections.append(self.section)
         self.over_as(roots, is_data=is_data)
-        for owner, variable in self.variables.new():
-            is_class = isinstance(owner, type)
-            restore = restore_class_attribute if is_class else restore_item
-            namespace = vars(owner) if is_class else owner
-            self.store(restore, owner, (variable, namespace.get(variable, UNSET)))
+        for owner, names in self.variables.new():
+            namespace = vars(owner) if isinstance(owner, type) else owner
+            values = {name: namespace[name] for name in names if name in namespace}
+            self.store(restore_variables, owner, (values, names))
         for data, is_copied in self.copies.data_by_size():
             if is_copied:
                 self._copy(data)
             else:
-                self.live.append((data, arrays.watch_data(data)))
+                self.watched.append((data, arrays.watch_data(data)))
         self.copies.values.copy()
 
     def over(self, roots: Iterable[object]) -> None:
@@ -139,8 +139,9 @@ class Capture:
         self.copies.clear()
         self.variables.clear()
         self.section = Section("", [], [], [])
-        for held in (self.sections, self.walk.seen, self.loaders, self.live, self.not_restored):
+        for held in (self.sections, self.walk.seen, self.loaders, self.live, self.watched):
             held.clear()
+        self.not_restored.clear()
 
     def _copy(self, data: torch.Tensor | np.ndarray) -> None:
         """Copy the values of a tensor, and of a leaf what it is besides, or of an array."""

@@ -7,7 +7,7 @@ import site
 import sys
 import sysconfig
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from typing import Any, TypeGuard
 
 import ignite
@@ -55,7 +55,7 @@ class Names:
             if instruction.opname == "IMPORT_NAME":
                 self.imported.add((instruction.argval, instructions[i - 2].argval))
             for operations, names in by_operation:
-                is_of_self = operations is _SETS and _is_self(instructions[i - 1])
+                is_of_self = operations is _SETS and _is_self(_owner_at(instructions, i))
                 if instruction.opname in operations and not is_of_self:
                     names.add(instruction.argval)
         strings = _strings_in(code.co_consts)
@@ -68,6 +68,16 @@ class Names:
             if isinstance(constant, types.CodeType):
                 for name in self.__slots__:
                     getattr(self, name).update(getattr(names_in(constant), name))
+
+
+def _owner_at(instructions: list[dis.Instruction], i: int) -> dis.Instruction:
+    """Return the instruction that loads the object whose attribute is assigned at index i."""
+    if instructions[i - 1].opname not in ("SWAP", "ROT_TWO"):
+        return instructions[i - 1]
+    # An augmented assignment loads the object, copies it, and loads the attribute.
+    name = instructions[i].argval
+    loads = (j for j in range(i - 1, 1, -1) if instructions[j].argval == name)
+    return next((instructions[j - 2] for j in loads), instructions[i - 1])
 
 
 def _is_self(instruction: dis.Instruction) -> bool:
@@ -147,25 +157,19 @@ def restore_cell(cell: types.CellType, value: object) -> None:
         del cell.cell_contents
 
 
-def restore_item(namespace: dict[str, Any], was: tuple[str, object]) -> None:
-    """Give a variable of a module its former value back."""
-    name, value = was
-    if value is not UNSET:
-        namespace[name] = value
+def restore_variables(owner: dict[str, Any] | type, was: tuple[dict[str, Any], Set[str]]) -> None:
+    """Restore variables of a module, or attributes of a class, by name; what had none loses it."""
+    values, names = was
+    if isinstance(owner, type):
+        # A metaclass may refuse assignments.
+        now, put, remove = vars(owner), type.__setattr__, type.__delattr__
     else:
-        namespace.pop(name, None)
-
-
-def restore_class_attribute(cls: type, was: tuple[str, object]) -> None:
-    """Give an attribute of a class its former value back."""
-    name, value = was
-    if vars(cls).get(name, UNSET) is value:
-        return
-    # A metaclass may refuse assignments.
-    if value is not UNSET:
-        type.__setattr__(cls, name, value)
-    else:
-        type.__delattr__(cls, name)
+        now, put, remove = owner, dict.__setitem__, dict.__delitem__
+    for name, value in values.items():
+        if now.get(name, UNSET) is not value:
+            put(owner, name, value)  # type: ignore[arg-type]  # of its kind
+    for name in [name for name in names if name in now and name not in values]:
+        remove(owner, name)  # type: ignore[arg-type]
 
 
 def _directories(*paths: str) -> tuple[str, ...]:
@@ -173,8 +177,8 @@ def _directories(*paths: str) -> tuple[str, ...]:
     return tuple(os.path.join(os.path.realpath(path), "") for path in paths)
 
 
-# The packages that train steps come from; these are user code wherever they are installed.
-_adopted: set[str] = set()
+# The packages that the train steps being swept come from, which are user code even if installed.
+_adopted: list[str] = []
 _WITH_TRAINERS = ("ignite", "ignite_lrfinder", "monai", "torch")
 
 _STANDARD_PATHS = _directories(*map(sysconfig.get_path, ("stdlib", "platstdlib")))
@@ -206,24 +210,55 @@ def is_library(obj: types.FunctionType | type | types.ModuleType) -> bool:
     return isinstance(name, str) and is_library_module(name)
 
 
-def adopt(train_step: object) -> None:
-    """Count the package that a train step comes from as user code, even if it is installed."""
-    while isinstance(train_step, functools.partial):
-        train_step = train_step.func
-    name = getattr(train_step, "__module__", None)
+def adopt(train_step: object) -> Callable[[], None]:
+    """Count the package that a train step comes from as user code, even if it is installed.
+
+    Returns:
+        A function that undoes this.
+    """
+    packages = [p for p in _packages_of(train_step) if not is_standard_module(p)]
+    _adopted.extend(packages)
+    _forget_modules()
+
+    def undo() -> None:
+        for package in packages:
+            _adopted.remove(package)
+        _forget_modules()
+
+    return undo
+
+
+def _packages_of(function: object) -> Iterator[str]:
+    """Iterate over the packages of a function, or of the functions in a partial.
+
+    It is the outermost package with a file: a namespace, which several share, has none.
+    """
+    if isinstance(function, functools.partial):
+        for part in (function.func, *filter(callable, function.args)):
+            yield from _packages_of(part)
+        return
+    name = getattr(function, "__module__", None)
     if name == "__main__":  # which may be a module of a package
-        name = getattr(sys.modules[name], "__package__", None)
-    package = name.partition(".")[0] if isinstance(name, str) else ""
-    if package not in ("", *_WITH_TRAINERS, *_adopted):
-        _adopted.add(package)
-        is_library_module.cache_clear()
-        forget_classes()
+        name = getattr(sys.modules.get(name), "__package__", None)
+    parts = name.split(".") if isinstance(name, str) else []
+    for i in range(len(parts)):
+        package = ".".join(parts[: i + 1])
+        if getattr(sys.modules.get(package), "__file__", None):
+            if package not in _WITH_TRAINERS:
+                yield package
+            return
+
+
+def _forget_modules() -> None:
+    """Forget what was said of modules and classes."""
+    is_library_module.cache_clear()
+    forget_classes()
 
 
 @functools.lru_cache(maxsize=4096)
 def is_library_module(name: str) -> bool:
     """Return whether a module is built in, or its file lies in a library."""
-    if name == "__main__" or name.partition(".")[0] in _adopted:
+    if name == "__main__" or any(f"{name}.".startswith(f"{package}.") for package in _adopted):
         return False
     module = sys.modules.get(name)
     path = getattr(module, "__file__", None)

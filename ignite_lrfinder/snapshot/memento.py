@@ -95,7 +95,8 @@ class Memento:
 
     def not_restored(self) -> list[tuple[str, object]]:
         """Return what may not be as it was, each by its path and a weak reference if it has one."""
-        objects = [obj for obj, may_have_changed in self._captured.live if may_have_changed()]
+        watched = (*self._captured.live, *self._captured.watched)
+        objects = [obj for obj, may_have_changed in watched if may_have_changed()]
         objects += self._captured.not_restored.values()
         paths = paths_to(objects, self._roots) if objects else {}
         # What hangs on a frame has no path of its own.

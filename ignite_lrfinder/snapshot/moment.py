@@ -13,7 +13,6 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ignite_lrfinder.protocols import Saveable
 from ignite_lrfinder.snapshot.contents import attributes_of
-from ignite_lrfinder.snapshot.functions import adopt
 from ignite_lrfinder.snapshot.memento import Memento
 from ignite_lrfinder.snapshot.random_state import global_states, is_generator
 from ignite_lrfinder.snapshot.reachable import reachable_from
@@ -57,8 +56,6 @@ class Moment:
         earlier = None if base is None else base.memento
         self.memento = Memento(keep=keep, opaque=(*opaque, *engines), base=earlier)
         self._state_dicts: dict[str, tuple[Saveable, object]] = {}
-        for _, attributes in self.attributes:
-            adopt(attributes.get("_process_function"))
         # First: a `state_dict` may draw random numbers.
         self._has_grad = torch.is_grad_enabled()
         self._random_states = global_states()
@@ -121,7 +118,7 @@ def attempt(name: str, failures: dict[str, BaseException], restore: Callable[[],
 
 
 def _global_hooks() -> list[object]:
-    """Return the hooks of all modules and all optimizers, which are the user's as handlers are."""
+    """Return the hooks of all modules and all optimizers, which count as handlers do."""
     tables = [
         table
         for cls in (nn.Module, torch.optim.Optimizer)

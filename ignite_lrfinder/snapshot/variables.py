@@ -1,7 +1,7 @@
 """The variables of modules and classes that the code of a training assigns."""
 
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from typing import Any
 
 from ignite_lrfinder.snapshot.functions import (
@@ -12,7 +12,10 @@ from ignite_lrfinder.snapshot.functions import (
 )
 
 Owner = dict[str, Any] | type
-"""What has variables: the namespace of a module, or a class."""
+"""An owner of variables: the namespace of a module, or a class."""
+
+# A class with another name or other bases is another class.
+_NOT_VARIABLES = frozenset({"__name__", "__qualname__", "__bases__", "__class__", "__dict__"})
 
 
 class Variables:
@@ -23,35 +26,49 @@ class Variables:
     """
 
     def __init__(self) -> None:
-        self._assigned: list[tuple[Owner, str]] = []
-        self._owners: list[Owner] = []
-        self._attributes: set[str] = set()
-        self._known: set[tuple[int, str]] = set()
+        self._owners: dict[int, Owner] = {}
+        self._with_attributes: set[int] = set()
+        self._assigned: dict[int, set[str]] = {}
+        self._attributes: frozenset[str] = frozenset()
+        self._known: dict[int, Set[str]] = {}
 
     def add_function(self, function: types.FunctionType) -> None:
         """Add what a user function assigns."""
-        self._assigned += [(function.__globals__, n) for n in globals_stored_by(function)]
-        self._attributes |= names_in(function.__code__).stored_attributes
+        namespace = function.__globals__
+        if names := globals_stored_by(function):
+            self._owners[id(namespace)] = namespace
+            self._assigned.setdefault(id(namespace), set()).update(names)
+        attributes = names_in(function.__code__).stored_attributes - _NOT_VARIABLES
+        if not attributes <= self._attributes:
+            self._attributes |= attributes
 
     def add_module(self, module: types.ModuleType) -> None:
         """Add a module that functions may refer to."""
         if is_user_module(module):
-            self._owners.append(vars(module))
+            self._add(vars(module))
 
     def add_class(self, cls: type) -> None:
         """Add a class that functions may refer to."""
         if not is_library(cls):
-            self._owners.append(cls)
+            self._add(cls)
 
-    def new(self) -> Iterator[tuple[Owner, str]]:
-        """Iterate over the variables that it did not return before: what has them, and names."""
-        as_attributes = ((owner, name) for owner in self._owners for name in self._attributes)
-        for owner, name in (*self._assigned, *as_attributes):
-            if (id(owner), name) not in self._known:
-                self._known.add((id(owner), name))
-                yield owner, name
+    def _add(self, owner: Owner) -> None:
+        """Add the owner of variables that functions may assign as attributes."""
+        self._owners[id(owner)] = owner
+        self._with_attributes.add(id(owner))
+
+    def new(self) -> Iterator[tuple[Owner, Set[str]]]:
+        """Iterate over the names that it did not return before, by their owners."""
+        for key, owner in self._owners.items():
+            names: Set[str] = self._attributes if key in self._with_attributes else frozenset()
+            if key in self._assigned:
+                names = names | self._assigned[key]
+            known = self._known.get(key)
+            fresh = names if known is None else names - known
+            if fresh:
+                self._known[key] = names
+                yield owner, fresh
 
     def clear(self) -> None:
         """Forget the variables."""
-        self._assigned.clear()
         self._owners.clear()

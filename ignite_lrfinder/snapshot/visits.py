@@ -111,6 +111,8 @@ def visit_function(capture: Capture, function: types.FunctionType) -> bool:
         capture.variables.add_function(function)
     if vars(function):
         capture.store(contents.restore_elements, vars(function), vars(function).copy())
+    elif not is_library(function):
+        capture.section.empty.append(vars(function))
     return True
 
 

@@ -45,7 +45,9 @@ _BY_MODULE: dict[str, Callable[[Any], object]] = {
     "_asyncio": lambda obj: getattr(obj, "_state", None),
     "dbm.dumb": lambda obj: list(obj.items()),
     "pyexpat": lambda obj: getattr(obj, "CurrentByteIndex", None),
-    "sqlite3": lambda obj: getattr(obj, "total_changes", object()),
+    "sqlite3": lambda obj: (
+        object() if hasattr(obj, "fetchone") else getattr(obj, "total_changes", None)
+    ),
     **dict.fromkeys(
         ("zlib", "_bz2", "_lzma", "_gdbm", "_dbm", "_sre", "_pickle"), lambda obj: object()
     ),

@@ -21,7 +21,7 @@ _NEAR_CLIFF = 0.3  # of all points
 
 # Where the noise of neighbors is correlated, the smoothed loss of a flat curve wanders. A fall then
 # counts if it is so many times, for a correlation of 1, as high as any rise before it and any fall
-# after it, or beyond what such noise reaches. A correlation of little is within its own noise. Of
+# after it, or beyond what such noise reaches. A small correlation is within its own noise. Of
 # 1,000 flat curves of 100 points whose noise is correlated by 0.5 to 0.9, up to 53 pass; of 50
 # points, up to 280.
 _WANDERING = 12.0

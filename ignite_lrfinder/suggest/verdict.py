@@ -89,11 +89,13 @@ def verdict_of(record: Record, scores: Scores | None, *, is_paired: bool) -> Ver
     gain = before - reached
     lowest, highest = level_range(scores, is_paired)
     error = _noise(scores) / math.sqrt(scores.tails.shape[1])
-    if gain <= 0 or (gain <= _SURE * error and lowest == scores.x[0] and len(scores.x) > 1):
+    is_in_doubt = gain <= _SURE * error and lowest == scores.x[0] and len(scores.x) > 1
+    if gain <= 0 or is_in_doubt:
+        by_noise = ", by more than noise" if gain > 0 else ""
         return Refusal(
-            f"None of the {len(record.trials)} trials ended below the loss before training, so "
-            "they support no learning rate. Lower start_lr, let trials run longer with "
-            "verify=Trials(...), or check the model and its data."
+            f"None of the {len(record.trials)} trials ended below the loss before training"
+            f"{by_noise}, so they support no learning rate. Lower start_lr, let trials run longer "
+            "with verify=Trials(...), or check the model and its data."
         )
     noise = _noise(scores) / gain
     best = _by_noise(noise, parabola(scores), (lowest + highest) / 2)

@@ -8,6 +8,7 @@ from ignite_lrfinder.sweep.engine import (
     is_running,
     pending_run,
     start_afresh,
+    train_step_of,
 )
 from ignite_lrfinder.sweep.graphs import is_graph
 from ignite_lrfinder.sweep.handlers import library_objects
@@ -35,5 +36,6 @@ __all__ = [
     "library_objects",
     "pending_run",
     "start_afresh",
+    "train_step_of",
     "unchanged",
 ]

@@ -14,8 +14,8 @@ class DivergenceMonitor:
     sweep stops where `s > best + (diverge_th - 1) * max(|best|, first - best)`: for a positive
     loss that has fallen little this is Ignite's `s > diverge_th * best`; unlike Ignite's rule it is
     right for negative losses and for losses near zero, and does not depend on the unit of the loss.
-    With smoothing the last two losses must exceed that level, too, so that one outlier, which the
-    average remembers for long, does not end a sweep.
+    With smoothing two of the last four losses must exceed that level, too, so that one outlier,
+    which the average remembers for long, does not end a sweep.
 
     Args:
         smooth_f: the weight of the newest loss, in [0, 1); 0 turns smoothing off.
@@ -40,9 +40,8 @@ class DivergenceMonitor:
             The reason to stop; None to go on.
         """
         for loss in losses:
-            is_finite, smoothed, previous = -math.inf < loss < math.inf, loss, math.inf
+            is_finite, smoothed = -math.inf < loss < math.inf, loss
             if is_finite and self.losses:
-                previous = self.losses[-1]
                 smoothed = self._weight * loss + (1 - self._weight) * self.smoothed[-1]
             self.smoothed.append(smoothed)
             # Last, so that an interrupt leaves whole points.
@@ -54,6 +53,10 @@ class DivergenceMonitor:
                 # An infinite threshold times a scale of 0 is NaN, and no loss is above NaN.
                 scale = max(abs(smoothed), self.smoothed[0] - smoothed)
                 self._limit = smoothed + (self._diverge_th - 1) * scale
-            if smoothed > self._limit and (self._weight == 1 or min(loss, previous) > self._limit):
+            if smoothed > self._limit and (self._weight == 1 or self._are_high()):
                 return StopReason.DIVERGED
         return None
+
+    def _are_high(self) -> bool:
+        """Return whether two of the last four losses are above the limit."""
+        return sum(loss > self._limit for loss in self.losses[-4:]) >= 2

@@ -13,8 +13,8 @@ from ignite_lrfinder.sweep.measurement import Measurement
 from ignite_lrfinder.sweep.muting import Muting
 from ignite_lrfinder.sweep.optimizers import memory_of
 
-# Losses of samples in the order of their labels may be correlated more than this, of shuffled ones
-# are less. With fewer points the smoothing may miss the shape of the curve.
+# Losses of samples in the order of their labels may be correlated more than this, those of shuffled
+# samples are less. With fewer points the smoothing may miss the shape of the curve.
 _ORDERED = 0.65
 _MIN_POINTS = 50
 
@@ -54,7 +54,7 @@ def warnings_of_data(data: object, reading: Reading, labels: LabelWatch) -> Iter
     if labels.are_ordered:
         yield (
             "Samples must be shuffled, got most batches with a single label each, so the curve "
-            "shows the order of the labels. Pass shuffle=True to the loader."
+            "shows the order of the labels. Shuffle the data."
         )
         return
     curve = reading.curve
@@ -94,8 +94,8 @@ def warnings_of_memory(arguments: Arguments) -> Iterator[str]:
     given = "no trials" if trials is None else f"short_iter={trials.short_iter}"
     short_iter, long_iter, max_iter = (round(factor * memory) for factor in (2, 4, 20))
     yield (
-        f"Trials must outlast the memory of the optimizer, got {given} with a memory of "
-        f"{memory:.0f} steps: what goes wrong in training shows later. Pass "
+        f"Trials must outlast the memory of the optimizer, got {given}, but its momentum averages "
+        f"over {memory:.0f} steps, and what goes wrong in training shows later. Pass "
         f"verify=Trials(max_iter={max_iter}, short_iter={short_iter}, long_iter={long_iter})."
     )
 

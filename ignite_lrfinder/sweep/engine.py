@@ -56,7 +56,7 @@ def is_running(trainer: Engine) -> bool:
 def training_of(trainer: Engine) -> list[object]:
     """Return the objects a trainer trains with: its train step and its attributes."""
     held = [obj for name, obj in attributes_of(trainer).items() if name not in _NOT_OF_TRAINING]
-    return [trainer._process_function, *held]
+    return [train_step_of(trainer), *held]
 
 
 def move_first(trainer: Engine, event: Events) -> None:
@@ -73,6 +73,11 @@ def is_last(trainer: Engine, event: Events, handler: Handler) -> bool:
 def pending_run(trainer: Engine) -> Run | None:
     """Return the run that was interrupted, or that contains the block of attach."""
     return trainer._internal_run_generator
+
+
+def train_step_of(trainer: Engine) -> object:
+    """Return what a trainer calls with each batch."""
+    return trainer._process_function
 
 
 def start_afresh(trainer: Engine) -> None:

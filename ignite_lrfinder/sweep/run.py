@@ -154,7 +154,8 @@ class SweepHooks:
         current = self._current
         if current is None or current.reason is not None:
             return
-        self._labels.see(engine.state.batch)
+        if current is self._sweep:
+            self._labels.see(engine.state.batch)
         reason = current.update(engine.state.output)
         if self._progress is not None:
             self._progress.update()

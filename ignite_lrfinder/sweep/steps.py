@@ -37,8 +37,8 @@ class StepWatch:
         scalers: the gradient scalers that may skip its steps.
         graphs: the CUDA graphs of the train step. If the learning rates are tensors, a replay of
             the graph that contains the optimizer's step is a step.
-        schedulers: torch's schedulers, which take no steps: a sweep has rates of its own, and may
-            take more steps than a schedule has.
+        schedulers: torch's schedulers, and those derived from them. The steps that torch defines
+            are not taken: a sweep has rates of its own, and may be longer than a schedule.
 
     Attributes:
         has_stepped: whether a step was taken since this was last set to False.
@@ -78,10 +78,26 @@ class StepWatch:
         if self._optimizer not in self._stepping:
             self._watch_calls(self._optimizer)
         self._undo += [shadow(scaler, "step", self._scaler_step) for scaler in self._scalers]
-        self._undo += [shadow(each, "step", _take_no_step) for each in self._schedulers]
+        for cls in {cls for each in self._schedulers for cls in _torch_classes_of(type(each))}:
+            self._mute(cls)
         # A graph has captured the value of a learning rate that is a number.
         if all(sweep.is_tensor):
             self._undo += self._graphs.follow()
+
+    def _mute(self, cls: type) -> None:
+        """Let the schedulers take no steps of a class of torch.
+
+        The class is changed, because the state dict of a scheduler has all its attributes.
+        """
+        step, muted = vars(cls)["step"], set(map(id, self._schedulers))
+
+        @functools.wraps(step)
+        def step_unless_muted(scheduler: object, *args: Any, **kwargs: Any) -> Any:
+            return None if id(scheduler) in muted else step(scheduler, *args, **kwargs)
+
+        # Stored first: Ctrl-C may arrive between the two.
+        self._undo.append(functools.partial(setattr, cls, "step", step))
+        cls.step = step_unless_muted
 
     def _watch(self, optimizer: OptimizerLike) -> None:
         """Watch the steps of an optimizer that does not delegate them."""
@@ -220,12 +236,17 @@ def _is_skipping(optimizer: Any) -> bool:
     return not is_capturing() and bool(optimizer.found_inf)
 
 
-def _take_no_step(step: Callable[..., object], *args: Any, **kwargs: Any) -> None:
-    """Stand in for the step of a scheduler."""
+def _torch_classes_of(cls: type) -> list[type]:
+    """Return the classes of torch that define the steps of a class of schedulers."""
+    return [
+        base
+        for base in cls.__mro__
+        if base.__module__.startswith("torch.") and "step" in vars(base)
+    ]
 
 
 def is_scheduler(cls: type) -> bool:
-    """Return whether a class is one of torch's schedulers."""
+    """Return whether a class is one of torch's schedulers, or derived from one."""
     return issubclass(cls, torch.optim.lr_scheduler.LRScheduler)
 
 
