@@ -1336,7 +1336,7 @@ import functools
 
 from ignite.engine import Engine
 from ignite_lrfinder import FastaiLRFinder, find_lr
-from ignite_lrfinder.snapshot.functions import is_library
+from ignite_lrfinder.snapshot.libraries import is_library
 from installed import training
 
 assert is_library(training.update)

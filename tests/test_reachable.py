@@ -21,7 +21,7 @@ import torch
 from ignite.engine import Engine, create_supervised_trainer
 from torch import nn
 
-from ignite_lrfinder.snapshot.functions import is_library
+from ignite_lrfinder.snapshot.libraries import is_library
 from ignite_lrfinder.snapshot.reachable import reachable_from
 
 

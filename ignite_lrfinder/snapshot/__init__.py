@@ -1,8 +1,8 @@
 """All that a sweep may change, captured and restored."""
 
 from ignite_lrfinder.snapshot.contents import attributes_of
-from ignite_lrfinder.snapshot.functions import adopt
 from ignite_lrfinder.snapshot.interrupts import Interrupts
+from ignite_lrfinder.snapshot.libraries import adopt
 from ignite_lrfinder.snapshot.live import is_loader_iterator
 from ignite_lrfinder.snapshot.random_state import is_generator
 from ignite_lrfinder.snapshot.reachable import reachable_from

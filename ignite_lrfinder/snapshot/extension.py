@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, MappingView
 from typing import Any
 
 from ignite_lrfinder.snapshot.contents import PLAIN, attributes_of, once_for_each_class, slots_of
-from ignite_lrfinder.snapshot.functions import is_standard_module
+from ignite_lrfinder.snapshot.libraries import is_standard_module
 
 _KNOWN = ("torch", "numpy", "ignite")
 _ATOMS = (type, types.FunctionType, types.BuiltinFunctionType, types.ModuleType, tuple, *PLAIN)

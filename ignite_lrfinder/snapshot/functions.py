@@ -1,20 +1,13 @@
-"""What the code of a function uses: closure variables, globals, modules; and whose code it is."""
+"""What the code of a function uses: closure variables, globals, modules."""
 
 import dis
 import functools
-import os
-import site
 import sys
-import sysconfig
 import types
-from collections.abc import Callable, Iterable, Iterator, Mapping, Set
-from typing import Any, TypeGuard
+from collections.abc import Iterable, Mapping, Set
+from typing import Any
 
-import ignite
-import numpy as np
-import torch
-
-from ignite_lrfinder.snapshot.contents import UNSET, forget_classes
+from ignite_lrfinder.snapshot.contents import UNSET
 
 _LOADS = ("LOAD_GLOBAL", "LOAD_NAME")
 _STORES = ("STORE_GLOBAL", "DELETE_GLOBAL", "STORE_DEREF", "DELETE_DEREF")
@@ -170,113 +163,3 @@ def restore_variables(owner: dict[str, Any] | type, was: tuple[dict[str, Any], S
             put(owner, name, value)  # type: ignore[arg-type]  # of its kind
     for name in [name for name in names if name in now and name not in values]:
         remove(owner, name)  # type: ignore[arg-type]
-
-
-def _directories(*paths: str) -> tuple[str, ...]:
-    """Return directories in the form in which the path of a file begins with them."""
-    return tuple(os.path.join(os.path.realpath(path), "") for path in paths)
-
-
-# The packages that the train steps being swept come from, which are user code even if installed.
-_adopted: list[str] = []
-_WITH_TRAINERS = ("ignite", "ignite_lrfinder", "monai", "torch")
-
-_STANDARD_PATHS = _directories(*map(sysconfig.get_path, ("stdlib", "platstdlib")))
-_PACKAGE_PATHS = _directories(
-    *map(sysconfig.get_path, ("purelib", "platlib")),
-    *site.getsitepackages(),
-    site.getusersitepackages(),
-    *(path for package in (ignite, np, torch) for path in package.__path__),
-    os.path.dirname(os.path.dirname(__file__)),
-)
-
-
-def is_user_module(obj: object) -> TypeGuard[types.ModuleType]:
-    """Return whether an object is a module with user code."""
-    # By its type: an object may raise when it is asked for its class, or compared.
-    cls = type(obj)
-    is_plain = cls is types.ModuleType or (
-        issubclass(cls, types.ModuleType) and not is_library(cls)
-    )
-    return is_plain and not is_library(obj)  # type: ignore[arg-type]  # just checked
-
-
-def is_library(obj: types.FunctionType | type | types.ModuleType) -> bool:
-    """Return whether code lies in an installed package or the standard library."""
-    if isinstance(obj, types.FunctionType):
-        name = obj.__globals__.get("__name__")
-    else:
-        name = obj.__name__ if isinstance(obj, types.ModuleType) else obj.__module__
-    return isinstance(name, str) and is_library_module(name)
-
-
-def adopt(train_step: object) -> Callable[[], None]:
-    """Count the package that a train step comes from as user code, even if it is installed.
-
-    Returns:
-        A function that undoes this.
-    """
-    packages = [p for p in _packages_of(train_step) if not is_standard_module(p)]
-    _adopted.extend(packages)
-    _forget_modules()
-
-    def undo() -> None:
-        for package in packages:
-            _adopted.remove(package)
-        _forget_modules()
-
-    return undo
-
-
-def _packages_of(function: object) -> Iterator[str]:
-    """Iterate over the packages of a function, or of the functions in a partial.
-
-    It is the outermost package with a file: a namespace, which several share, has none.
-    """
-    if isinstance(function, functools.partial):
-        for part in (function.func, *filter(callable, function.args)):
-            yield from _packages_of(part)
-        return
-    name = getattr(function, "__module__", None)
-    if name == "__main__":  # which may be a module of a package
-        name = getattr(sys.modules.get(name), "__package__", None)
-    parts = name.split(".") if isinstance(name, str) else []
-    for i in range(len(parts)):
-        package = ".".join(parts[: i + 1])
-        if getattr(sys.modules.get(package), "__file__", None):
-            if package not in _WITH_TRAINERS:
-                yield package
-            return
-
-
-def _forget_modules() -> None:
-    """Forget what was said of modules and classes."""
-    is_library_module.cache_clear()
-    forget_classes()
-
-
-@functools.lru_cache(maxsize=4096)
-def is_library_module(name: str) -> bool:
-    """Return whether a module is built in, or its file lies in a library."""
-    if name == "__main__" or any(f"{name}.".startswith(f"{package}.") for package in _adopted):
-        return False
-    module = sys.modules.get(name)
-    path = getattr(module, "__file__", None)
-    if path is None:
-        # A module within an extension module may have neither a file nor an origin.
-        is_built_in = getattr(getattr(module, "__spec__", None), "origin", None) in (
-            "built-in",
-            "frozen",
-        )
-        parent = name.rpartition(".")[0]
-        return is_built_in or (parent != "" and is_library_module(parent))
-    return os.path.realpath(path).startswith((*_STANDARD_PATHS, *_PACKAGE_PATHS))
-
-
-def is_standard_module(name: str) -> bool:
-    """Return whether a module is built in or belongs to the standard library, by its file."""
-    path = getattr(sys.modules.get(name), "__file__", None)
-    if path is None:
-        return is_library_module(name)
-    path = os.path.realpath(path)
-    return path.startswith(_STANDARD_PATHS) and not path.startswith(_PACKAGE_PATHS)

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from ignite_lrfinder.snapshot import arrays, extension, live, visits
 from ignite_lrfinder.snapshot.capture import Visit
 from ignite_lrfinder.snapshot.contents import CONTAINERS, once_for_each_class
-from ignite_lrfinder.snapshot.functions import is_standard_module
+from ignite_lrfinder.snapshot.libraries import is_standard_module
 from ignite_lrfinder.snapshot.random_state import is_generator
 
 # What others communicate by: locks, queues and signals are not ours to turn back.

@@ -16,13 +16,8 @@ import torch
 from ignite.engine import Engine
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from ignite_lrfinder.snapshot.functions import (
-    closure_variables,
-    globals_of,
-    is_library,
-    is_user_module,
-    names_in,
-)
+from ignite_lrfinder.snapshot.functions import closure_variables, globals_of, names_in
+from ignite_lrfinder.snapshot.libraries import is_library, is_user_module
 from ignite_lrfinder.snapshot.random_state import is_generator
 from ignite_lrfinder.snapshot.references import Rule, rule_of
 

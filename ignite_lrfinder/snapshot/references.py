@@ -23,7 +23,8 @@ from ignite_lrfinder.snapshot.contents import (
     slots_of,
 )
 from ignite_lrfinder.snapshot.extension import hides_references
-from ignite_lrfinder.snapshot.functions import is_bound, is_library
+from ignite_lrfinder.snapshot.functions import is_bound
+from ignite_lrfinder.snapshot.libraries import is_library
 
 _ATOMS = (
     type(None), bool, int, float, complex, str, bytes, range, slice, np.number, np.bool_,

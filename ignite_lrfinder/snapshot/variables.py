@@ -4,12 +4,8 @@ import types
 from collections.abc import Iterator, Set
 from typing import Any
 
-from ignite_lrfinder.snapshot.functions import (
-    globals_stored_by,
-    is_library,
-    is_user_module,
-    names_in,
-)
+from ignite_lrfinder.snapshot.functions import globals_stored_by, names_in
+from ignite_lrfinder.snapshot.libraries import is_library, is_user_module
 
 Owner = dict[str, Any] | type
 """An owner of variables: the namespace of a module, or a class."""

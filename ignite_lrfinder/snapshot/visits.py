@@ -18,10 +18,10 @@ from ignite_lrfinder.snapshot.functions import (
     cells_stored_by,
     function_state,
     is_bound,
-    is_library,
     restore_cell,
     restore_function,
 )
+from ignite_lrfinder.snapshot.libraries import is_library
 from ignite_lrfinder.snapshot.random_state import generator_state, restore_generator
 
 # Handlers are the user's, and a run that has ended leaves nothing.
