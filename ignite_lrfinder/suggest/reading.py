@@ -18,10 +18,11 @@ from ignite_lrfinder.record import (
     reference_group,
     usable_points,
 )
+from ignite_lrfinder.suggest.certainty import is_certain
 from ignite_lrfinder.suggest.curve import Curve, Refusal, curve_of
 from ignite_lrfinder.suggest.descent import Descent, descent_of
 from ignite_lrfinder.suggest.methods import METHODS, auto
-from ignite_lrfinder.suggest.verdict import Verdict, is_certain, suggested_lr, verdict_of
+from ignite_lrfinder.suggest.verdict import Verdict, suggested_lr, verdict_of
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)

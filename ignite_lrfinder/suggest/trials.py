@@ -28,10 +28,11 @@ from ignite_lrfinder.record import (
     parabola,
     usable_points,
 )
+from ignite_lrfinder.suggest.certainty import is_behind, is_certain
 from ignite_lrfinder.suggest.curve import Refusal
 from ignite_lrfinder.suggest.methods import auto
 from ignite_lrfinder.suggest.reading import Reading
-from ignite_lrfinder.suggest.verdict import is_behind, is_certain, loss_before, verdict_of
+from ignite_lrfinder.suggest.verdict import loss_before, verdict_of
 
 # Short runs tolerate higher rates than a whole training, so the first trial is at `_FIRST_FACTOR`
 # times what the curve suggests. Where that is nothing, it is at the last rate of the sweep over

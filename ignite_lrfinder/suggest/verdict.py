@@ -12,20 +12,18 @@ from ignite_lrfinder.record import (
     Scores,
     Trial,
     cliff_of,
-    leading,
     level_range,
     parabola,
     usable_points,
 )
 from ignite_lrfinder.suggest.curve import Refusal
-from ignite_lrfinder.suggest.descent import Descent
 from ignite_lrfinder.suggest.rules import rules_for
 
 _SHOULDER = 0.1
 _USUAL_LENGTHS = 10.0
 _FAR = 3.0  # in standard deviations of the batch noise
 _SURE = 1.0  # in standard errors
-_CERTAIN_NOISE, _LITTLE_NOISE, _MUCH_NOISE = 0.3, 0.5, 1.5
+_LITTLE_NOISE, _MUCH_NOISE = 0.5, 1.5
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,30 +112,6 @@ def verdict_of(record: Record, scores: Scores | None, *, is_paired: bool) -> Ver
     )
 
 
-def is_certain(
-    verdict: Verdict | Refusal | None, record: Record, scores: Scores, descent: Descent | Refusal
-) -> bool:
-    """Return whether a verdict on short trials is as good as one on long trials.
-
-    It is if the curve can be read, so that the trials are where they should be; if they went beyond
-    the best rate on both sides, and gained half of what the sweep did; and if batch noise hides
-    little of that. On 54 training tasks, two seeds each, short trials were certain in 74 of 108
-    runs, and the suggestions as good as after long trials; limits from 0.2 to 0.5 of the noise did
-    equally well.
-
-    Args:
-        verdict: what the short trials support.
-        record: the sweep.
-        scores: the short trials compared.
-        descent: the descent of the curve.
-    """
-    if not isinstance(verdict, Verdict) or isinstance(descent, Refusal):
-        return False
-    has_neighbors = 0 < leading(scores) < len(scores.x) - 1
-    is_calm = verdict.noise < _CERTAIN_NOISE
-    return has_neighbors and is_calm and not is_behind(record, scores, descent)
-
-
 def suggested_lr(verdict: Verdict, plan: Plan) -> float:
     """Correct the best rate of short trials for the training that is planned.
 
@@ -205,20 +179,6 @@ def loss_before(record: Record, scores: Scores) -> float:
     losses = record.losses[usable_points(record)]
     first, mean = float(losses[0]), float(np.mean(losses[: max(3, len(losses) // 10)]))
     return mean if abs(mean - first) <= _FAR * _noise(scores) else first
-
-
-def is_behind(record: Record, scores: Scores, descent: Descent | Refusal) -> bool:
-    """Return whether the best trial gained less than half of what the sweep did in as few steps.
-
-    Args:
-        record: the sweep.
-        scores: the trials compared.
-        descent: the descent of the curve.
-    """
-    if isinstance(descent, Refusal) or descent.bottom - descent.top > scores.num_iter:
-        return False
-    level = descent.curve.smoothed[descent.bottom] + descent.fall / 2
-    return float(scores.mean[scores.best]) > level
 
 
 def _are_equal(trials: Sequence[Trial]) -> bool:

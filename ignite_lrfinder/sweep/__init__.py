@@ -16,7 +16,8 @@ from ignite_lrfinder.sweep.loss import unchanged
 from ignite_lrfinder.sweep.muting import Muting
 from ignite_lrfinder.sweep.progress import Progress
 from ignite_lrfinder.sweep.run import SweepHooks
-from ignite_lrfinder.sweep.steps import StepWatch, is_scaler, is_scheduler
+from ignite_lrfinder.sweep.steps import StepWatch, is_scaler
+from ignite_lrfinder.sweep.torch_schedulers import is_scheduler
 from ignite_lrfinder.sweep.validation import Validation
 
 __all__ = [

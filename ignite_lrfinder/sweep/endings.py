@@ -19,6 +19,27 @@ _ORDERED = 0.65
 _MIN_POINTS = 50
 
 
+def warnings_of_run(
+    sweep: Measurement,
+    reading: Reading,
+    muting: Muting,
+    arguments: Arguments,
+    labels: LabelWatch,
+) -> Iterator[str]:
+    """Yield the warnings about a sweep and its data, trials aside.
+
+    Args:
+        sweep: the finished sweep.
+        reading: the reading of its record.
+        muting: the handlers of the trainer.
+        arguments: those of `attach`.
+        labels: what the batches of the sweep showed.
+    """
+    yield from warnings_of_sweep(sweep, reading, muting)
+    yield from warnings_of_data(arguments.trainer.state.dataloader, reading, labels)
+    yield from warnings_of_memory(arguments)
+
+
 def warnings_of_sweep(sweep: Measurement, reading: Reading, muting: Muting) -> Iterator[str]:
     """Yield the warnings about the end of a sweep.
 

@@ -13,12 +13,7 @@ from ignite_lrfinder.record import Record, StopReason
 from ignite_lrfinder.snapshot import Snapshot
 from ignite_lrfinder.suggest import Reading, reading_of
 from ignite_lrfinder.sweep.arguments import Arguments
-from ignite_lrfinder.sweep.endings import (
-    warnings_of_data,
-    warnings_of_memory,
-    warnings_of_sweep,
-    warnings_of_trials,
-)
+from ignite_lrfinder.sweep.endings import warnings_of_run, warnings_of_trials
 from ignite_lrfinder.sweep.engine import add_handler, end_epoch, is_last, move_first
 from ignite_lrfinder.sweep.epochs import Epochs
 from ignite_lrfinder.sweep.labels import LabelWatch
@@ -234,12 +229,8 @@ class SweepHooks:
 
     def _warn(self, sweep: Measurement) -> None:
         """Warn of the early end of the sweep or of a trial."""
-        data = self._trainer.state.dataloader
-        for message in (
-            *warnings_of_sweep(sweep, self._reading(sweep), self._muting),
-            *warnings_of_data(data, self._reading(sweep), self._labels),
-            *warnings_of_memory(self._arguments),
-        ):
+        reading, muting = self._reading(sweep), self._muting
+        for message in warnings_of_run(sweep, reading, muting, self._arguments, self._labels):
             warn(message)
         if self._current is not None and self._current is not sweep:
             number = len(self._trials.trials) + (self._trials.planned is not None)

@@ -18,6 +18,7 @@ from ignite_lrfinder.sweep.optimizers import (
     versions,
 )
 from ignite_lrfinder.sweep.scheduler import LRSweep
+from ignite_lrfinder.sweep.torch_schedulers import mute_steps
 
 _TRAIN_STEP = "the train step (a scheduler stepped in it?) or a handler added inside the block"
 _OPTIMIZER = "the optimizer's own step"
@@ -78,26 +79,10 @@ class StepWatch:
         if self._optimizer not in self._stepping:
             self._watch_calls(self._optimizer)
         self._undo += [shadow(scaler, "step", self._scaler_step) for scaler in self._scalers]
-        for cls in {cls for each in self._schedulers for cls in _torch_classes_of(type(each))}:
-            self._mute(cls)
+        mute_steps(self._schedulers, self._undo)
         # A graph has captured the value of a learning rate that is a number.
         if all(sweep.is_tensor):
             self._undo += self._graphs.follow()
-
-    def _mute(self, cls: type) -> None:
-        """Let the schedulers take no steps of a class of torch.
-
-        The class is changed, because the state dict of a scheduler has all its attributes.
-        """
-        step, muted = vars(cls)["step"], set(map(id, self._schedulers))
-
-        @functools.wraps(step)
-        def step_unless_muted(scheduler: object, *args: Any, **kwargs: Any) -> Any:
-            return None if id(scheduler) in muted else step(scheduler, *args, **kwargs)
-
-        # Stored first: Ctrl-C may arrive between the two.
-        self._undo.append(functools.partial(setattr, cls, "step", step))
-        cls.step = step_unless_muted
 
     def _watch(self, optimizer: OptimizerLike) -> None:
         """Watch the steps of an optimizer that does not delegate them."""
@@ -234,20 +219,6 @@ def _is_skipping(optimizer: Any) -> bool:
     This waits for the device, as `GradScaler.step` does for every other optimizer.
     """
     return not is_capturing() and bool(optimizer.found_inf)
-
-
-def _torch_classes_of(cls: type) -> list[type]:
-    """Return the classes of torch that define the steps of a class of schedulers."""
-    return [
-        base
-        for base in cls.__mro__
-        if base.__module__.startswith("torch.") and "step" in vars(base)
-    ]
-
-
-def is_scheduler(cls: type) -> bool:
-    """Return whether a class is one of torch's schedulers, or derived from one."""
-    return issubclass(cls, torch.optim.lr_scheduler.LRScheduler)
 
 
 def is_scaler(cls: type) -> bool:
