@@ -3,6 +3,7 @@
 import collections
 import contextlib
 import dataclasses
+import inspect
 import os
 import signal
 import sys
@@ -133,11 +134,17 @@ def tracing(
 def at_call(
     number: int, act: Callable[[], object], follows: Follows = in_package
 ) -> Iterator[None]:
-    """Act once, at the n-th function call of the code that is followed."""
+    """Act once, at the n-th function call of the code that is followed.
+
+    Generators are left out: Python calls one to close it too, where it discards any error, and
+    where no signal arrives.
+    """
     num_left = number
 
     def count(code: types.CodeType) -> None:
         nonlocal num_left
+        if code.co_flags & inspect.CO_GENERATOR:
+            return
         num_left -= 1
         if num_left == 0:
             act()
