@@ -38,7 +38,7 @@ compatibility: $(READY) ## Run the tests that touch Ignite on each of its older 
 	done
 
 faults: $(READY) ## Try 2,000 random courses with faults, and a fault at each line; FAULT_CASES=n for others.
-	FAULT_CASES=$(FAULT_CASES) $(BIN)/python -m pytest tests/test_faults.py $(ARGS)
+	FAULT_CASES=$(FAULT_CASES) $(BIN)/python -m pytest --hypothesis-profile=random tests/test_faults.py $(ARGS)
 
 benchmark: $(BENCHMARK_READY) ## Measure the suggestions of this finder and others, and what they cost.
 	$(BENCHMARK_VENV)/bin/python -m benchmarks.trust $(ARGS)
