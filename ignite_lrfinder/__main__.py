@@ -20,17 +20,17 @@ def main() -> None:
     try:
         result = LRFinderResult.load(args.result)
         print(result.summary(schedule=args.schedule, total_iters=args.total_iters))
+        if args.plot is not None:
+            from matplotlib.figure import Figure
+
+            figure = Figure(figsize=(6.4, 4.8), layout="constrained")
+            result.plot(ax=figure.subplots())
+            figure.savefig(args.plot, dpi=150)
+        if args.html is not None:
+            page = f'<!doctype html><meta charset="utf-8">{result._repr_html_()}'
+            args.html.write_text(page, encoding="utf-8")
     except (OSError, ValueError) as error:
         parser.error(str(error))
-    if args.plot is not None:
-        from matplotlib.figure import Figure
-
-        figure = Figure(figsize=(6.4, 4.8), layout="constrained")
-        result.plot(ax=figure.subplots())
-        figure.savefig(args.plot, dpi=150)
-    if args.html is not None:
-        page = f'<!doctype html><meta charset="utf-8">{result._repr_html_()}'
-        args.html.write_text(page, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,13 @@
 """Apply a suggestion to an optimizer and its scheduler."""
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 from torch.optim.lr_scheduler import LambdaLR
 
-from ignite_lrfinder.errors import LRFinderError, warn
+from ignite_lrfinder.errors import LRFinderError, warn, wrong_type
 from ignite_lrfinder.protocols import OptimizerLike
 from ignite_lrfinder.replay import is_close, replay
 from ignite_lrfinder.schedulers import (
@@ -29,6 +30,19 @@ from ignite_lrfinder.schedulers import (
     torch_scheduler_of,
 )
 
+_swept: list[OptimizerLike] = []
+"""The optimizers inside the block of a finder."""
+
+
+@contextlib.contextmanager
+def refusing(optimizer: OptimizerLike) -> Iterator[None]:
+    """Refuse to set learning rates on an optimizer, because the end of a block restores them."""
+    _swept.append(optimizer)
+    try:
+        yield
+    finally:
+        _swept[:] = [swept for swept in _swept if swept is not optimizer]
+
 
 def apply_lr(
     optimizer: OptimizerLike, lrs: Sequence[float], lr_scheduler: Scheduler | None = None
@@ -48,11 +62,21 @@ def apply_lr(
             of torch then causes a warning.
 
     Raises:
-        TypeError: if `lr_scheduler` is not a scheduler of torch or Ignite.
+        TypeError: if `optimizer` has no parameter groups, or `lr_scheduler` is not a scheduler of
+            torch or Ignite.
         ValueError: if it belongs to another optimizer, or cannot be updated exactly.
-        LRFinderError: if the optimizer has a different number of parameter groups.
+        LRFinderError: if the optimizer has a different number of parameter groups, or is being
+            swept.
     """
-    groups = optimizer.param_groups
+    groups = getattr(optimizer, "param_groups", None)
+    if not isinstance(groups, Sequence):
+        remedy = "Pass the optimizer that was swept."
+        raise wrong_type("optimizer", "an optimizer with param_groups", optimizer, remedy)
+    if any(optimizer is swept for swept in _swept):
+        raise LRFinderError(
+            "apply_suggested_lr must be called after the block of attach, got a call inside it, "
+            "which the end of the block would undo. Call it after the block."
+        )
     if len(groups) != len(lrs):
         raise LRFinderError(
             f"optimizer must have {len(lrs)} parameter groups, as the one that was swept, got "
@@ -65,8 +89,9 @@ def apply_lr(
         rescale_group(group, peak_lr_of(group), lr)
     if any("initial_lr" in group for group in groups):
         warn(
-            "apply_suggested_lr must be given the optimizer's scheduler, got none, so its next "
-            "step may replace the rate. Pass it as lr_scheduler, or create it again now."
+            "lr_scheduler must be the optimizer's scheduler, got None, although the optimizer has "
+            "had one, whose next step would overwrite the suggestion. Pass it, or create it again "
+            "after this call."
         )
 
 

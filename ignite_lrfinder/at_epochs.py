@@ -13,6 +13,10 @@ from ignite_lrfinder.record import Plan
 from ignite_lrfinder.result import LRFinderResult
 from ignite_lrfinder.schedulers import Scheduler
 from ignite_lrfinder.suggest import Refusal
+from ignite_lrfinder.sweep import Arguments
+
+_SIGNATURE = inspect.signature(FastaiLRFinder.attach)
+_NOT_CHECKED = ("self", "schedule", "total_iters")
 
 
 class LRFinderAtEpochs:
@@ -35,8 +39,9 @@ class LRFinderAtEpochs:
         results: the result of each sweep so far, by epoch.
 
     Raises:
-        TypeError: for an argument of the wrong type.
-        ValueError: for an argument with the wrong value.
+        TypeError: for an argument of the wrong type; for what depends on the trainer or the
+            optimizer, at the start of the first epoch.
+        ValueError: for an argument with the wrong value, likewise.
 
     Example:
         >>> import torch
@@ -65,12 +70,16 @@ class LRFinderAtEpochs:
         **attach_arguments: Any,
     ) -> None:
         self._plan = Plan(schedule, total_iters)
-        inspect.signature(FastaiLRFinder.attach).bind(None, None, to_save, **attach_arguments)
+        try:
+            _SIGNATURE.bind(None, None, to_save, **attach_arguments)
+        except TypeError as error:
+            raise TypeError(f"{type(self).__name__}: {error}") from None
         self.results: dict[int, LRFinderResult] = {}
         self._epochs = _check_epochs(epochs)
         self._to_save = to_save
         self._lr_scheduler = lr_scheduler
         self._attach_arguments = attach_arguments
+        self._is_checked = False
 
     def attach(self, trainer: Engine) -> None:
         """Add the finder to a trainer.
@@ -82,9 +91,13 @@ class LRFinderAtEpochs:
 
     def __call__(self, trainer: Engine) -> None:
         """Run the finder if this epoch was chosen, and set the suggested rate."""
-        epoch = trainer.state.epoch
         # A sweep, of this finder or another, starts epochs, too.
-        if is_swept(trainer) or epoch not in self._epochs:
+        if is_swept(trainer):
+            return
+        if not self._is_checked:
+            self._check_arguments(trainer)
+        epoch = trainer.state.epoch
+        if epoch not in self._epochs:
             return
         finder, data = FastaiLRFinder(), trainer.state.dataloader
         epoch_length = trainer.state.epoch_length
@@ -98,6 +111,14 @@ class LRFinderAtEpochs:
             swept.run(data, max_epochs=1, epoch_length=epoch_length)
         self.results[epoch] = finder.result
         self._apply(finder.result, epoch)
+
+    def _check_arguments(self, trainer: Engine) -> None:
+        """Check all arguments at the first epoch, rather than hours later."""
+        call = _SIGNATURE.bind(self, trainer, self._to_save, **self._attach_arguments)
+        call.apply_defaults()
+        given = {k: v for k, v in call.arguments.items() if k not in _NOT_CHECKED}
+        Arguments(**given, plan=self._plan)
+        self._is_checked = True
 
     def _apply(self, result: LRFinderResult, epoch: int) -> None:
         """Set the suggested learning rate, or warn that there is none."""

@@ -5,6 +5,7 @@ import types
 import warnings
 
 _LIBRARIES = ("contextlib", "ignite", "ignite_lrfinder", "monai", "torch")
+_MAX_CHARACTERS = 200
 
 
 class LRFinderError(RuntimeError):
@@ -20,12 +21,18 @@ class NoSuggestionError(LRFinderError):
 
 def wrong_type(name: str, requirement: str, value: object, remedy: str) -> TypeError:
     """Return the error for an argument of the wrong type."""
-    return TypeError(f"{name} must be {requirement}, got {value!r:.200}. {remedy}")
+    return TypeError(f"{name} must be {requirement}, got {_shown(value)}. {remedy}")
 
 
 def wrong_value(name: str, requirement: str, value: object, remedy: str) -> ValueError:
     """Return the error for an argument with the wrong value."""
-    return ValueError(f"{name} must be {requirement}, got {value!r:.200}. {remedy}")
+    return ValueError(f"{name} must be {requirement}, got {_shown(value)}. {remedy}")
+
+
+def _shown(value: object) -> str:
+    """Return a value as an error shows it: its type, if it takes more than a line."""
+    text = repr(value)
+    return type(value).__name__ if "\n" in text else text[:_MAX_CHARACTERS]
 
 
 def warn(message: str) -> None:

@@ -11,6 +11,7 @@ from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 from ignite.engine import Engine
 from torch import nn
 
+from ignite_lrfinder.apply import refusing
 from ignite_lrfinder.errors import LRFinderError, warn
 from ignite_lrfinder.protocols import (
     Handler,
@@ -59,17 +60,12 @@ def is_swept(trainer: Engine) -> bool:
 
 
 def _of_result(
-    method: Callable[Concatenate[LRFinderResult, P], R], *, is_undone_by_block: bool = False
+    method: Callable[Concatenate[LRFinderResult, P], R],
 ) -> "Callable[Concatenate[FastaiLRFinder, P], R]":
     """Return a method of the finder that calls a method of its last result."""
 
     @functools.wraps(method)
     def call(self: "FastaiLRFinder", *args: P.args, **kwargs: P.kwargs) -> R:
-        if is_undone_by_block and self._is_attached:
-            raise LRFinderError(
-                f"{method.__name__} must be called after the block of attach, got a call inside "
-                "it, which the end of the block would undo. Call it after the block."
-            )
         return method(self.result, *args, **kwargs)
 
     return call
@@ -233,6 +229,7 @@ class FastaiLRFinder:
             modules = before.objects_of(lambda cls: issubclass(cls, nn.Module))
             undo.callback(self._end_block, trainer)
             self._begin_block(trainer)
+            undo.enter_context(refusing(arguments.optimizer))
             steps = StepWatch(arguments.optimizer, scalers, graphs, schedulers)
             undo.callback(steps.remove)
             in_run = functools.partial(is_running, trainer)
@@ -309,8 +306,7 @@ class FastaiLRFinder:
     plot = _of_result(LRFinderResult.plot)
     plot_trials = _of_result(LRFinderResult.plot_trials)
     summary = _of_result(LRFinderResult.summary)
-
-    apply_suggested_lr = _of_result(LRFinderResult.apply_suggested_lr, is_undone_by_block=True)
+    apply_suggested_lr = _of_result(LRFinderResult.apply_suggested_lr)
 
     def _store_result(self, record: Record) -> None:
         """Store the record of a sweep as the result."""

@@ -1,7 +1,7 @@
 """Send a result to Ignite's loggers."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ignite.engine import Engine, Events
 from ignite.handlers import (
@@ -21,7 +21,18 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def log_result(result: LRFinderResult, logger: BaseLogger, tag: str = "lr_finder") -> None:
+class HasResult(Protocol):
+    """A finder, which has a result."""
+
+    @property
+    def result(self) -> LRFinderResult:
+        """The result of the last sweep."""
+        ...
+
+
+def log_result(
+    result: LRFinderResult | HasResult, logger: BaseLogger, tag: str = "lr_finder"
+) -> None:
     """Log the points of a sweep, its plot and its summary.
 
     Each point is logged as one step. The plot and the summary are logged to services that accept
@@ -29,14 +40,15 @@ def log_result(result: LRFinderResult, logger: BaseLogger, tag: str = "lr_finder
     caption of the plot. A result without points has only a summary.
 
     Args:
-        result: the result of a sweep.
+        result: the result of a sweep, or a finder that has run.
         logger: an Ignite logger, such as `ignite.handlers.TensorboardLogger`.
         tag: the prefix of the names, which separates them from the training's: "loss",
             "smoothed_loss" and "lr", or "lr_0", "lr_1" and so on with several parameter groups;
             "curve" and "summary".
 
     Raises:
-        TypeError: if `logger` is not an Ignite logger.
+        TypeError: if `result` is not a result or a finder, or `logger` not an Ignite logger.
+        LRFinderError: if a finder has not run yet.
 
     Example:
         >>> from ignite.handlers import TensorboardLogger
@@ -46,6 +58,9 @@ def log_result(result: LRFinderResult, logger: BaseLogger, tag: str = "lr_finder
     if not isinstance(logger, BaseLogger):
         remedy = "Pass a logger such as ignite.handlers.TensorboardLogger."
         raise wrong_type("logger", "an Ignite logger", logger, remedy)
+    result = result if isinstance(result, LRFinderResult) else getattr(result, "result", result)
+    if not isinstance(result, LRFinderResult):
+        raise wrong_type("result", "a result or a finder", result, "Pass lr_finder.result.")
     _log_points(result, logger, tag)
     for kind, log in _LOG_DISPLAY.items():
         if isinstance(logger, kind):

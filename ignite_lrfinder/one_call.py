@@ -1,10 +1,12 @@
 """`find_lr`: from a trainer or a train step to a result in one call."""
 
 import functools
+import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
 
 from ignite.engine import Engine
+from torch import nn
 
 from ignite_lrfinder.errors import wrong_type
 from ignite_lrfinder.finder import FastaiLRFinder
@@ -61,9 +63,7 @@ def find_lr(
         True
     """
     if not isinstance(trainer, Engine):
-        if not callable(trainer):
-            remedy = "Pass a function that trains on one batch and returns the loss."
-            raise wrong_type("trainer", "an ignite Engine or a function", trainer, remedy)
+        _check_train_step(trainer)
         trainer = Engine(functools.partial(_train, trainer))
     lr_finder = FastaiLRFinder()
     with lr_finder.attach(
@@ -71,6 +71,22 @@ def find_lr(
     ) as swept:
         swept.run(data, max_epochs=1, epoch_length=epoch_length)
     return lr_finder.result
+
+
+def _check_train_step(train_step: object) -> None:
+    """Check that an object can be called with a batch, and trains on it."""
+    remedy = "Pass a function that trains on one batch and returns the loss."
+    requirement = "an ignite Engine or a function of a batch"
+    if not callable(train_step) or isinstance(train_step, nn.Module):
+        raise wrong_type("trainer", requirement, train_step, remedy)
+    try:
+        signature = inspect.signature(train_step)
+    except (TypeError, ValueError):  # of built-in code
+        return
+    try:
+        signature.bind(None)
+    except TypeError as error:
+        raise wrong_type("trainer", requirement, train_step, remedy) from error
 
 
 def _train(train_step: Callable[[Any], object], engine: Engine, batch: object) -> object:

@@ -3,27 +3,24 @@
 import base64
 import html as markup
 import io
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from ignite_lrfinder.plot import draw_sweep, legend_below
-from ignite_lrfinder.record import Plan, StopReason
+from ignite_lrfinder.record import Plan
 from ignite_lrfinder.suggest import (
     Reading,
     Refusal,
     Verdict,
+    cautions,
     num_planned_iters,
     rules_for,
 )
 
-# A suggestion that is uncertain by this factor is little more than a range.
-_WIDE = 10.0
-_STEEP_FALL = 100.0
 _MAX_GROUPS = 6
+_ROUNDING = 1 + 1e-9
 _MAX_GROUPS_IN_TABLE = 2
-# This method returns the low end of an interval, far below the others on any curve.
-_LOW_BY_DESIGN = "slide"
 _OTHERS = "Other methods: "
+_READ = "The methods read: "
 
 
 def summary(reading: Reading, plan: Plan) -> str:
@@ -36,77 +33,12 @@ def html(reading: Reading, plan: Plan) -> str:
     head, *lines = [markup.escape(line) for line in _lines(reading, plan)]
     rows = "".join(f"<tr><td>{name}</td><td>{lrs}</td></tr>" for name, lrs in _table(reading, plan))
     table = f"<table><tr><th>method</th><th>learning rate</th></tr>{rows}</table>" if rows else ""
-    text = "".join(f"<p>{line}</p>" for line in lines if not line.startswith(_OTHERS))
+    text = "".join(f"<p>{line}</p>" for line in lines if not line.startswith((_OTHERS, _READ)))
     return (
         f"<div><p><b>{head}</b></p>{text}"
         '<div style="display: flex; flex-wrap: wrap; gap: 1em; align-items: flex-start">'
         f"{_picture(reading)}{table}</div></div>"
     )
-
-
-def cautions(reading: Reading, rates: Mapping[str, float]) -> list[str]:
-    """Return the reasons to be careful with a suggestion.
-
-    Args:
-        reading: the reading of a sweep.
-        rates: what `Reading.suggestions` returns for the plan.
-
-    Returns:
-        A sentence for each reason: an interval of the trials, or a range of the methods, of more
-        than a factor of 10; a suggestion at the lowest rate that was tested; trials that gained
-        less than their noise, or in which the loss fell a hundredfold; a best trial at either end
-        of the trials, or the only one; a loss that became NaN while it was falling.
-    """
-    reasons = []
-    if reading.interval is not None:
-        low, high = reading.interval
-        if high / low > _WIDE:
-            reasons.append(
-                f"The trials cannot tell apart rates that differ by a factor of {high / low:.0f}. "
-                "Longer trials may: verify=Trials(...)."
-            )
-    trials = reading.record.trials
-    if isinstance(reading.verdict, Verdict) and reading.verdict.noise > 1:
-        reasons.append(
-            "Batch noise is larger than what the trials gained, so their best rate is uncertain. "
-            "Longer trials may tell more: verify=Trials(...)."
-        )
-    if isinstance(reading.verdict, Verdict) and reading.verdict.fall > _STEEP_FALL:
-        reasons.append(
-            f"The loss fell {reading.verdict.fall:.0f}-fold within a trial, which says little "
-            "about the end of a longer run. Standardize inputs and targets, or let trials run "
-            "longer: verify=Trials(...)."
-        )
-    is_falling = not isinstance(reading.descent, Refusal) and not reading.descent.has_edge
-    if reading.record.stop_reason is StopReason.NON_FINITE and is_falling and not trials:
-        reasons.append(
-            "The loss became NaN or infinite while it was falling. If that was the batch and not "
-            "the learning rate, fix the data and run the finder again."
-        )
-    if len(trials) == 1:
-        reasons.append("Only one trial was run, so no other rate was compared with it.")
-    elif reading.scores is not None and not reading.is_certain:
-        tried = [math.log(trial.lr) for trial in trials]
-        best = reading.scores.x[reading.scores.best]
-        is_lowest, is_highest = best <= min(tried), best >= max(tried)
-        if is_lowest or is_highest:
-            where, direction = ("below", "lower") if is_lowest else ("above", "higher")
-            reasons.append(
-                f"No trial was run {where} the best one, so a {direction} rate may do better. "
-                "Allow more trials: verify=Trials(max_iter=...)."
-            )
-    chosen = rates.get("auto")
-    if chosen is not None and not trials and chosen <= lowest_tested(reading):
-        reasons.append("The suggestion is the lowest rate that was tested. Lower start_lr.")
-    compared = [lr for name, lr in rates.items() if name != _LOW_BY_DESIGN]
-    if compared and max(compared) / min(compared) > _WIDE:
-        spread = f"The methods disagree by a factor of {max(compared) / min(compared):.0f}"
-        if trials:
-            advice = "." if chosen is None else "; the suggestion is what the trials support."
-        else:
-            advice = '. Look at the plot, or let trials decide with verify="auto".'
-        reasons.append(spread + advice)
-    return reasons
 
 
 def formatted(lrs: Sequence[float], max_groups: int = _MAX_GROUPS) -> str:
@@ -117,12 +49,6 @@ def formatted(lrs: Sequence[float], max_groups: int = _MAX_GROUPS) -> str:
     shown = rates[:max_groups]
     num_left = len(rates) - len(shown)
     return ", ".join(shown) + (f" and {num_left} more groups" if num_left else "")
-
-
-def lowest_tested(reading: Reading) -> float:
-    """Return the first positive learning rate of the reference group."""
-    lr = reading.record.lr[:, reading.group]
-    return float(lr[lr > 0][0])
 
 
 def _lines(reading: Reading, plan: Plan) -> Iterator[str]:
@@ -137,20 +63,13 @@ def _lines(reading: Reading, plan: Plan) -> Iterator[str]:
     else:
         yield f"No suggestion: {_refusal(reading, plan)}"
     if others:
-        yield f"{_OTHERS}{'; '.join(f'{name} {lrs}' for name, lrs in others.items())}."
+        read = "; ".join(f"{name} {lrs}" for name, lrs in others.items())
+        yield f"{_READ if chosen is None else _OTHERS}{read}."
     if reading.interval is not None:
-        low, high = reading.interval
-        trials = reading.record.trials
-        spent = f"{len(trials)} in {sum(len(trial.losses) for trial in trials)} iterations"
-        if reading.is_certain and len({len(t.losses) for t in trials if not t.is_diverged}) == 1:
-            spent += ", enough because batch noise is low"
-        yield (
-            f"Trials: {spent}; rates from {low:.2e} to {high:.2e} do as well as the best, within "
-            "the noise."
-        )
+        yield f"Trials: {_spent(reading)}; {_interval(reading, reading.interval)}."
         if not reading.is_paired:
             yield "The trials saw different batches, so they tell rates apart less sharply."
-    for caution in cautions(reading, rates):
+    for caution in cautions(reading, plan):
         yield f"Careful: {caution}"
 
 
@@ -167,14 +86,45 @@ def _correction(reading: Reading, plan: Plan) -> str:
     return f", corrected for {assumed} run of {length:.0f} iterations"
 
 
+def _spent(reading: Reading) -> str:
+    """Return how many trials were run, and why no more."""
+    trials = reading.record.trials
+    spent = f"{len(trials)} in {sum(len(trial.losses) for trial in trials)} iterations"
+    if reading.is_certain and len({len(t.losses) for t in trials if not t.is_diverged}) == 1:
+        spent += ", enough because batch noise is low"
+    return spent
+
+
+def _interval(reading: Reading, interval: tuple[float, float]) -> str:
+    """Return which rates do as well as the best trial; open where no other rate was tried."""
+    low, high = interval
+    tried = [trial.lr for trial in reading.record.trials]
+    is_lowest, is_highest = low <= min(tried) * _ROUNDING, high * _ROUNDING >= max(tried)
+    if is_lowest and is_highest:
+        rates = f"all rates from {low:.2e} to {high:.2e}"
+    elif is_lowest:
+        rates = f"rates up to {high:.2e}"
+    elif is_highest:
+        rates = f"rates from {low:.2e} upwards"
+    else:
+        rates = f"rates from {low:.2e} to {high:.2e}"
+    return f"{rates}{_of_group(reading)} do as well as the best, within the noise"
+
+
 def _tested(reading: Reading) -> str:
     """Return how many points were tested, over which rates, and why the sweep ended."""
     record = reading.record
     points = f"{len(record)} of {record.settings.num_iter} points"
     if len(record):
         lr = record.lr[:, reading.group]
-        points += f", from {lr[0]:.2e} to {lr[-1]:.2e}"
+        points += f", from {lr[0]:.2e} to {lr[-1]:.2e}{_of_group(reading)}"
     return f"{points}; {record.stop_reason.message}."
+
+
+def _of_group(reading: Reading) -> str:
+    """Return which parameter group a single rate belongs to, if groups differ."""
+    lr = reading.record.lr
+    return "" if (lr == lr[:, :1]).all() else f" in parameter group {reading.group}"
 
 
 def _refusal(reading: Reading, plan: Plan) -> str:

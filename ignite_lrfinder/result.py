@@ -34,8 +34,12 @@ class LRFinderResult(Record):
         stop_reason: why the sweep ended.
         settings: the settings of the sweep.
         trials: the short training runs at fixed rates that followed the sweep, in order.
+        non_finite_batch: the batch of its epoch, counted from 1, on which the loss became NaN or
+            infinite; None if it did not, or if the batch is unknown.
         not_restored: paths to the objects of the training that could not be restored after the
             block, such as `train_step.<closure>.replay`.
+        num_batches: the number of batches in the data; None if it has no length, or if there are
+            several processes.
 
     Example:
         >>> import numpy as np
@@ -358,8 +362,8 @@ class LRFinderResult(Record):
 
         Returns:
             The data that `save` writes, with the keys "format", "version", "stop_reason",
-            "settings", "lr", "losses", "smoothed_losses", "trials", "non_finite_batch" and
-            "not_restored".
+            "settings", "lr", "losses", "smoothed_losses", "trials", "non_finite_batch",
+            "not_restored" and "num_batches".
         """
         return plain_data(self)
 

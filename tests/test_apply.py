@@ -356,7 +356,7 @@ def test_the_next_value_may_have_been_read() -> None:
     np.testing.assert_allclose(program.future(20), expected.future(20), rtol=1e-12, atol=1e-14)
 
 
-@pytest.mark.filterwarnings("ignore:apply_suggested_lr must be given the optimizer:UserWarning")
+@pytest.mark.filterwarnings("ignore:lr_scheduler must be the optimizer:UserWarning")
 @pytest.mark.parametrize("kind", TORCH)
 def test_a_first_call_without_the_scheduler_changes_nothing(kind: str) -> None:
     """After a call without the scheduler, a call with it sets the same rates."""
@@ -446,12 +446,12 @@ def test_a_call_without_the_scheduler_of_the_optimizer_is_a_warning() -> None:
     apply_lr(make_optimizer(0.01), [0.3])
     optimizer = make_optimizer(0.01)
     scheduler = schedulers.StepLR(optimizer, 3)
-    with pytest.warns(UserWarning, match="must be given the optimizer's scheduler"):
+    with pytest.warns(UserWarning, match="must be the optimizer's scheduler"):
         apply_lr(optimizer, [0.3])
     apply_lr(optimizer, [0.3], scheduler)
 
 
-@pytest.mark.filterwarnings("ignore:apply_suggested_lr must be given the optimizer:UserWarning")
+@pytest.mark.filterwarnings("ignore:lr_scheduler must be the optimizer:UserWarning")
 def test_without_a_scheduler_the_rate_is_exact() -> None:
     """Each group has exactly the suggested rate, as has its `initial_lr`."""
     optimizer = make_optimizer(0.01, 0.002)
@@ -461,7 +461,7 @@ def test_without_a_scheduler_the_rate_is_exact() -> None:
     assert [group["initial_lr"] for group in optimizer.param_groups] == [0.3, 0.07]
 
 
-@pytest.mark.filterwarnings("ignore:apply_suggested_lr must be given the optimizer:UserWarning")
+@pytest.mark.filterwarnings("ignore:lr_scheduler must be the optimizer:UserWarning")
 def test_the_bounds_of_a_policy_follow_in_proportion() -> None:
     """The suggestion becomes the peak of a one-cycle policy; its other rates are scaled."""
     optimizer = make_optimizer(0.01)

@@ -1,5 +1,6 @@
 """The promise "exact": the learning rate recorded for a point is the one its step used."""
 
+import contextlib
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -11,7 +12,7 @@ from ignite.engine import Engine, Events, create_supervised_trainer
 from ignite.handlers import LinearCyclicalScheduler
 from probe import Probe
 from torch import nn
-from torch.optim.lr_scheduler import ExponentialLR, OneCycleLR
+from torch.optim.lr_scheduler import ExponentialLR, LRScheduler, OneCycleLR
 
 from ignite_lrfinder import FastaiLRFinder, LRFinderError, Trials
 
@@ -263,6 +264,44 @@ def test_a_scheduler_of_torch_takes_no_step(verify: bool | Trials) -> None:
     probe.step()
     scheduler.step()
     assert scheduler.last_epoch == 1
+
+
+@pytest.mark.filterwarnings("ignore:Run completed without loss diverging:UserWarning")
+@pytest.mark.filterwarnings("ignore:A sweep must run until the loss diverges:UserWarning")
+@pytest.mark.parametrize("fails", [False, True], ids=["ends", "fails"])
+def test_schedulers_step_again_after_blocks_that_overlap(fails: bool) -> None:
+    """The block that ran last may end first; then all schedulers step, and torch is as it was."""
+    step, schedulers, seen = LRScheduler.step, [], Log()
+
+    def trainer_of(probe: Probe) -> Engine:
+        scheduler = ExponentialLR(probe.optimizer, 0.5)
+        schedulers.append(scheduler)
+
+        def train_step(engine: Engine, batch: object) -> float:
+            probe.step()
+            scheduler.step()
+            seen.append(scheduler.last_epoch)
+            if fails and engine.state.iteration == 3:
+                raise RuntimeError("as the test wants")
+            return probe.loss(engine)
+
+        return Engine(train_step)
+
+    outer, inner = Probe.make(1e-3), Probe.make(1e-3)
+    with FastaiLRFinder().attach(trainer_of(outer), outer.optimizer, num_iter=9) as outer_trainer:
+        with (
+            contextlib.suppress(RuntimeError),
+            FastaiLRFinder().attach(trainer_of(inner), inner.optimizer, num_iter=9) as trainer,
+        ):
+            trainer.run([0] * 9)
+        with contextlib.suppress(RuntimeError):
+            outer_trainer.run([0] * 9)
+    assert set(seen) == {0}
+    assert LRScheduler.step is step
+    for scheduler in schedulers:
+        scheduler.optimizer.step()
+        scheduler.step()
+        assert scheduler.last_epoch == 1
 
 
 class Returning(ExponentialLR):

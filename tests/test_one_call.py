@@ -90,7 +90,9 @@ def test_data_of_unknown_length_has_the_given_length() -> None:
 
 
 def test_anything_but_a_trainer_or_a_function_is_refused() -> None:
-    """The error names both."""
+    """A model, and a function that takes more than the batch, are refused too."""
     optimizer = torch.optim.SGD([nn.Parameter(torch.ones(()))], lr=1e-3)
-    with pytest.raises(TypeError, match="trainer must be an ignite Engine or a function, got 3"):
-        find_lr(3, optimizer, [1])  # type: ignore[arg-type]  # it is refused
+    requirement = "trainer must be an ignite Engine or a function of a batch, got"
+    for wrong in (3, nn.Linear(1, 1), lambda x, y: 0.0):
+        with pytest.raises(TypeError, match=requirement):
+            find_lr(wrong, optimizer, [1])  # type: ignore[arg-type]  # it is refused

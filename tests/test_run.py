@@ -10,7 +10,7 @@ import torch
 from conftest import HAS_MAX_ITERS, Log
 from ignite.engine import Engine, Events
 from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, SequentialSampler, TensorDataset
 
 from ignite_lrfinder import FastaiLRFinder, LRFinderError, LRFinderResult, StopReason
 from ignite_lrfinder.sweep.engine import handler_table
@@ -57,6 +57,10 @@ class Sweep:
                 run(trainer)
         self.warnings = [str(warning.message) for warning in caught]
         return self.finder.result
+
+
+# As of 40 batches of one label each, in any order.
+LABELS = np.random.default_rng(0).integers(0, 2, 40).tolist()
 
 
 class NoLength:
@@ -275,11 +279,15 @@ def test_a_loss_that_diverges_ends_the_sweep_without_a_warning() -> None:
 
 
 def test_a_completed_sweep_warns_that_the_loss_did_not_diverge() -> None:
-    """The warning is Ignite's, with one remedy."""
+    """The warning is Ignite's, with its remedy, or with the reason where nothing can be read."""
+    sweep = Sweep(lambda iteration: 1.0 - 0.01 * max(iteration - 20, 0))
+    sweep.run(num_iter=60)
+    (message,) = sweep.warnings
+    assert message.startswith("Run completed without loss diverging, increase end_lr")
     sweep = Sweep()
     sweep.run(num_iter=20)
     (message,) = sweep.warnings
-    assert message.startswith("Run completed without loss diverging, increase end_lr")
+    assert message.startswith("Run completed without loss diverging. The curve is flat: the loss ")
 
 
 def terminate(trainer: Engine) -> None:
@@ -341,6 +349,19 @@ def test_terminate_epoch_does_not_end_the_sweep() -> None:
     assert len(sweep.run(run, num_iter=12)) == 12
 
 
+def test_a_train_step_may_delete_its_batch() -> None:
+    """It does so to free memory before the next batch is loaded."""
+    sweep = Sweep()
+    step = sweep.trainer._process_function
+
+    def train_step(engine: Engine, batch: object) -> object:
+        del engine.state.batch
+        return step(engine, batch)
+
+    sweep.trainer._process_function = train_step
+    assert len(sweep.run(num_iter=6)) == 6
+
+
 def test_a_second_run_in_the_block_is_refused() -> None:
     """A block is for one sweep, whose result stays."""
     sweep = Sweep()
@@ -399,15 +420,20 @@ def test_a_query_before_a_run_is_refused(
 
 
 def test_apply_suggested_lr_inside_the_block_is_refused() -> None:
-    """The end of the block would undo it."""
-    sweep = Sweep()
+    """The end of the block would undo it, whether a finder or a result is asked to."""
+    sweep, asked = Sweep(lambda iteration: 1.0 - 0.01 * max(iteration - 20, 0)), Log()
 
     def run(trainer: Engine) -> None:
         trainer.run([0] * 4)
-        sweep.finder.apply_suggested_lr(sweep.optimizer)
+        for owner in (sweep.finder, sweep.finder.result):
+            with pytest.raises(LRFinderError, match="after the block of attach, got a call inside"):
+                owner.apply_suggested_lr(sweep.optimizer)
+            asked.append(owner)
 
-    with pytest.raises(LRFinderError, match="after the block"):
-        sweep.run(run, num_iter=6)
+    sweep.run(run, num_iter=60)
+    assert len(asked) == 2
+    sweep.finder.apply_suggested_lr(sweep.optimizer)
+    assert sweep.optimizer.param_groups[0]["lr"] == sweep.finder.lr_suggestion()
 
 
 def test_an_output_without_a_loss_is_an_error_of_the_run() -> None:
@@ -448,9 +474,10 @@ def test_a_hook_is_removed_after_an_interrupt_while_it_is_added(
         (torch.arange(400.0) // 100, False),
         (torch.arange(400).view(100, 4) // 100, False),
         (torch.arange(40).repeat_interleave(10) * 7 % 11, False),
+        (torch.tensor(LABELS).repeat_interleave(10), False),
         ((torch.arange(400) // 100).to_sparse(), False),
     ],
-    ids=["sorted", "mixed", "rare", "floats", "small batches", "lengths", "sparse"],
+    ids=["sorted", "mixed", "rare", "floats", "small batches", "lengths", "any", "sparse"],
 )
 def test_samples_in_the_order_of_their_labels_are_named(
     labels: torch.Tensor, is_named: bool
@@ -478,12 +505,30 @@ def test_samples_in_the_order_of_their_labels_are_named(
 
 
 @pytest.mark.filterwarnings(NEVER_DIVERGED)
-@pytest.mark.parametrize("shuffle", [False, True], ids=["in order", "shuffled"])
-def test_a_loader_that_draws_in_order_is_named_where_its_losses_are_alike(shuffle: bool) -> None:
+@pytest.mark.parametrize(
+    ("case", "is_named"),
+    [
+        ("in order", True),
+        ("shuffled", False),
+        ("not correlated", False),
+        ("few points", False),
+        ("custom batch sampler", False),
+    ],
+)
+def test_a_loader_that_draws_in_order_is_named_where_its_losses_are_alike(
+    case: str, is_named: bool
+) -> None:
     """Samples sorted by what makes them hard give correlated losses; shuffled ones do not."""
     torch.manual_seed(0)
     hardness = torch.arange(400.0).mul(0.03).sin() + 0.1 * torch.randn(400)
-    loader = DataLoader(TensorDataset(hardness), batch_size=4, shuffle=shuffle)
+    if case == "not correlated":
+        hardness = hardness[torch.randperm(400)]
+    data = TensorDataset(hardness)
+    loader = DataLoader(data, batch_size=4, shuffle=case == "shuffled")
+    if case == "custom batch sampler":  # beside which the loader has a sampler that draws in order
+        batches = torch.arange(400).view(100, 4).tolist()
+        loader = DataLoader(data, batch_sampler=batches)
+        assert isinstance(loader.sampler, SequentialSampler)
     parameter = nn.Parameter(torch.zeros(()))
     optimizer = torch.optim.SGD([parameter], lr=1e-9)
 
@@ -496,7 +541,8 @@ def test_a_loader_that_draws_in_order_is_named_where_its_losses_are_alike(shuffl
     trainer, finder = Engine(train_step), FastaiLRFinder()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        with finder.attach(trainer, {"optimizer": optimizer}) as t:
+        num_iter = 49 if case == "few points" else 100
+        with finder.attach(trainer, {"optimizer": optimizer}, num_iter=num_iter) as t:
             t.run(loader)
-    is_named = any("Samples must be shuffled" in str(warning.message) for warning in caught)
-    assert is_named == (not shuffle)
+    texts = [str(warning.message) for warning in caught]
+    assert any("Samples must be shuffled" in text for text in texts) == is_named

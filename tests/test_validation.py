@@ -379,5 +379,5 @@ def test_an_invalid_val_loss_is_refused(validated: Callable[..., Validated]) -> 
     """The errors name `val_loss` and its value."""
     with pytest.raises(TypeError, match=r"val_loss must be callable or None, got 3\. Pass a"):
         validated().sweep(val_loss=3)
-    with pytest.raises(TypeError, match=r"^Val_loss must be a loss \(.*\), got None\. Let it"):
+    with pytest.raises(TypeError, match=r"^val_loss must be a loss \(.*\), got None\. Let it"):
         validated().sweep(val_loss=lambda: None)

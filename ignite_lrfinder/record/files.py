@@ -32,7 +32,7 @@ def plain_data(record: Record) -> dict[str, Any]:
 
     Returns:
         A dict with the keys "format", "version", "stop_reason", "settings", "lr", "losses",
-        "smoothed_losses", "trials", "non_finite_batch" and "not_restored".
+        "smoothed_losses", "trials", "non_finite_batch", "not_restored" and "num_batches".
     """
     return {
         "format": _FORMAT,
@@ -45,6 +45,7 @@ def plain_data(record: Record) -> dict[str, Any]:
         "trials": [_plain_trial(trial) for trial in record.trials],
         "non_finite_batch": record.non_finite_batch,
         "not_restored": list(record.not_restored),
+        "num_batches": record.num_batches,
     }
 
 
@@ -57,7 +58,11 @@ def save_record(record: Record, path: str | os.PathLike[str]) -> None:
     path = Path(path)
     text = json.dumps(_encode(plain_data(record)), allow_nan=False)
     # A temporary file is private, and replaces an existing one in one step.
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as error:
+        error.filename = str(path)
+        raise
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text + "\n")
@@ -86,6 +91,7 @@ def load_record(path: str | os.PathLike[str]) -> Record:
             trials=tuple(_decode_trial(trial) for trial in content["trials"]),
             non_finite_batch=_int_or_none(content.get("non_finite_batch")),
             not_restored=tuple(map(str, content.get("not_restored", ()))),
+            num_batches=_int_or_none(content.get("num_batches")),
         )
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise _not_a_record(path, f"a damaged result ({error!r:.200})") from error

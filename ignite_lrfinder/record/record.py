@@ -51,6 +51,8 @@ class Record:
             infinite; None if it did not, or if the batch is unknown.
         not_restored: paths to what the training uses and could not be restored after the block,
             such as `train_step.<closure>.replay`.
+        num_batches: the number of batches in the data; None if it has no length, or if
+            there are several processes.
 
     Raises:
         ValueError: if the shapes of the arrays do not match.
@@ -64,6 +66,7 @@ class Record:
     trials: tuple[Trial, ...] = ()
     non_finite_batch: int | None = None
     not_restored: tuple[str, ...] = ()
+    num_batches: int | None = None
 
     def __post_init__(self) -> None:
         """Make the arrays read-only and check their shapes."""

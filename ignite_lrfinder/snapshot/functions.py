@@ -69,7 +69,11 @@ def _owner_at(instructions: list[dis.Instruction], i: int) -> dis.Instruction:
         return instructions[i - 1]
     # An augmented assignment loads the object, copies it, and loads the attribute.
     name = instructions[i].argval
-    loads = (j for j in range(i - 1, 1, -1) if instructions[j].argval == name)
+    loads = (
+        j
+        for j in range(i - 1, 1, -1)
+        if instructions[j].argval == name and instructions[j - 1].opname in ("COPY", "DUP_TOP")
+    )
     return next((instructions[j - 2] for j in loads), instructions[i - 1])
 
 
@@ -151,7 +155,7 @@ def restore_cell(cell: types.CellType, value: object) -> None:
 
 
 def restore_variables(owner: dict[str, Any] | type, was: tuple[dict[str, Any], Set[str]]) -> None:
-    """Restore variables of a module, or attributes of a class, by name; what had none loses it."""
+    """Restore variables of a module, or attributes of a class; delete those that were unset."""
     values, names = was
     if isinstance(owner, type):
         # A metaclass may refuse assignments.

@@ -1,4 +1,4 @@
-"""Whose code it is: the user's, or that of an installed package or the standard library."""
+"""Tell user code from installed packages and the standard library."""
 
 import functools
 import os
@@ -23,6 +23,7 @@ def _directories(*paths: str) -> tuple[str, ...]:
 
 # The packages that the train steps being swept come from, which are user code even if installed.
 _adopted: list[str] = []
+_FUNCTIONS = (types.FunctionType, types.MethodType, functools.partial)
 _WITH_TRAINERS = ("ignite", "ignite_lrfinder", "monai", "torch")
 
 _STANDARD_PATHS = _directories(*map(sysconfig.get_path, ("stdlib", "platstdlib")))
@@ -61,13 +62,15 @@ def adopt(train_step: object) -> Callable[[], None]:
         A function that undoes this.
     """
     packages = [p for p in _packages_of(train_step) if not is_standard_module(p)]
-    _adopted.extend(packages)
-    _forget_modules()
+    if packages:
+        _adopted.extend(packages)
+        _forget_modules()
 
     def undo() -> None:
         for package in packages:
             _adopted.remove(package)
-        _forget_modules()
+        if packages:
+            _forget_modules()
 
     return undo
 
@@ -75,10 +78,11 @@ def adopt(train_step: object) -> Callable[[], None]:
 def _packages_of(function: object) -> Iterator[str]:
     """Iterate over the packages of a function, or of the functions in a partial.
 
-    It is the outermost package with a file: a namespace, which several share, has none.
+    It is the outermost package with a file: a namespace package has none, and may be shared.
     """
     if isinstance(function, functools.partial):
-        for part in (function.func, *filter(callable, function.args)):
+        held = (*function.args, *function.keywords.values())
+        for part in (function.func, *(each for each in held if isinstance(each, _FUNCTIONS))):
             yield from _packages_of(part)
         return
     name = getattr(function, "__module__", None)
@@ -94,7 +98,7 @@ def _packages_of(function: object) -> Iterator[str]:
 
 
 def _forget_modules() -> None:
-    """Forget what was said of modules and classes."""
+    """Clear the caches of facts about modules and classes."""
     is_library_module.cache_clear()
     forget_classes()
 

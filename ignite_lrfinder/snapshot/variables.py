@@ -54,7 +54,7 @@ class Variables:
         self._with_attributes.add(id(owner))
 
     def new(self) -> Iterator[tuple[Owner, Set[str]]]:
-        """Iterate over the names that it did not return before, by their owners."""
+        """Iterate over the owners, each with its names that were not returned before."""
         for key, owner in self._owners.items():
             names: Set[str] = self._attributes if key in self._with_attributes else frozenset()
             if key in self._assigned:
@@ -67,4 +67,5 @@ class Variables:
 
     def clear(self) -> None:
         """Forget the variables."""
-        self._owners.clear()
+        for each in (self._owners, self._with_attributes, self._assigned, self._known):
+            each.clear()

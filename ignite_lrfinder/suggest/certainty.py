@@ -13,17 +13,20 @@ def is_certain(
 ) -> bool:
     """Return whether a verdict on short trials is as good as one on long trials.
 
-    It is if the curve can be read, so that the trials are where they should be; if they went beyond
-    the best rate on both sides, and gained half of what the sweep did; and if batch noise hides
-    little of that. On 54 training tasks, two seeds each, short trials were certain in 74 of 108
-    runs, and the suggestions as good as after long trials; limits from 0.2 to 0.5 of the noise did
-    equally well.
+    It is if the curve could be read; the trials bracket the best rate, or one that does as well
+    within the noise; the best trial gained at least half of what the sweep did; and batch noise is
+    below 0.3 times that gain. On 54 training tasks, two seeds each, short trials were certain in 74
+    of 108 runs, and the suggestions as good as after long trials; limits from 0.2 to 0.5 of the
+    noise did equally well.
 
     Args:
         verdict: what the short trials support.
         record: the sweep.
         scores: the short trials compared.
         descent: the descent of the curve.
+
+    Returns:
+        Whether long trials would add nothing.
     """
     if not isinstance(verdict, Verdict) or isinstance(descent, Refusal):
         return False
@@ -33,12 +36,15 @@ def is_certain(
 
 
 def is_behind(record: Record, scores: Scores, descent: Descent | Refusal) -> bool:
-    """Return whether the best trial gained less than half of what the sweep did in as few steps.
+    """Return whether the best trial gained less than half of what the sweep gained in as few steps.
 
     Args:
         record: the sweep.
         scores: the trials compared.
         descent: the descent of the curve.
+
+    Returns:
+        Whether it is behind; False if the curve falls more slowly than the trials run.
     """
     if isinstance(descent, Refusal) or descent.bottom - descent.top > scores.num_iter:
         return False

@@ -35,6 +35,7 @@ _TURNED = 0.1
 _RETURNED = 0.9
 
 _RESPONSE_POINTS = 4
+_LET_TRIALS_DECIDE = 'or let trials decide with verify="auto".'
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -168,11 +169,15 @@ def _edge(curve: Curve, bottom: int, tolerance: float, until: int) -> int:
 def _refusal(fall: float, noise: float, has_cliff: bool) -> Refusal:
     """Explain why the curve has no descent, and what to change."""
     shape = "only rises" if has_cliff else "is flat"
-    remedy = "Lower start_lr" if has_cliff else "Raise end_lr"
+    change = f"fell by {fall:.3g}, which is within its noise of {noise:.3g}"
+    if fall <= 0:
+        change = "did not fall"
+    remedy = "Lower start_lr"
+    if not has_cliff:
+        remedy = "Check that the optimizer holds the parameters of the model, raise end_lr"
     return Refusal(
-        f"The curve {shape}: the loss fell by {fall:.3g}, which is within its noise of "
-        f"{noise:.3g}. {remedy}, raise num_iter for a slower sweep, or let trials decide with "
-        'verify="auto".'
+        f"The curve {shape}: the loss {change}. {remedy}, raise num_iter for a slower sweep, "
+        f"{_LET_TRIALS_DECIDE}"
     )
 
 
@@ -181,6 +186,6 @@ def _refusal_of_wandering(fall: float, noise: float, correlation: float) -> Refu
     return Refusal(
         f"The curve wanders: the noise of neighboring points is correlated ({correlation:.2f}), "
         f"which explains falls up to {noise:.3g}, and the loss fell by {fall:.3g}. Shuffle the "
-        "data, return the loss of each batch instead of a running average, or let trials decide "
-        'with verify="auto".'
+        "data, return the loss of each batch instead of a running average, "
+        f"{_LET_TRIALS_DECIDE}"
     )

@@ -46,7 +46,7 @@ class Reading:
         interval: the lowest and the highest rate that the trials cannot tell apart from the best;
             None if the trials support no rate.
         verdict: what the trials support; None without trials.
-        is_certain: whether the verdict holds without longer trials; see `verdict.is_certain`.
+        is_certain: whether the verdict holds without longer trials; see `certainty.is_certain`.
     """
 
     record: Record
@@ -79,7 +79,10 @@ class Reading:
             raise wrong_type("method", "a string", method, "Leave it out for 'auto'.")
         if method not in METHODS:
             names = ", ".join(repr(name) for name in METHODS)
-            raise wrong_value("method", f"one of {names}", method, "Leave it out for 'auto'.")
+            remedy = "Leave it out for 'auto'."
+            if method in ("constant", "decay"):
+                remedy = f"For a schedule pass schedule={method!r}."
+            raise wrong_value("method", f"one of {names}", method, remedy)
         if method == "auto" and self.verdict is not None:
             verdict = self.verdict
             return verdict if isinstance(verdict, Refusal) else suggested_lr(verdict, plan)

@@ -48,7 +48,7 @@ def smooth(x: Array, y: Array) -> Array:
     """Smooth y over x without lag: a running median, then a local line through the neighbours.
 
     Args:
-        x: where y was measured, strictly increasing, in any spacing; shape (T,), T at least 3.
+        x: where y was measured, strictly increasing, in any spacing; shape (T,), T at least 6.
         y: what was measured; shape (T,).
 
     Returns:

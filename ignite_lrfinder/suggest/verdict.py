@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -10,7 +9,6 @@ from ignite_lrfinder.record import (
     Plan,
     Record,
     Scores,
-    Trial,
     cliff_of,
     level_range,
     parabola,
@@ -39,8 +37,8 @@ class Verdict:
         num_iter: the length of the trials that the verdict is based on.
         noise: the batch noise of the best trial's loss, as a share of the trial's gain over the
             loss before training.
-        fall: how many times the loss before training is that of the best trial, 1 unless both are
-            positive.
+        fall: the loss before training divided by the loss of the best trial; infinite if that is 0,
+            and 1 if either is negative.
     """
 
     best_lr: float
@@ -69,19 +67,19 @@ def verdict_of(record: Record, scores: Scores | None, *, is_paired: bool) -> Ver
     lengths = {len(trial.losses) for trial in record.trials}
     if scores is None and len(lengths) == 1 < len(record.trials):
         return Refusal(
-            f"None of the {len(record.trials)} trials was stable: all became NaN or infinite in "
+            f"No trial was stable: all {len(record.trials)} became NaN or infinite in "
             f"iteration {lengths.pop()}, as with a broken sample. Check the data of that batch, or "
             "lower start_lr."
         )
     if scores is None:
         return Refusal(
-            f"None of the {len(record.trials)} trials was stable, so they support no learning "
-            "rate. Lower start_lr, or check the model and its data."
+            f"No trial was stable, of {len(record.trials)}, so they support no learning rate. "
+            "Lower start_lr, or check the model and its data."
         )
-    if _are_equal(record.trials):
+    if _are_equal(scores):
         return Refusal(
-            f"The {len(record.trials)} trials have the same losses, so the learning rate has no "
-            "effect. Check that the optimizer holds the parameters of the model that is trained."
+            f"The {len(scores.x)} trials have the same losses, so the learning rate has no effect. "
+            "Check that the optimizer holds the parameters of the model that is trained."
         )
     before, reached = loss_before(record, scores), float(scores.mean[scores.best])
     gain = before - reached
@@ -91,9 +89,9 @@ def verdict_of(record: Record, scores: Scores | None, *, is_paired: bool) -> Ver
     if gain <= 0 or is_in_doubt:
         by_noise = ", by more than noise" if gain > 0 else ""
         return Refusal(
-            f"None of the {len(record.trials)} trials ended below the loss before training"
-            f"{by_noise}, so they support no learning rate. Lower start_lr, let trials run longer "
-            "with verify=Trials(...), or check the model and its data."
+            f"No trial ended below the loss before training{by_noise}, of {len(record.trials)}, "
+            "so they support no learning rate. Lower start_lr, let trials run longer with "
+            "verify=Trials(...), or check the model and its data."
         )
     noise = _noise(scores) / gain
     best = _by_noise(noise, parabola(scores), (lowest + highest) / 2)
@@ -108,7 +106,7 @@ def verdict_of(record: Record, scores: Scores | None, *, is_paired: bool) -> Ver
         ),
         num_iter=scores.num_iter,
         noise=noise,
-        fall=before / reached if reached > 0 else 1.0,
+        fall=_fall(before, reached),
     )
 
 
@@ -170,7 +168,8 @@ def loss_before(record: Record, scores: Scores) -> float:
     """Return the loss before training: the mean over the first tenth of the sweep.
 
     If the sweep changes the loss so soon that its first point is farther from that than noise, it
-    is the loss of the first point, which is measured before a step.
+    is the loss of the first point, which is measured before a step, or after the first step with
+    `val_loss`.
 
     Args:
         record: the sweep.
@@ -181,11 +180,16 @@ def loss_before(record: Record, scores: Scores) -> float:
     return mean if abs(mean - first) <= _FAR * _noise(scores) else first
 
 
-def _are_equal(trials: Sequence[Trial]) -> bool:
+def _are_equal(scores: Scores) -> bool:
     """Return whether trials at different rates have the same losses, bit for bit."""
-    length = min(len(trial.losses) for trial in trials)
-    rows = np.array([trial.losses[:length] for trial in trials])
-    return len(rows) > 1 and length > 1 and bool((rows == rows[0]).all())
+    return len(scores.x) > 1 and bool((scores.tails == scores.tails[0]).all())
+
+
+def _fall(before: float, reached: float) -> float:
+    """Return how many times a loss has fallen."""
+    if reached > 0:
+        return before / reached
+    return math.inf if reached == 0 < before else 1.0
 
 
 def _by_noise(noise: float, calm: float, noisy: float) -> float:

@@ -116,6 +116,14 @@ def length_of_run(trainer: Engine) -> int | None:
     return length
 
 
+def length_of_data(data: object) -> int | None:
+    """Return the number of batches in data; None if it has no length."""
+    try:
+        return len(data)  # type: ignore[arg-type]  # what has none raises TypeError
+    except Exception:  # the method of a user's class may raise anything
+        return None
+
+
 def end_run(trainer: Engine, interrupted_run: Run | None) -> None:
     """Close the interrupted run of a sweep, so that it cannot change the trainer later."""
     run = trainer._internal_run_generator

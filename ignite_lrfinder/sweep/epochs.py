@@ -4,12 +4,13 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+import ignite.distributed as idist
 from ignite.engine import Engine
 
 from ignite_lrfinder.errors import LRFinderError
 from ignite_lrfinder.record import StopReason
 from ignite_lrfinder.snapshot import Snapshot, is_loader_iterator
-from ignite_lrfinder.sweep.engine import length_of_run, max_iters_of
+from ignite_lrfinder.sweep.engine import length_of_data, length_of_run, max_iters_of
 
 # As in other finders, for a run of unknown length.
 _DEFAULT_NUM_ITER = 100
@@ -24,6 +25,10 @@ class Epochs:
         trainer: the engine that runs.
         snapshot: captures the data before use.
         stop: ends the run for the given reason.
+
+    Attributes:
+        num_batches: the number of batches in the data with which trials begin; None if it has no
+            length, or if there are several processes.
     """
 
     def __init__(
@@ -32,6 +37,7 @@ class Epochs:
         self._trainer = trainer
         self._snapshot = snapshot
         self._stop = stop
+        self.num_batches: int | None = None
         self._data: Iterable[Any] | None = None
         self._ended: object = None
         self._num_empty = 0
@@ -57,6 +63,8 @@ class Epochs:
     def mark(self) -> None:
         """Remember the current data, with which trials begin."""
         self._data = self._trainer.state.dataloader
+        # Processes end with the same result, but may have data of different lengths.
+        self.num_batches = length_of_data(self._data) if idist.get_world_size() == 1 else None
 
     def rewind(self) -> None:
         """Start again with the remembered data."""

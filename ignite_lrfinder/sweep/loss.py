@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from torch import Tensor, strided
 
-_OUTPUT = "the trainer's output"
+_OUTPUT = "The trainer's output"
 _MAX_CANDIDATES = 3
 
 Loss = float | Tensor
@@ -64,7 +64,7 @@ def _refusal(output: object, source: str) -> str:
     """Return the error message for an output that is not a loss."""
     remedy = _remedy(output) if source == _OUTPUT else "Let it return the loss."
     return (
-        f"{source[0].upper()}{source[1:]} must be a loss (a number, a tensor of one element, or a "
+        f"{source} must be a loss (a number, a tensor of one element, or a "
         f"mapping with the key 'loss'), got {_describe(output)}. {remedy}"
     )
 

@@ -1,4 +1,4 @@
-"""Which optimizer takes the steps of another, in which calls, and how far its memory goes back."""
+"""Which optimizer takes the steps of another, and in which calls."""
 
 import functools
 import inspect
@@ -106,17 +106,3 @@ def versions(optimizer: OptimizerLike) -> list[int]:
     """Return how often each parameter was written in place, without waiting for a device."""
     parameters = [p for group in optimizer.param_groups for p in group.get("params", ())]
     return [p._version for p in parameters if isinstance(p, torch.Tensor)]
-
-
-def memory_of(optimizer: OptimizerLike) -> float:
-    """Return over how many steps an optimizer averages gradients: 1 / (1 - momentum).
-
-    That is the longest of all groups. SGD has a `momentum`, Adam and its kin the first of `betas`.
-    """
-    momenta = [
-        momentum
-        for group in optimizer.param_groups
-        for momentum in (group.get("momentum"), *(group.get("betas") or ())[:1])
-    ]
-    known = [float(m) for m in momenta if isinstance(m, (int, float)) and 0 <= m < 1]
-    return 1 / (1 - max(known, default=0.0))

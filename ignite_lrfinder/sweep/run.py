@@ -13,12 +13,13 @@ from ignite_lrfinder.record import Record, StopReason
 from ignite_lrfinder.snapshot import Snapshot
 from ignite_lrfinder.suggest import Reading, reading_of
 from ignite_lrfinder.sweep.arguments import Arguments
-from ignite_lrfinder.sweep.endings import warnings_of_run, warnings_of_trials
+from ignite_lrfinder.sweep.data_order import LabelWatch, warnings_of_order
+from ignite_lrfinder.sweep.endings import warnings_of_sweep, warnings_of_trial
 from ignite_lrfinder.sweep.engine import add_handler, end_epoch, is_last, move_first
 from ignite_lrfinder.sweep.epochs import Epochs
-from ignite_lrfinder.sweep.labels import LabelWatch
 from ignite_lrfinder.sweep.limits import StepLimit
 from ignite_lrfinder.sweep.measurement import Measurement
+from ignite_lrfinder.sweep.momentum import warnings_of_momentum
 from ignite_lrfinder.sweep.muting import Muting
 from ignite_lrfinder.sweep.progress import Progress
 from ignite_lrfinder.sweep.steps import StepWatch
@@ -150,7 +151,7 @@ class SweepHooks:
         if current is None or current.reason is not None:
             return
         if current is self._sweep:
-            self._labels.see(engine.state.batch)
+            self._labels.update(getattr(engine.state, "batch", None))
         reason = current.update(engine.state.output)
         if self._progress is not None:
             self._progress.update()
@@ -228,14 +229,18 @@ class SweepHooks:
         self._is_finished = True
 
     def _warn(self, sweep: Measurement) -> None:
-        """Warn of the early end of the sweep or of a trial."""
-        reading, muting = self._reading(sweep), self._muting
-        for message in warnings_of_run(sweep, reading, muting, self._arguments, self._labels):
-            warn(message)
+        """Warn of an early end, of samples in an order, and of trials that are too short."""
+        reading, arguments = reading_of(self._record(sweep)), self._arguments
+        messages = [
+            *warnings_of_sweep(sweep, reading, self._muting),
+            *warnings_of_order(arguments.trainer.state.dataloader, reading, self._labels),
+            *warnings_of_momentum(arguments.optimizer, arguments.trials),
+        ]
         if self._current is not None and self._current is not sweep:
             number = len(self._trials.trials) + (self._trials.planned is not None)
-            for message in warnings_of_trials(self._current, number, self._muting):
-                warn(message)
+            messages += warnings_of_trial(self._current, number, self._muting)
+        for message in messages:
+            warn(message)
 
     def _reading(self, sweep: Measurement) -> Reading:
         """Return the reading of the finished sweep, without trials."""
@@ -253,4 +258,5 @@ class SweepHooks:
             settings=self._arguments.settings(sweep.table),
             trials=tuple(self._trials.trials),
             non_finite_batch=sweep.non_finite_batch(self._trainer.state.epoch_length),
+            num_batches=self._epochs.num_batches,
         )

@@ -20,7 +20,7 @@ from ignite_lrfinder.sweep.optimizers import (
 from ignite_lrfinder.sweep.scheduler import LRSweep
 from ignite_lrfinder.sweep.torch_schedulers import mute_steps
 
-_TRAIN_STEP = "the train step (a scheduler stepped in it?) or a handler added inside the block"
+_TRAIN_STEP = "the train step (a custom scheduler?) or a handler added inside the block"
 _OPTIMIZER = "the optimizer's own step"
 
 
@@ -38,8 +38,8 @@ class StepWatch:
         scalers: the gradient scalers that may skip its steps.
         graphs: the CUDA graphs of the train step. If the learning rates are tensors, a replay of
             the graph that contains the optimizer's step is a step.
-        schedulers: torch's schedulers, and those derived from them. The steps that torch defines
-            are not taken: a sweep has rates of its own, and may be longer than a schedule.
+        schedulers: torch's schedulers, subclasses included. The steps that torch defines are
+            muted: a sweep sets the rates itself, and may be longer than a schedule.
 
     Attributes:
         has_stepped: whether a step was taken since this was last set to False.
@@ -97,7 +97,7 @@ class StepWatch:
             self._undo += make_parents_call_hooks(optimizer)
             self._watch_calls(optimizer)
             before = self._before_nested_step
-        # A compiled step must call the hooks, instead of compiling what they do at one point.
+        # Disabled for the compiler, which would otherwise trace the hooks at one point.
         for register, hook in (
             (optimizer.register_step_pre_hook, before),
             (optimizer.register_step_post_hook, self._after_step),
@@ -114,9 +114,8 @@ class StepWatch:
     def remove(self) -> None:
         """Remove the hooks."""
         self._sweep = None
-        for undo in reversed(self._undo):
-            undo()
-        self._undo.clear()
+        while self._undo:
+            self._undo.pop()()
 
     def hold_lr(self, writer: str = _TRAIN_STEP, *, is_handler: bool = False) -> None:
         """Restore the learning rate if `writer` has overwritten it, and warn once."""

@@ -1,7 +1,7 @@
 """Mute the schedulers of torch that a training steps."""
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -15,29 +15,44 @@ def is_scheduler(cls: type) -> bool:
 
 
 def mute_steps(schedulers: Iterable[object], undo: list[Undo]) -> None:
-    """Let schedulers take none of the steps that torch defines; what overrides them runs.
+    """Mute the steps that torch defines for some schedulers; code that overrides them still runs.
 
-    The classes are changed, because the state dict of a scheduler has all its attributes.
+    The classes are patched, because the state dict of a scheduler contains all its attributes.
+    Sweeps may overlap, and end in any order.
 
     Args:
         schedulers: the schedulers.
-        undo: gets a function for each class that restores it.
+        undo: receives a function for each class, which ends the muting.
     """
-    muted = set(map(id, schedulers))
+    muted = frozenset(map(id, schedulers))
     for cls in {cls for each in schedulers for cls in _torch_classes_of(type(each))}:
         step = vars(cls)["step"]
+        if not hasattr(step, "muted"):
+            step = _unless_muted(step)
         # Stored first: Ctrl-C may arrive between the two.
-        undo.append(functools.partial(setattr, cls, "step", step))
-        cls.step = _unless(muted, step)
+        undo.append(functools.partial(_unmute, cls, step, muted))
+        step.muted.append(muted)
+        cls.step = step
 
 
-def _unless(muted: set[int], step: Any) -> Any:
-    """Return a step that does nothing for the objects with these ids."""
+def _unmute(cls: type, step: Any, muted: frozenset[int]) -> None:
+    """End the muting of one sweep, and restore the step of a class after the last sweep."""
+    if muted in step.muted:
+        step.muted.remove(muted)
+    if not step.muted and vars(cls)["step"] is step:
+        cls.step = step.__wrapped__
+
+
+def _unless_muted(step: Callable[..., object]) -> Any:
+    """Return a step that does nothing for the schedulers whose ids are in a set of its `muted`."""
+    by_sweep: list[frozenset[int]] = []
 
     @functools.wraps(step)
-    def step_unless_muted(scheduler: object, *args: Any, **kwargs: Any) -> Any:
-        return None if id(scheduler) in muted else step(scheduler, *args, **kwargs)
+    def step_unless_muted(scheduler: object, *args: Any, **kwargs: Any) -> object:
+        is_muted = any(id(scheduler) in muted for muted in by_sweep)
+        return None if is_muted else step(scheduler, *args, **kwargs)
 
+    step_unless_muted.muted = by_sweep  # type: ignore[attr-defined]  # functions have attributes
     return step_unless_muted
 
 

@@ -1,0 +1,87 @@
+"""Detect samples that come in an order, so that the curve shows the order."""
+
+import itertools
+from collections.abc import Iterator
+
+import torch
+from torch.utils.data import BatchSampler, SequentialSampler
+
+from ignite_lrfinder.suggest import Reading, Refusal
+
+_MIN_SAMPLES = 8
+_SHARE = 0.8
+_MAX_CHANGES = 0.25
+_INTEGERS = (torch.int64, torch.int32, torch.uint8)
+
+# Losses of samples ordered by label may be correlated more strongly than this; losses of shuffled
+# samples are not. With fewer points the smoothing may miss the shape of the curve.
+_ORDERED = 0.65
+_MIN_POINTS = 50
+
+
+class LabelWatch:
+    """Counts of the batches with a single label, and of the changes of that label.
+
+    Only batches of the form (inputs, labels) count, with one integer for each of at least eight
+    samples, in host memory, because reading labels on a device waits for it.
+    """
+
+    def __init__(self) -> None:
+        self._num_seen = 0
+        self._singles: list[int] = []
+
+    def update(self, batch: object) -> None:
+        """Count a batch by its labels."""
+        if batch.__class__ not in (list, tuple) or len(batch) != 2:  # type: ignore[arg-type]  # just checked
+            return
+        labels = batch[1]  # type: ignore[index]
+        if type(labels) is not torch.Tensor or labels.dtype not in _INTEGERS:
+            return
+        if labels.device.type != "cpu" or labels.layout is not torch.strided or labels.dim() != 1:
+            return
+        values = labels.resolve_neg().numpy()
+        if len(values) >= _MIN_SAMPLES:
+            self._num_seen += 1
+            if (values == values[0]).all():
+                self._singles.append(int(values[0]))
+
+    @property
+    def are_ordered(self) -> bool:
+        """Whether most batches had a single label, which changed, but seldom."""
+        singles = self._singles
+        num_changes = sum(a != b for a, b in itertools.pairwise(singles))
+        return len(singles) >= _SHARE * self._num_seen and 0 < num_changes <= _MAX_CHANGES * len(
+            singles
+        )
+
+
+def warnings_of_order(data: object, reading: Reading, labels: LabelWatch) -> Iterator[str]:
+    """Yield a warning about samples that come in an order.
+
+    Args:
+        data: what the trainer ran on.
+        reading: the reading of the sweep.
+        labels: the labels of the batches of the sweep.
+    """
+    if labels.are_ordered:
+        yield (
+            "Samples must be shuffled, got most batches with a single label each, so the curve "
+            "shows the order of the labels. Shuffle the data."
+        )
+        return
+    curve = reading.curve
+    if isinstance(curve, Refusal) or len(curve.lr) < _MIN_POINTS:
+        return
+    if curve.correlation > _ORDERED and _draws_in_order(data):
+        yield (
+            f"Samples must be shuffled, got neighboring losses correlated by "
+            f"{curve.correlation:.2f} from a loader that draws in order, so the curve may wander. "
+            "Pass shuffle=True."
+        )
+
+
+def _draws_in_order(data: object) -> bool:
+    """Return whether a loader draws its samples one after the other."""
+    # Beside a custom batch sampler a loader has a sampler that it does not use.
+    is_custom = type(getattr(data, "batch_sampler", None)) not in (BatchSampler, type(None))
+    return not is_custom and isinstance(getattr(data, "sampler", None), SequentialSampler)
