@@ -327,7 +327,7 @@ class FastaiLRFinder:
         shown = ", ".join(paths[:_MAX_PATHS]) + (", ..." if len(paths) > _MAX_PATHS else "")
         warn(
             f"The state of a training must be restorable, got {len(paths)} object(s) whose state "
-            f"is not: {shown}. They, and objects that only they use, stay as the sweep left them. "
+            f"is not: {shown}. They, and what they work on, stay as the sweep left them. "
             "Create them again before training; lr_finder.result.not_restored lists them."
         )
 
@@ -337,7 +337,7 @@ class FastaiLRFinder:
             owner = "lr_finder" if self._is_attached else "trainer"
             raise LRFinderError(
                 f"{owner} must not be in a sweep already, got a second attach. Leave the first "
-                "block before attaching again."
+                "block before attaching again; if a handler attaches, name it in mute_handlers."
             )
 
     def _begin_block(self, trainer: Engine) -> None:

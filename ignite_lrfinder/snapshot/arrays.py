@@ -58,14 +58,14 @@ def _checksum(data: torch.Tensor | np.ndarray) -> object:
     if isinstance(data, torch.Tensor):
         if data.device.type != "cpu" or data.layout != torch.strided:
             return None if data.is_inference() else data._version
-        parts = map(_bytes_of, torch.atleast_1d(data).tensor_split(_num_parts(data)))
-    else:
-        array = data.view(np.ndarray)
-        if _is_mapped(array) or array.dtype.hasobject:
-            step = max(1, array.size // _NUM_SAMPLES)
-            return array.flat[::step].tobytes()
-        whole = map(np.ascontiguousarray, np.array_split(np.atleast_1d(array), _num_parts(array)))
-        parts = (part.reshape(-1).view(np.uint8) for part in whole)
+        parts = torch.atleast_1d(data).detach().tensor_split(_num_parts(data))
+        return functools.reduce(_add_tensor, parts, 0)
+    array = data.view(np.ndarray)
+    if _is_mapped(array) or array.dtype.hasobject:
+        step = max(1, array.size // _NUM_SAMPLES)
+        return array.flat[::step].tobytes()
+    whole = map(np.ascontiguousarray, np.array_split(np.atleast_1d(array), _num_parts(array)))
+    parts = (part.reshape(-1).view(np.uint8) for part in whole)
     return functools.reduce(lambda checksum, part: zlib.crc32(part.data, checksum), parts, 0)
 
 
@@ -74,12 +74,12 @@ def _num_parts(data: torch.Tensor | np.ndarray) -> int:
     return 1 + num_bytes(data) // _MAX_PART
 
 
-def _bytes_of(tensor: torch.Tensor) -> np.ndarray:
-    """Return the bytes of a tensor."""
-    whole = tensor.detach().contiguous()
-    first, size = whole.storage_offset() * whole.element_size(), num_bytes(whole)
-    shown = torch.empty(0, dtype=torch.uint8, device="cpu")
-    return shown.set_(whole.untyped_storage(), first, (size,)).numpy()  # type: ignore[call-overload]  # as torch has it
+def _add_tensor(checksum: int, tensor: torch.Tensor) -> int:
+    """Return a checksum to which the bytes of a tensor are added."""
+    whole = tensor.contiguous()
+    # An array of NumPy would make the tensor's storage one that cannot be resized.
+    content = (ctypes.c_ubyte * num_bytes(whole)).from_address(whole.data_ptr())
+    return zlib.crc32(content, checksum)
 
 
 def _is_mapped(array: Any) -> bool:

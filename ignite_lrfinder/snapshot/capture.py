@@ -137,7 +137,7 @@ class Capture:
     def forget(self) -> None:
         """Free everything that was captured."""
         self.copies.clear()
-        self.variables.clear()
+        self.variables = Variables()
         self.section = Section("", [], [], [])
         for held in (self.sections, self.walk.seen, self.loaders, self.live, self.watched):
             held.clear()

@@ -105,6 +105,8 @@ def globals_of(function: types.FunctionType) -> list[object]:
     """Return the globals that a function uses, and the modules that it imports itself."""
     uses, namespace = names_in(function.__code__), function.__globals__
     found = [namespace[name] for name in uses.loaded if name in namespace]
+    if {"modules", "__name__"} <= uses.attributes | uses.loaded:  # sys.modules[__name__]
+        found.append(sys.modules.get(namespace.get("__name__", "")))
     return found + [_imported(name, level, namespace) for name, level in uses.imported]
 
 

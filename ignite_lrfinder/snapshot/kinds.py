@@ -29,6 +29,11 @@ _REFERENCES = (
 )  # fmt: skip
 _IMMUTABLE = (tuple, frozenset)
 _OWN = __name__.partition(".")[0]
+_PROTOCOLS = f"{_OWN}.protocols"
+# What these define counts and scales, and has no connection.
+_STATE_OF_DISTRIBUTED = (
+    "torch.distributed.algorithms", "torch.distributed.fsdp.sharded_grad_scaler"
+)  # fmt: skip
 
 
 @once_for_each_class
@@ -58,11 +63,14 @@ def visit_of(cls: type) -> Visit:
 
 def _is_left_alone(cls: type) -> bool:
     """Return whether instances of a class belong to this package, or connect processes."""
-    modules = [base.__module__ for base in cls.__mro__]
+    modules = [base.__module__ for base in cls.__mro__ if base.__module__ != _PROTOCOLS]
     if any(module.partition(".")[0] == _OWN for module in modules):
         return True
-    is_distributed = any(module.startswith("torch.distributed") for module in modules)
-    return is_distributed and not issubclass(cls, (torch.nn.Module, torch.optim.Optimizer))
+    # A user class may inherit from a protocol of torch.distributed.
+    is_distributed = cls.__module__.startswith("torch.distributed")
+    is_state = cls.__module__.startswith(_STATE_OF_DISTRIBUTED)
+    is_trained = issubclass(cls, (torch.nn.Module, torch.optim.Optimizer))
+    return is_distributed and not (is_state or is_trained)
 
 
 def _is_communication(cls: type) -> bool:
@@ -80,6 +88,7 @@ _VISITS: tuple[tuple[Any, Visit], ...] = (
     (types.FunctionType, visits.visit_function),
     (types.ModuleType, visits.visit_module),
     (type, visits.visit_class),
+    (functools.partial, visits.visit_partial),
     (_REFERENCES, visits.go_on),
     (_IMMUTABLE, visits.visit_instance),
     (Engine, visits.visit_engine),

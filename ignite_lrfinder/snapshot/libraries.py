@@ -23,6 +23,7 @@ def _directories(*paths: str) -> tuple[str, ...]:
 
 # The packages that the train steps being swept come from, which are user code even if installed.
 _adopted: list[str] = []
+_HEAP_TYPE = 1 << 9  # the flag of classes that Python code makes
 _FUNCTIONS = (types.FunctionType, types.MethodType, functools.partial)
 _WITH_TRAINERS = ("ignite", "ignite_lrfinder", "monai", "torch")
 
@@ -47,11 +48,22 @@ def is_user_module(obj: object) -> TypeGuard[types.ModuleType]:
 
 
 def is_library(obj: types.FunctionType | type | types.ModuleType) -> bool:
-    """Return whether code lies in an installed package or the standard library."""
-    if isinstance(obj, types.FunctionType):
-        name = obj.__globals__.get("__name__")
-    else:
-        name = obj.__name__ if isinstance(obj, types.ModuleType) else obj.__module__
+    """Return whether code lies in an installed package or the standard library.
+
+    A class that a library derives from a user class, as a parametrization does, is user code.
+    """
+    if isinstance(obj, type):
+        return all(map(_is_library_class, obj.__mro__))
+    is_function = isinstance(obj, types.FunctionType)
+    name = obj.__globals__.get("__name__") if is_function else obj.__name__
+    return isinstance(name, str) and is_library_module(name)
+
+
+def _is_library_class(cls: type) -> bool:
+    """Return whether a class, its bases aside, is defined in a library."""
+    name = cls.__module__
+    if name == "builtins" and cls.__flags__ & _HEAP_TYPE:  # by code that exec ran without a name
+        return False
     return isinstance(name, str) and is_library_module(name)
 
 

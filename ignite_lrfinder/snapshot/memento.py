@@ -8,18 +8,20 @@ very same objects. What it cannot restore it names.
 
 import contextlib
 import gc
+import types
 import weakref
 from collections.abc import Collection, Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch.utils.data import DataLoader
 
 from ignite_lrfinder.snapshot import live
-from ignite_lrfinder.snapshot.capture import Capture
+from ignite_lrfinder.snapshot.capture import Capture, Entry
 from ignite_lrfinder.snapshot.contents import forget_classes
 from ignite_lrfinder.snapshot.extension import Irreversible
 from ignite_lrfinder.snapshot.kinds import visit_of
+from ignite_lrfinder.snapshot.libraries import is_library
 from ignite_lrfinder.snapshot.paths import paths_to
 from ignite_lrfinder.snapshot.storage import on_device
 from ignite_lrfinder.snapshot.tensors import Keep
@@ -44,6 +46,7 @@ class Memento:
         earlier = None if base is None else base._captured
         self._captured = Capture(visit_of, keep=keep, opaque=opaque, base=earlier)
         self._roots: list[tuple[str, object]] = []
+        self._left: list[Entry] = []
 
     @property
     def loaders(self) -> list[DataLoader[Any]]:
@@ -62,6 +65,12 @@ class Memento:
         with _without_garbage_collection():
             self._captured.add(name, roots, is_data=is_data)
 
+    def add_handlers(self, used: Iterable[object]) -> None:
+        """Add what handlers use, among it the functions that may assign what the training reads."""
+        for obj in used:
+            if isinstance(obj, types.FunctionType) and not is_library(obj):
+                self._captured.variables.add_handler(obj)
+
     def seen(self) -> Collection[object]:
         """Return the objects that were visited."""
         return self._captured.walk.seen.values()
@@ -77,18 +86,21 @@ class Memento:
         """
         failures: dict[str, BaseException] = {}
         left = self._find_what_to_leave()
+        self._left.clear()
         with torch.no_grad(), _without_garbage_collection():
             for section in self._captured.sections:
                 if names is not None and section.name not in names:
                     continue
                 for restore, obj, was in section.changes():
-                    if id(obj) not in left:
-                        try:
-                            restore(obj, was)
-                        except Irreversible:
-                            self._captured.not_restored[id(obj)] = obj
-                        except BaseException as error:  # the others must be restored all the same
-                            failures.setdefault(section.name, error)
+                    if id(obj) in left:
+                        self._left.append((restore, obj, was))
+                        continue
+                    try:
+                        restore(obj, was)
+                    except Irreversible:
+                        self._captured.not_restored[id(obj)] = obj
+                    except BaseException as error:  # the others must be restored all the same
+                        failures.setdefault(section.name, error)
             for error in self._captured.copies.values.restore():
                 failures.setdefault("tensors", error)
         return failures
@@ -104,8 +116,14 @@ class Memento:
         named = [paths.get(id(obj), other) for obj, other in zip(objects, unnamed, strict=True)]
         return [(path, _weak(obj)) for path, obj in dict(zip(named, objects, strict=True)).items()]
 
+    def leftovers(self) -> "Leftovers":
+        """Return what the last restore left to frames and live threads."""
+        moved = [obj for obj, may_have_changed in self._captured.live if may_have_changed()]
+        return Leftovers(tuple(self._left), tuple(map(_weak, moved)))
+
     def forget(self) -> None:
         """Free everything that was captured."""
+        self._left.clear()
         self._captured.forget()
         self._roots.clear()
         forget_classes()
@@ -120,6 +138,39 @@ class Memento:
         captured.not_restored.update((id(obj), obj) for obj in lasting)
         _, left = live.used_by([*in_frames, *by_threads])
         return set(map(id, left))
+
+
+class Leftovers(NamedTuple):
+    """Objects that were left to frames and live threads, some of which may end with a sweep.
+
+    Attributes:
+        entries: what restores the objects.
+        users: what goes on working with them, as weak references where there are any.
+    """
+
+    entries: tuple[Entry, ...]
+    users: tuple[object, ...]
+
+    def restore(self) -> dict[str, BaseException]:
+        """Restore the objects with which nothing works any longer, and return what failed.
+
+        A generator that was only the data of the sweep is gone once the sweep lets it go.
+        """
+        failures: dict[str, BaseException] = {}
+        if not self.entries:
+            return failures
+        gc.collect()
+        users = [obj() if isinstance(obj, weakref.ref) else obj for obj in self.users]
+        in_frames = [variable for obj in users for variable in live.frame_variables(obj)]
+        _, left = live.used_by([*in_frames, *live.used_by_threads()])
+        kept = set(map(id, left))
+        for restore, obj, was in self.entries:
+            if id(obj) not in kept:
+                try:
+                    restore(obj, was)
+                except BaseException as error:  # the others must be restored all the same
+                    failures.setdefault("data", error)
+        return failures
 
 
 def _weak(obj: object) -> object:

@@ -59,6 +59,8 @@ class Moment:
         # First: a `state_dict` may draw random numbers.
         self._has_grad = torch.is_grad_enabled()
         self._random_states = global_states()
+        used = reachable_from(*handlers, *_global_hooks())
+        self.memento.add_handlers(used)
         try:
             for engine in engines:
                 self.memento.capture("data", engine.state.dataloader, is_data=True)
@@ -67,13 +69,20 @@ class Moment:
             for engine, attributes in self.attributes:
                 self._capture_engine(engine, attributes)
             self.memento.capture("decimal context", decimal.getcontext())
-            used = filter(_is_state, reachable_from(*handlers, *_global_hooks()))
-            self.memento.capture("handlers", *others, *used)
+            self.memento.capture("handlers", *others, *filter(_is_state, used))
             self._capture_state_dicts(to_save)
         except BaseException:
             self.memento.restore()
             self.memento.forget()
             raise
+
+    def add_state(self) -> None:
+        """Capture what the handlers of the start have set on the engines since."""
+        for engine, before in self.attributes:
+            held = [v for k, v in attributes_of(engine).items() if before.get(k) is not v]
+            run = [attributes_of(engine).get(name) for name in _RUN]
+            added = [value for value in held if not any(value is each for each in run)]
+            self.memento.capture("trainer.state", *added, *vars(engine.state).values())
 
     def restore(self) -> dict[str, BaseException]:
         """Restore all but the engines' attributes, and return what failed."""

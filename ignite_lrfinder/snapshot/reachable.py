@@ -144,11 +144,19 @@ class Walk:
                 else:
                     self._uncalled.setdefault(name, []).append(method)
             is_kept = isinstance(attribute, _KEPT_BY_CLASSES) or is_generator(type(attribute))
-            if is_kept or (name in self._called and not methods):
+            # Python calls these without a name, as it does a method that a decorator wraps.
+            is_called = (is_special or name in inherited) and _may_have_state(attribute)
+            if not methods and (is_kept or is_called or name in self._called):
                 held.append(attribute)
             elif not methods and not is_special:
                 self._unused.setdefault(name, []).append(attribute)
         return held
+
+
+def _may_have_state(attribute: object) -> bool:
+    """Return whether what stands in for a method may have state: a cache, or a user's object."""
+    cls = type(attribute)
+    return cls is functools._lru_cache_wrapper or not is_library(cls)
 
 
 def _functions_in(attribute: object) -> list[object]:

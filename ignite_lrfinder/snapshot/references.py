@@ -45,7 +45,8 @@ def rule_of(cls: type) -> Rule | None:
     """Return the function that lists what an instance of a class refers to; None for an atom."""
     if cls in _BARE_RULES:
         return _BARE_RULES[cls]
-    if issubclass(cls, _ATOMS):
+    has_attributes = cls.__dictoffset__ != 0 and not is_library(cls)
+    if issubclass(cls, _ATOMS) and not has_attributes:
         return None
     for kinds, rule in _RULES:
         if issubclass(cls, kinds):

@@ -87,10 +87,18 @@ class Snapshot:
 
     def add_data(self, data: object) -> None:
         """Capture what the sweep is about to draw batches from."""
-        memento = self._before.memento
-        num_known = len(memento.loaders)
-        memento.capture("data", data, is_data=True)
-        self._workers.separate(memento.loaders[num_known:])
+        self._add(functools.partial(self._before.memento.capture, "data", data, is_data=True))
+
+    def add_state(self) -> None:
+        """Capture what handlers have set on the engines since the snapshot was taken."""
+        self._add(self._before.add_state)
+
+    def _add(self, capture: Callable[[], None]) -> None:
+        """Capture more, and separate the workers of the loaders among it."""
+        loaders = self._before.memento.loaders
+        num_known = len(loaders)
+        capture()
+        self._workers.separate(loaders[num_known:])
 
     def mark(self) -> None:
         """Capture the present state as the one that `rewind` restores.
@@ -124,10 +132,12 @@ class Snapshot:
             vars(engine).update(attributes)
         failures = self._restore(self._before)
         self._not_restored = self._before.memento.not_restored()
+        leftovers = self._before.memento.leftovers()
         # A traceback may keep this object alive.
         for moment in (self._start, self._before):
             moment.memento.forget()
         self._close()
+        failures |= leftovers.restore()
         if failures:
             _report(failures)
 

@@ -1,6 +1,7 @@
 """Capture one object, of each kind; return whether to go on to what it refers to."""
 
 import contextvars
+import functools
 import types
 from typing import Any
 
@@ -15,7 +16,6 @@ from ignite_lrfinder.snapshot import alike, arrays, contents, extension, live, t
 from ignite_lrfinder.snapshot.capture import Capture
 from ignite_lrfinder.snapshot.contents import BARE, UNSET, once_for_each_class
 from ignite_lrfinder.snapshot.functions import (
-    cells_stored_by,
     function_state,
     is_bound,
     restore_cell,
@@ -53,6 +53,13 @@ def _holds_data(cls: type) -> bool | None:
 
 def go_on(capture: Capture, obj: object) -> bool:
     """Capture nothing of an object itself."""
+    return True
+
+
+def visit_partial(capture: Capture, function: functools.partial[Any]) -> bool:
+    """Capture the attributes of a partial, which holds nothing else that changes."""
+    if vars(function):
+        capture.store(contents.restore_elements, vars(function), vars(function).copy())
     return True
 
 
@@ -104,7 +111,7 @@ def visit_generator(capture: Capture, generator: object) -> bool:
 
 def visit_function(capture: Capture, function: types.FunctionType) -> bool:
     """Capture the variables that a function assigns, and its attributes."""
-    for cell in cells_stored_by(function):
+    for cell in capture.variables.cells_of(function):
         capture.store(restore_cell, cell, cell.cell_contents if is_bound(cell) else UNSET)
     if not is_library(function):
         capture.store(restore_function, function, function_state(function))
@@ -173,7 +180,7 @@ def _capture_alike(capture: Capture, container: object, elements: contents.Eleme
 def visit_buffer(capture: Capture, obj: Any) -> bool:
     """Capture the bytes of a buffer."""
     capture.store(arrays.restore_buffer, obj, arrays.buffer_state(obj))
-    return False
+    return bool(contents.attributes_of(obj)) and visit_instance(capture, obj)
 
 
 def visit_shared_value(capture: Capture, obj: Any) -> bool:

@@ -39,11 +39,12 @@ class LabelWatch:
             return
         if labels.device.type != "cpu" or labels.layout is not torch.strided or labels.dim() != 1:
             return
-        values = labels.resolve_neg().numpy()
+        # A list: an array of NumPy would make the tensor's storage one that cannot be resized.
+        values = labels.tolist()
         if len(values) >= _MIN_SAMPLES:
             self._num_seen += 1
-            if (values == values[0]).all():
-                self._singles.append(int(values[0]))
+            if values.count(values[0]) == len(values):
+                self._singles.append(values[0])
 
     @property
     def are_ordered(self) -> bool:

@@ -133,6 +133,7 @@ class SweepHooks:
             self._add_handler(Events.STARTED, self._begin_sweep)
             return
         self._epochs.mark()
+        self._snapshot.add_state()
         own = [handler for _, handler in self._handlers]
         has_others = any(h not in own for h in self._muting.running(Events.STARTED))
         if self._arguments.trials is not None and has_others:

@@ -1,0 +1,314 @@
+"""State that the code of a training reaches by ways that are hard to follow."""
+
+import dataclasses
+import functools
+import random
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed.checkpoint.stateful
+from ignite.engine import Engine, Events
+from torch import nn
+from twins import assert_same
+
+from ignite_lrfinder import FastaiLRFinder
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Run completed without loss diverging:UserWarning"),
+]
+
+
+@dataclasses.dataclass
+class Hidden:
+    """A train step with state, and perhaps a handler that has to do with it."""
+
+    step: Callable[[Engine], object]
+    state: Callable[[], object]
+    handler: Callable[..., object] | None = None
+    event: Events = Events.ITERATION_STARTED
+
+
+# Filled by the cases below, as a program's own modules are.
+TEMPERATURE = 1.0
+NOISE = torch.Generator().manual_seed(5)
+
+
+class Counted(nn.Module):
+    """A layer that a library derives a class from."""
+
+    num_calls = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.eye(2))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Draw from a global generator, and count in the class."""
+        Counted.num_calls += 1
+        return (x + torch.randn(2, generator=NOISE)) @ self.weight
+
+
+class Stateful(torch.distributed.checkpoint.stateful.Stateful):
+    """A counter with a protocol of torch.distributed, and more state than its state dict shows."""
+
+    def __init__(self) -> None:
+        self.num_seen = 0
+        self.items: list[int] = []
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return a part of the state."""
+        return {"num_seen": self.num_seen}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load it."""
+        self.num_seen = state_dict["num_seen"]
+
+    def count(self) -> None:
+        """Count."""
+        self.num_seen += 1
+        self.items.append(self.num_seen)
+
+
+class Cached:
+    """Samples that are drawn once, and counted by a decorator that is an object."""
+
+    @functools.cache  # noqa: B019  # as programs have it
+    def __getitem__(self, index: int) -> float:
+        return random.random()
+
+
+class Numbered:
+    """A decorator with state."""
+
+    def __init__(self, function: Callable[..., object]) -> None:
+        self.function = function
+        self.num_calls = 0
+
+    def __get__(self, obj: object, owner: type) -> Callable[..., object]:
+        """Return a bound method, as a function would."""
+        return functools.partial(self, obj)
+
+    def __call__(self, *args: object) -> object:
+        """Count and call."""
+        self.num_calls += 1
+        return self.function(*args)
+
+
+class Decorated(nn.Module):
+    """A module whose `forward` is an object."""
+
+    @Numbered
+    def forward(self) -> int:  # type: ignore[override]  # as programs have it
+        """Return a number."""
+        return 1
+
+
+def of_derived_class() -> Hidden:
+    """A class that a parametrization derives has the globals and variables of its base."""
+    layer = nn.utils.parametrizations.spectral_norm(Counted())
+    return Hidden(
+        lambda engine: layer(torch.ones(2)), lambda: (Counted.num_calls, NOISE.get_state())
+    )
+
+
+def of_distributed_protocol() -> Hidden:
+    """A protocol of torch.distributed makes no connection of a user class."""
+    counter = Stateful()
+    return Hidden(lambda engine: counter.count(), lambda: list(counter.items))
+
+
+def of_special_method() -> Hidden:
+    """A cache of a special method, which Python calls without its name."""
+    samples = Cached()
+    return Hidden(lambda engine: samples[0], lambda: Cached.__getitem__.cache_info().currsize)
+
+
+def of_decorator() -> Hidden:
+    """An object that stands in for a method that a library calls."""
+    module = Decorated()
+    return Hidden(lambda engine: module(), lambda: vars(Decorated)["forward"].num_calls)
+
+
+def of_partial() -> Hidden:
+    """Attributes of a partial."""
+
+    def count(engine: Engine) -> None:
+        step.num_calls += 1  # type: ignore[attr-defined]  # functions have attributes
+
+    step = functools.partial(count)
+    step.num_calls = 0  # type: ignore[attr-defined]
+    return Hidden(lambda engine: step(engine), lambda: step.num_calls)  # type: ignore[attr-defined]
+
+
+def of_global_of_handler() -> Hidden:
+    """A global that a handler assigns and the train step reads."""
+
+    def anneal() -> None:
+        global TEMPERATURE
+        TEMPERATURE *= 0.9
+
+    return Hidden(lambda engine: TEMPERATURE, lambda: TEMPERATURE, anneal)
+
+
+def of_variable_of_handler() -> Hidden:
+    """A closure variable that a handler assigns and the train step reads."""
+    rate = 1.0
+
+    def anneal() -> None:
+        nonlocal rate
+        rate *= 0.9
+
+    return Hidden(lambda engine: rate, lambda: rate, anneal)
+
+
+def of_class_of_handler() -> Hidden:
+    """An attribute of a class that a handler assigns and the train step reads."""
+
+    class Config:
+        mix = 1.0
+
+    def anneal() -> None:
+        Config.mix *= 0.9
+
+    return Hidden(lambda engine: Config.mix, lambda: Config.mix, anneal)
+
+
+def of_object_of_handler() -> Hidden:
+    """An object that a handler gives to the train step, which fills it."""
+    bank: list[int] = []
+
+    def give(engine: Engine) -> None:
+        engine.state.bank = bank  # type: ignore[attr-defined]  # a state has any
+
+    return Hidden(
+        lambda engine: engine.state.bank.append(1),  # type: ignore[attr-defined]
+        lambda: list(bank),
+        give,
+        Events.STARTED,
+    )
+
+
+def of_longer_assignment() -> Hidden:
+    """A class variable whose new value is looked up elsewhere under the same name."""
+
+    class Total:
+        num = 0
+
+    sizes = {"num": 3}
+
+    class Step:
+        def __init__(self) -> None:
+            self.num = sizes
+
+        def __call__(self, engine: Engine) -> None:
+            Total.num += self.num["num"]
+
+    return Hidden(Step(), lambda: Total.num)
+
+
+def of_code_without_a_name() -> Hidden:
+    """A class of code that `exec` ran without a name seems to be built in."""
+    names: dict[str, Any] = {}
+    exec("class Run:\n    n = 0\n    def step(self, engine): Run.n += 1", names)
+    return Hidden(names["Run"]().step, lambda: names["Run"].n)
+
+
+def of_own_module() -> Hidden:
+    """A variable of the module that the train step looks up by its own name."""
+
+    def step(engine: Engine) -> None:
+        sys.modules[__name__].TEMPERATURE *= 0.5  # type: ignore[attr-defined]
+
+    return Hidden(step, lambda: TEMPERATURE)
+
+
+HIDDEN = [
+    of_derived_class,
+    of_distributed_protocol,
+    of_special_method,
+    of_decorator,
+    of_partial,
+    of_global_of_handler,
+    of_variable_of_handler,
+    of_class_of_handler,
+    of_object_of_handler,
+    of_longer_assignment,
+    of_code_without_a_name,
+    of_own_module,
+]
+
+
+@pytest.mark.parametrize("make", HIDDEN, ids=lambda make: make.__name__)
+def test_state_that_is_hard_to_find_is_restored(make: Callable[[], Hidden]) -> None:
+    """However the code of a train step reaches its state, and whoever assigns it."""
+    hidden, parameter = make(), nn.Parameter(torch.ones(()))
+    optimizer, step = torch.optim.SGD([parameter], lr=1e-3), hidden.step
+
+    def train_step(engine: Engine, batch: object) -> float:
+        step(engine)
+        parameter.square().backward()
+        optimizer.step()
+        return 1.0
+
+    trainer, before = Engine(train_step), hidden.state()
+    if hidden.handler is not None:
+        trainer.add_event_handler(hidden.event, hidden.handler)
+    with FastaiLRFinder().attach(trainer, optimizer, num_iter=5) as swept:
+        swept.run([0] * 5)
+    assert_same(hidden.state(), before, "state")
+    trainer.run([0] * 5)
+    with pytest.raises(AssertionError):
+        assert_same(hidden.state(), before, "state")
+
+
+def test_what_a_handler_alone_assigns_stays() -> None:
+    """A variable that the train step does not read is a handler's own record."""
+    parameter, num_calls = nn.Parameter(torch.ones(())), 0
+    optimizer = torch.optim.SGD([parameter], lr=1e-3)
+
+    def train_step(engine: Engine, batch: object) -> float:
+        parameter.square().backward()
+        optimizer.step()
+        return 1.0
+
+    def observe() -> None:
+        nonlocal num_calls
+        num_calls += 1
+
+    trainer = Engine(train_step)
+    trainer.add_event_handler(Events.ITERATION_STARTED, observe)
+    with FastaiLRFinder().attach(trainer, optimizer, num_iter=5) as swept:
+        swept.run([0] * 5)
+    assert num_calls == 5
+
+
+@pytest.mark.parametrize("is_kept", [False, True], ids=["dropped", "kept"])
+def test_objects_of_a_generator_that_ended_with_the_sweep_are_restored(is_kept: bool) -> None:
+    """They are left to it only if it goes on, and then it is named."""
+    parameter, config = nn.Parameter(torch.ones(())), {"size": 8, "num_steps": 0}
+    optimizer = torch.optim.SGD([parameter], lr=1e-3)
+
+    def batches() -> Iterator[torch.Tensor]:
+        shown = config
+        while True:
+            yield torch.ones(shown["size"])
+
+    def train_step(engine: Engine, batch: torch.Tensor) -> float:
+        config["num_steps"] += 1
+        parameter.square().backward()
+        optimizer.step()
+        return 1.0
+
+    trainer, finder = Engine(train_step), FastaiLRFinder()
+    kept = [batches()] if is_kept else []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with finder.attach(trainer, optimizer, num_iter=5) as swept:
+            swept.run(kept[0] if is_kept else batches(), epoch_length=5)
+    is_named = any("whose state is not: data" in str(warning.message) for warning in caught)
+    assert (config["num_steps"], is_named) == ((5, True) if is_kept else (0, False))
+    assert finder.result.not_restored == (("data",) if is_kept else ())
