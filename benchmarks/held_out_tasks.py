@@ -223,4 +223,4 @@ LONG_TASKS: tuple[Task, ...] = (
 )
 
 MEMORIZED = ("brain waves, forecast by GRU, RMSprop", "source code, which file, Adam")
-"""Those that learn their few samples by heart, at rates that the validation loss does not bear."""
+"""The tasks that memorize their few samples, at rates that harm the validation loss."""

@@ -11,7 +11,7 @@ import dataclasses
 import functools
 import importlib
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -24,6 +24,7 @@ from torch.optim import SGD, Optimizer
 from torch.utils.data import DataLoader
 
 from benchmarks.data import Batch
+from benchmarks.held_out_tasks import MEMORIZED
 from benchmarks.oracle import Schedule
 from benchmarks.tasks import Loss, Task, train_step
 from ignite_lrfinder import FastaiLRFinder, Trials
@@ -76,11 +77,17 @@ class Tool:
         suggest: runs the tool; to refuse, it raises RuntimeError or suggests None.
         module: the module that must be importable.
         is_ablation: whether the tool is this finder with a part removed.
+        only: the names of the tasks that it is for; default, all.
     """
 
     suggest: Callable[[Training], Suggestion]
     module: str = "ignite"
     is_ablation: bool = False
+    only: Sequence[str] | None = None
+
+    def is_for(self, task: Task) -> bool:
+        """Return whether the tool is for a task."""
+        return self.only is None or task.name in self.only
 
     def why_missing(self) -> str | None:
         """Return why the tool can't be measured; None if it can."""
@@ -132,6 +139,13 @@ def ours(
     total_iters = t.task.num_iter if tell_length else None
     suggest = functools.partial(lr_finder.lr_suggestion, total_iters=total_iters)
     return {"constant": _one(suggest()), "cosine": _one(suggest(schedule="decay"))}
+
+
+def ours_long(t: Training) -> Suggestion:
+    """Run this finder with trials by the validation loss, half as long as the training."""
+    num_iter = t.task.num_iter
+    trials = Trials(max_iter=3 * num_iter, long_iter=num_iter // 2)
+    return ours(t, verify=trials, validate=True)
 
 
 def ours_not_corrected(t: Training) -> Suggestion:
@@ -290,6 +304,7 @@ TOOLS: Mapping[str, Tool] = MappingProxyType(
         'ours, "auto"': Tool(functools.partial(ours, verify="auto")),
         "ours, True": Tool(functools.partial(ours, verify=True)),
         'ours, "auto", val_loss': Tool(functools.partial(ours, verify="auto", validate=True)),
+        "ours, long, val_loss": Tool(ours_long, only=MEMORIZED),
         "habit": Tool(habit),
         "Ignite": Tool(ignite),
         "Ignite, 8 sweeps": Tool(functools.partial(averaged, tool=ignite)),

@@ -123,7 +123,7 @@ def test_marks_lie_on_the_line_as_it_is_drawn(log_lr: bool, scale: str) -> None:
     curve = curve_of(result)
     lines = lines_of(result.plot(skip_start=0, skip_end=0, log_lr=log_lr, methods=True))
     axis = np.log if log_lr else np.asarray
-    for name in ("suggested lr", "minimum / 10", "slide"):
+    for name in ("suggested lr", "a tenth of the minimum", "slide"):
         [[x, y]] = np.asarray(lines[name].get_xydata())
         assert y == pytest.approx(np.interp(axis(x), axis(curve.lr), curve.smoothed))
 
@@ -141,6 +141,57 @@ def test_the_legend_lies_below_the_axes() -> None:
         assert box.y0 >= 0
         assert ax.get_window_extent().height > figure.bbox.height / 3
     assert result.plot(legend=False).get_legend() is None
+
+
+def test_a_small_figure_keeps_room_for_the_curve() -> None:
+    """Its legend has the entries with a number, or only the suggestion."""
+    result = u_shaped()
+    small, tiny = result.plot(methods=True, figsize=(4, 3.2)), result.plot(figsize=(3, 2))
+    assert ["suggested", "bounds", "steepest"] == [
+        line.split(":")[0].split()[0] for line in legend_of(small).splitlines()[:3]
+    ]
+    (line,) = legend_of(tiny).splitlines()
+    assert line.startswith("suggested lr: ")
+    for ax in (small, tiny):
+        ax.figure.canvas.draw()
+        assert ax.get_position().height > 0.35
+
+
+def test_a_legend_among_other_axes_lies_inside_its_own() -> None:
+    """Nothing keeps room below an Axes of a figure without a layout."""
+    rows = plt.figure().subplots(2, 1)
+    rows_with_layout = plt.figure(layout="constrained").subplots(2, 1)
+    for ax in (rows[0], rows_with_layout[0]):
+        u_shaped().plot(ax=ax)
+        ax.figure.draw_without_rendering()
+        legend = ax.get_legend()
+        assert legend is not None
+        is_inside = legend.get_window_extent().y0 >= ax.get_window_extent().y0
+        assert is_inside == (ax is rows[0])
+
+
+def test_groups_that_differ_are_named_at_the_axis() -> None:
+    """The curve is drawn over the rate of one of them."""
+    assert u_shaped().plot().get_xlabel() == "Learning rate"
+    ax = u_shaped(ratios=(0.0, 1.0)).plot()
+    assert ax.get_xlabel() == "Learning rate of parameter group 1"
+
+
+def test_rates_that_trials_have_shown_to_be_good_are_not_shaded_as_diverging() -> None:
+    """The shaded range begins beyond them."""
+    rates = (0.02, 0.2, 2.0)
+    trials = [
+        Trial(lr=lr, num_iter=50, losses=np.linspace(2.3, 0.5 + 0.1 * (lr != 2.0), 50))
+        for lr in rates
+    ]
+    result = dataclasses.replace(u_shaped(), trials=tuple(trials))
+    assert result.interval is not None
+    ax = result.plot()
+    shaded = {patch.get_label(): patch for patch in ax.patches}
+    good, diverging = shaded["equally good in the trials"], shaded["diverging"]
+    assert isinstance(good, Rectangle)
+    assert isinstance(diverging, Rectangle)
+    assert diverging.get_x() >= good.get_x() + good.get_width()
 
 
 @pytest.mark.parametrize("high", [2.0, 9.0, 50.0, 99.0, 1e6])
@@ -188,7 +239,7 @@ def test_the_other_methods_are_marked_on_request() -> None:
     result = u_shaped()
     assert "valley" not in lines_of(result.plot())
     ax = result.plot(methods=True)
-    names = {"minimum": "minimum / 10"}
+    names = {"minimum": "a tenth of the minimum"}
     marks = [lines_of(ax)[names.get(m, m)] for m in result.suggestions() if m != "auto"]
     for mark, (name, lr) in zip(marks, list(result.suggestions().items())[1:], strict=True):
         assert np.asarray(mark.get_xdata()).tolist() == [lr]

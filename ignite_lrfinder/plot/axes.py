@@ -15,13 +15,15 @@ if TYPE_CHECKING:
 # The first two colours of the user's style.
 CURVE_COLOR, SUGGESTION_COLOR = "C0", "C1"
 SKIPPED_ALPHA = 0.15
+_SHADE_ON_LIGHT, _SHADE_ON_DARK = 0.14, 0.3
 # The percentile of the losses that is always visible.
 _VISIBLE_PERCENTILE = 60
 # The distance between an Axes and the legend below it, in points: room for the axis labels.
 _LEGEND_OFFSET = 38
 # The approximate widths of a legend handle and of a letter, in inches.
 _HANDLE_WIDTH, _LETTER_WIDTH = 0.5, 0.06
-_SMALL_HEIGHT = 3.5
+# Lower Axes, in inches, have room for the entries with a number, or for the first of these.
+_SMALL_HEIGHT, _TINY_HEIGHT = 2.7, 1.9
 
 
 def require_matplotlib() -> None:
@@ -75,6 +77,19 @@ def neutral_color(ax: "Axes") -> Any:
     return ax.xaxis.label.get_color()
 
 
+def is_dark(ax: "Axes") -> bool:
+    """Return whether an Axes has a dark background."""
+    from matplotlib.colors import to_rgb
+
+    return float(np.mean(to_rgb(ax.get_facecolor()))) < 0.5
+
+
+def shade(ax: "Axes", low: float, high: float, *, color: Any, label: str) -> None:
+    """Shade a range of learning rates."""
+    alpha = _SHADE_ON_DARK if is_dark(ax) else _SHADE_ON_LIGHT
+    ax.axvspan(low, high, color=color, alpha=alpha, linewidth=0, label=label)
+
+
 def set_lr_axis(ax: "Axes", *, log_lr: bool, low: float, high: float) -> None:
     """Set up the axis of the learning rate, with ticks that do not collide if it is logarithmic."""
     ax.set_xlabel("Learning rate")
@@ -109,10 +124,18 @@ def legend_below(ax: "Axes", *sources: "Axes", title: str | None = None) -> None
     for source in sources or (ax,):
         more_handles, more_labels = source.get_legend_handles_labels()
         handles, labels = handles + more_handles, labels + more_labels
-    if figure.get_figheight() < _SMALL_HEIGHT and any(":" in label for label in labels):
-        # In a small figure, there is room only for the entries with a number.
-        pairs = [pair for pair in zip(handles, labels, strict=True) if ":" in pair[1]]
+    height = figure.get_figheight() * ax.get_position().height
+    pairs = [pair for pair in zip(handles, labels, strict=True) if ":" in pair[1]]
+    if height < _SMALL_HEIGHT and pairs:
         handles, labels = map(list, zip(*pairs, strict=True))
+    if height < _TINY_HEIGHT:
+        handles, labels, title = handles[: len(pairs[:1])], labels[: len(pairs[:1])], None
+    if not handles:
+        return
+    if figure.get_layout_engine() is None and len(figure.axes) > 1:
+        # Below an Axes, nothing keeps room for it, and other Axes would hide it.
+        ax.legend(handles, labels, loc="best", fontsize="x-small", title=title)
+        return
     longest = max((len(line) for label in labels for line in label.split("\n")), default=0)
     width = figure.get_figwidth() * ax.get_position().width
     num_columns = int(width / (_HANDLE_WIDTH + _LETTER_WIDTH * longest))

@@ -15,6 +15,7 @@ from ignite_lrfinder.plot.axes import (
     neutral_color,
     new_axes,
     set_lr_axis,
+    shade,
     shown_points,
 )
 from ignite_lrfinder.suggest import Reading, Refusal
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 _METHODS = {
     "steepest": ("steepest", "^"),
     "valley": ("valley", "v"),
-    "minimum": ("minimum / 10", "s"),
+    "minimum": ("a tenth of the minimum", "s"),
     "slide": ("slide", "D"),
 }
 _MAX_GROUPS_IN_LEGEND = 6
@@ -98,6 +99,8 @@ def draw_sweep(
         _draw_cliff(ax, reading)
         _draw_suggestions(ax, reading, methods=methods, is_log=log_lr)
     ax.set_ylabel("Loss")
+    if not (reading.record.lr == reading.record.lr[:, :1]).all():
+        ax.set_xlabel(f"Learning rate of parameter group {reading.group}")
 
 
 def _draw_losses(ax: "Axes", reading: Reading, shown: slice) -> None:
@@ -123,8 +126,10 @@ def _draw_cliff(ax: "Axes", reading: Reading) -> None:
         return
     cliff = float(reading.descent.curve.lr[reading.descent.edge])
     end = float(reading.record.lr[-1, reading.group])
+    if reading.interval is not None:  # rates that trials have shown to be good
+        cliff = max(cliff, reading.interval[1])
     if cliff < end:
-        ax.axvspan(cliff, end, color=neutral_color(ax), alpha=0.12, linewidth=0, label="diverging")
+        shade(ax, cliff, end, color=neutral_color(ax), label="diverging")
 
 
 def _draw_suggestions(ax: "Axes", reading: Reading, *, methods: bool, is_log: bool) -> None:
@@ -135,13 +140,7 @@ def _draw_suggestions(ax: "Axes", reading: Reading, *, methods: bool, is_log: bo
         return
     lr = rates.pop("auto")
     if reading.interval is not None:
-        ax.axvspan(
-            *reading.interval,
-            color=SUGGESTION_COLOR,
-            alpha=0.15,
-            linewidth=0,
-            label="equally good in the trials",
-        )
+        shade(ax, *reading.interval, color=SUGGESTION_COLOR, label="equally good in the trials")
     ax.axvline(lr, color=SUGGESTION_COLOR, linestyle="--", linewidth=1)
     _draw_mark(
         ax,
@@ -165,6 +164,7 @@ def _draw_suggestions(ax: "Axes", reading: Reading, *, methods: bool, is_log: bo
             marker=marker,
             markersize=5,
             color=neutral_color(ax),
+            zorder=4,
             label=f"{words}: {other:.2e}",
         )
 

@@ -10,9 +10,11 @@ from ignite_lrfinder.errors import LRFinderError
 from ignite_lrfinder.plot.axes import (
     CURVE_COLOR,
     SUGGESTION_COLOR,
+    is_dark,
     legend_below,
     neutral_color,
     set_lr_axis,
+    shade,
     two_axes,
 )
 from ignite_lrfinder.protocols import Array
@@ -48,15 +50,18 @@ def plot_trials(
 
 
 def _draw_losses(ax: "Axes", trials: Sequence[Trial]) -> None:
-    """Draw the running mean of each trial's losses, lighter for higher rates."""
+    """Draw the running mean of each trial's losses, lighter for higher rates, short ones dashed."""
     trials = sorted(trials, key=lambda trial: trial.lr)
+    longest = max(trial.num_iter for trial in trials)
     colors = _shades(ax, len(trials))
     for trial, color in zip(trials, colors, strict=True):
         finite = trial.losses[np.isfinite(trial.losses)]
         iterations = np.arange(1, len(finite) + 1)
         means = _running_mean(finite)
         label = f"{trial.lr:.2e}" + (", diverged" if trial.is_diverged else "")
-        ax.plot(iterations, means, ":" if trial.is_diverged else "-", color=color, label=label)
+        style = "-" if trial.num_iter == longest else "--"
+        style = ":" if trial.is_diverged else style
+        ax.plot(iterations, means, style, color=color, label=label)
     _limit(ax, [_running_mean(trial.losses) for trial in trials if not trial.is_diverged])
     ax.set_xlabel("Iteration of the trial")
     ax.set_ylabel("Loss, running mean")
@@ -66,10 +71,8 @@ def _draw_losses(ax: "Axes", trials: Sequence[Trial]) -> None:
 def _shades(ax: "Axes", num_shades: int) -> Array:
     """Return colours from dark to light that are visible on the background; shape (N, 4)."""
     from matplotlib import colormaps
-    from matplotlib.colors import to_rgb
 
-    is_dark = np.mean(to_rgb(ax.get_facecolor())) < 0.5
-    shades = np.linspace(*(_SHADES_ON_DARK if is_dark else _SHADES_ON_LIGHT), num_shades)
+    shades = np.linspace(*(_SHADES_ON_DARK if is_dark(ax) else _SHADES_ON_LIGHT), num_shades)
     return colormaps["viridis"](shades)
 
 
@@ -106,13 +109,7 @@ def _draw_scores(ax: "Axes", reading: Reading) -> None:
     for lr in rates[~is_finite]:
         ax.axvline(float(lr), color=neutral_color(ax), linestyle=":", label="diverged")
     if reading.interval is not None:
-        ax.axvspan(
-            *reading.interval,
-            color=SUGGESTION_COLOR,
-            alpha=0.15,
-            linewidth=0,
-            label="equally good in the trials",
-        )
+        shade(ax, *reading.interval, color=SUGGESTION_COLOR, label="equally good in the trials")
     _draw_suggestion(ax, reading)
     legend_below(ax)
 
@@ -140,6 +137,8 @@ def _draw_suggestion(ax: "Axes", reading: Reading) -> None:
             [0.05],
             "|",
             color=SUGGESTION_COLOR,
+            markersize=10,
+            markeredgewidth=2,
             transform=ax.get_xaxis_transform(),
             label=f"best for {verdict.num_iter} iterations: {verdict.best_lr:.2e}",
         )
