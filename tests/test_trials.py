@@ -382,6 +382,31 @@ def test_trials_with_the_same_losses_support_no_number(num_losses):
         with_trials(trials).lr_suggestion()
 
 
+def test_a_gain_within_noise_counts_where_lower_rates_do_worse():
+    """Then the trials tell rates apart, although they hardly gained."""
+    scatter = np.random.default_rng(0).standard_normal(60)
+    scatter -= scatter[30:].mean()
+    finals = {0.01: 9.0, 0.04: 1.95, 0.16: 2.5}
+    trials = [Trial(lr=lr, num_iter=60, losses=f + scatter) for lr, f in finals.items()]
+    assert verdict(SWEEP, trials).noise > 1
+    level = [
+        Trial(lr=lr, num_iter=60, losses=1.95 + scatter * s)
+        for lr, s in ((0.01, 1.0), (0.04, 1.01))
+    ]
+    with pytest.raises(NoSuggestionError, match="by more than noise"):
+        with_trials(level).lr_suggestion()
+
+
+def test_bounds_begin_at_most_at_the_suggestion_for_a_constant_rate():
+    """The upper bound is the peak for a decaying rate, and the lower one never above the other."""
+    low = curve_suggestion() / 1000
+    trials = [run(PlannedTrial(low * f, 60), parabola(low)) for f in (0.25, 1.0, 4.0)]
+    result = with_trials(trials)
+    constant, peak = result.lr_suggestion(), result.lr_suggestion(schedule="decay")
+    assert result.lr_bounds() == (constant, peak)
+    assert SWEEP.lr_bounds()[0] != constant
+
+
 @pytest.mark.parametrize("later", [0.2, 1e6], ids=["trains at once", "explodes at once"])
 def test_the_loss_before_training_is_the_first_where_the_sweep_changes_it_at_once(later):
     """The gain of trials is measured from there, whatever a sweep that starts high has done."""

@@ -30,10 +30,9 @@ def memory_of(optimizer: OptimizerLike) -> float:
     The largest of all groups counts. SGD has a `momentum`, Adam and similar optimizers have it as
     the first of `betas`.
     """
-    momenta = [
-        momentum
-        for group in optimizer.param_groups
-        for momentum in (group.get("momentum"), *tuple(group.get("betas") or ())[:1])
-    ]
+    momenta = []
+    for group in optimizer.param_groups:
+        betas = group.get("betas")
+        momenta += [group.get("momentum"), *(() if betas is None else tuple(betas)[:1])]
     known = [float(m) for m in momenta if isinstance(m, (int, float)) and 0 <= m < 1]
     return 1 / (1 - max(known, default=0.0))
