@@ -1,4 +1,4 @@
-"""Trainings that were held out while the rules of the finder were chosen.
+"""Training runs that were held out while the rules of the finder were chosen.
 
 Twelve are short and on real data. Four run for 15,000 iterations or more, one of them on generated
 data. `docs/benchmarks.md` names what was changed after their first results.

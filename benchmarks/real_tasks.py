@@ -1,4 +1,4 @@
-"""Trainings on real data, with networks of the usual kinds."""
+"""Training runs on real data, with networks of the usual kinds."""
 
 import torch
 from torch import Tensor, nn

@@ -1,4 +1,4 @@
-"""Trainings of a second or two on a CPU, short enough for a grid search of the best learning rate.
+"""Training runs of a second or two on a CPU, short enough to grid-search the best learning rate.
 
 They vary what moves the best rate and what misleads a range test: the scale of inputs and targets,
 the optimizer, batch size and noise, and pretrained weights. Their best rates span more than three

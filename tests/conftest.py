@@ -95,7 +95,7 @@ class Net(nn.Module):
 
 @functools.lru_cache(maxsize=1 << 20)
 def entries_of(log: int) -> list[Any]:
-    """Return the entries of a log; what a bounded cache holds is no state of a training."""
+    """Return the entries of a log; the contents of a bounded cache are not training state."""
     return []
 
 

@@ -731,3 +731,11 @@ def test_the_scheduler_itself_takes_no_step() -> None:
     apply_lr(program.optimizer, NEW, program.scheduler)
     assert num_calls == 0
     assert program.scheduler.last_epoch == 6
+
+
+def test_an_object_without_parameter_groups_is_refused() -> None:
+    """A model, for example, in place of its optimizer."""
+    with pytest.raises(
+        TypeError, match="optimizer must be an optimizer with param_groups, got Lin"
+    ):
+        apply_lr(nn.Linear(1, 1), [0.5])  # type: ignore[arg-type]  # what it is about

@@ -180,3 +180,13 @@ def test_a_handler_of_the_trainer_is_accepted_in_keep_handlers(
     trainer.add_event_handler(event, handler)
     with FastaiLRFinder().attach(trainer, {"optimizer": OPTIMIZER}, keep_handlers=[handler]):
         pass
+
+
+def test_an_object_that_takes_several_lines_is_shown_by_its_type(trainer: Engine) -> None:
+    """A model would fill the screen."""
+    model = nn.Sequential(nn.Linear(1, 1), nn.Linear(1, 1))
+    with (
+        pytest.raises(TypeError, match=r"got Sequential\. Pass"),
+        FastaiLRFinder().attach(trainer, model),  # type: ignore[arg-type]  # what it is about
+    ):
+        pass

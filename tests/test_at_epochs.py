@@ -148,3 +148,22 @@ def test_wrong_arguments_are_refused_at_once(
     """The error comes before any training and says what to pass."""
     with pytest.raises(error, match=message):
         LRFinderAtEpochs(to_save=make_training().to_save, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"end_lr": "x"}, TypeError, "end_lr must be"),
+        ({"verify": "yes"}, ValueError, "verify must be"),
+        ({"num_iter": 0}, ValueError, "num_iter must be at least 1"),
+    ],
+)
+def test_arguments_of_attach_are_checked_at_the_first_epoch(
+    make_training: Callable[..., Training], arguments: dict, error: type[Exception], message: str
+) -> None:
+    """The error does not wait for the epoch of the first sweep."""
+    training = make_training()
+    LRFinderAtEpochs([30], training.to_save, **arguments).attach(training.trainer)
+    with pytest.raises(error, match=message):
+        training.trainer.run(training.loader, max_epochs=30)
+    assert training.trainer.state.epoch == 1

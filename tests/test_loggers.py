@@ -191,3 +191,13 @@ def test_an_object_other_than_a_logger_is_refused() -> None:
     """TensorBoard's own writer, for example, has another interface."""
     with pytest.raises(TypeError, match="logger must be an Ignite logger, got 3"):
         log_result(result_of(LR, LOSSES), 3)  # type: ignore[arg-type]  # what it is about
+
+
+def test_a_finder_stands_for_its_result(tmp_path: Path) -> None:
+    """Anything else is refused."""
+    finder = mock.Mock(result=result_of(LR, LOSSES))
+    with TensorboardLogger(log_dir=tmp_path) as logger:
+        log_result(finder, logger)
+        with pytest.raises(TypeError, match="result must be a result or a finder, got 3"):
+            log_result(3, logger)  # type: ignore[arg-type]  # what it is about
+    assert any(tmp_path.iterdir())

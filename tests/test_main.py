@@ -59,3 +59,19 @@ def test_a_file_without_a_result_is_a_clear_error(
     with pytest.raises(SystemExit):
         run(monkeypatch, path)
     assert "other.json" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("option", "name"), [("--plot", "no/c.png"), ("--html", "no/c.html")])
+def test_a_file_that_cannot_be_written_is_a_clear_error(
+    option: str,
+    name: str,
+    saved: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The command exits with an error that names the file, without a traceback."""
+    with pytest.raises(SystemExit):
+        run(monkeypatch, saved, option, saved.parent / name)
+    assert f"error: [Errno 2] No such file or directory: '{saved.parent / name}'" in (
+        capsys.readouterr().err
+    )

@@ -276,7 +276,7 @@ def test_correlated_noise_is_named_in_the_refusal():
 
 @pytest.mark.parametrize("seed", range(5))
 def test_noisy_losses_that_fall_give_a_number(seed):
-    """Noise as large as the fall is no reason to refuse."""
+    """Noise as large as the fall does not justify a refusal."""
     losses = u_shape(X, fall_at=-3.0, cliff_at=-0.5, noise=0.7, seed=seed)
     assert 1e-3 < suggest(result_of(LR, losses))[0] < 0.2
 
@@ -288,7 +288,7 @@ def test_a_fall_at_once_gives_a_number():
 
 
 def test_a_sweep_that_learns_at_once_and_never_diverges_stays_near_the_fall():
-    """Without an edge, the end of the sweep is no reason for a rate decades above the fall."""
+    """Without an edge, the end of the sweep does not justify a rate decades above the fall."""
     losses = 2 * np.exp(-np.arange(len(LR)) / 4)
     assert suggest(result_of(1e4 * LR, losses))[0] <= 4 * LR[len(LR) // 10] * 1e4
 

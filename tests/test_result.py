@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from strategies import result_of
 
 from ignite_lrfinder import LRFinderResult, StopReason, SweepSettings, Trial
 
@@ -240,3 +241,11 @@ def test_no_damage_does_more_than_a_clear_error(
     assert said.startswith(
         ("LR range test: ", "path must be a file that LRFinderResult.save wrote")
     )
+
+
+def test_a_result_that_cannot_be_saved_names_the_file(tmp_path: Path) -> None:
+    """The error has the path that was asked for, not that of a temporary file."""
+    path = tmp_path / "no" / "result.json"
+    with pytest.raises(FileNotFoundError) as caught:
+        result_of(np.geomspace(1e-3, 1.0, 20), np.linspace(2.0, 1.0, 20)).save(path)
+    assert caught.value.filename == str(path)

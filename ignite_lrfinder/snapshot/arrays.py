@@ -44,10 +44,10 @@ def num_bytes(data: torch.Tensor | np.ndarray) -> int:
 
 
 def watch_data(data: torch.Tensor | np.ndarray) -> Callable[[], bool]:
-    """Return a function that returns whether an array was written since now, as far as it shows.
+    """Return a function that returns whether an array was written since this call.
 
-    In host memory checksums are compared, of a file that NumPy maps some values; on a device the
-    version of a tensor tells.
+    Arrays in host memory are compared by checksum, files that NumPy maps by a sample of their
+    values, and tensors on a device by their version counter.
     """
     before = _checksum(data)
     return lambda: _checksum(data) != before

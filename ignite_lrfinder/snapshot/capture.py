@@ -32,7 +32,7 @@ class Section(NamedTuple):
         name: what a user calls it.
         entries: what was captured, in order.
         hashed: dicts and sets, restored after the others, as hashes may depend on these.
-        empty: containers that have nothing besides their elements, and had none. Most containers
+        empty: containers that hold nothing but their elements, and had none. Most containers
             of a model are tables of hooks without any.
     """
 
@@ -66,8 +66,9 @@ class Capture:
         walk: the walk, which holds the objects that were visited.
         is_data: whether objects are captured as data now, or as the state of a training.
         loaders: the data loaders that were captured.
-        live: objects that cannot be restored, each with what tells whether it may have changed.
-        watched: data that is not copied, each with what tells whether it was written.
+        live: objects that cannot be restored, each with a function that returns whether it may have
+            changed.
+        watched: data that is not copied, each with a function that returns whether it was written.
         not_restored: objects that could not be captured, by id.
     """
 
@@ -144,7 +145,7 @@ class Capture:
         self.not_restored.clear()
 
     def _copy(self, data: torch.Tensor | np.ndarray) -> None:
-        """Copy the values of a tensor, and of a leaf what it is besides, or of an array."""
+        """Copy the values of an array or a tensor, and of a leaf its memory, gradient and hooks."""
         if isinstance(data, torch.Tensor):
             self.copies.values.add(data)
             if data.is_leaf:

@@ -16,7 +16,7 @@ CONTAINERS = (list, dict, set, frozenset, collections.deque, tuple)
 
 # An ordered dict is a dict too, but keeps its order with methods of its own, so it comes first.
 BARE = (collections.OrderedDict, *CONTAINERS)
-"""The types of containers that have nothing besides their elements."""
+"""The types of containers that hold nothing but their elements."""
 
 PLAIN = frozenset({type(None), bool, int, float, str, bytes})
 """The commonest types without state, which are recognised before any look at an object."""

@@ -127,7 +127,7 @@ def attempt(name: str, failures: dict[str, BaseException], restore: Callable[[],
 
 
 def _global_hooks() -> list[object]:
-    """Return the hooks of all modules and all optimizers, which count as handlers do."""
+    """Return the global hooks of modules and optimizers, which are treated like handlers."""
     tables = [
         table
         for cls in (nn.Module, torch.optim.Optimizer)

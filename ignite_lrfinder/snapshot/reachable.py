@@ -23,7 +23,7 @@ from ignite_lrfinder.snapshot.references import Rule, rule_of
 
 _SEARCHED_ELSEWHERE = (Engine, DataLoader, Dataset, Sampler, torch.Tensor, np.ndarray)
 _DESCRIPTORS = (staticmethod, classmethod, functools.cached_property, functools.partialmethod)
-# Of what classes keep these count in any case, the rest where a function uses its name.
+# Class attributes of these types always count; others only if a function uses their name.
 _KEPT_BY_CLASSES = (
     torch.nn.Module, torch.optim.Optimizer, functools.singledispatchmethod, enum.Enum, type
 )  # fmt: skip

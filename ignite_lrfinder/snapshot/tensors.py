@@ -102,7 +102,7 @@ def of_storage(storage: torch.UntypedStorage) -> torch.Tensor:
 
 
 def capture_tensor(tensor: torch.Tensor) -> Any:
-    """Return what a leaf is besides its values: its memory, its gradient and its hooks."""
+    """Return the memory, the gradient and the hooks of a leaf."""
     hooks = [getattr(tensor, name, None) for name in _HOOKS]
     copies = [None if table is None else dict(table) for table in hooks]
     return tensor.detach(), tensor.grad, tensor.requires_grad, hooks, copies

@@ -14,7 +14,7 @@ class DivergenceMonitor:
     sweep stops where `s > best + (diverge_th - 1) * max(|best|, first - best)`: for a positive
     loss that has fallen little this is Ignite's `s > diverge_th * best`; unlike Ignite's rule it is
     right for negative losses and for losses near zero, and does not depend on the unit of the loss.
-    With smoothing two of the last four losses must exceed that level, too, so that one outlier,
+    With smoothing, two of the last four losses must also exceed that level, so that one outlier,
     which the average remembers for long, does not end a sweep.
 
     Args:
