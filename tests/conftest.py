@@ -17,6 +17,7 @@ import pytest
 import torch
 from hypothesis import settings
 from ignite.engine import Engine, Events
+from matplotlib import pyplot as plt
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -191,9 +192,10 @@ def make_training() -> Callable[..., Training]:
 
 
 @pytest.fixture(autouse=True)
-def seeds() -> None:
-    """Start each test from the same random state."""
+def _same_start() -> None:
+    """Start each test from the same random state, without a figure of another test."""
     seed_all(0)
+    plt.close("all")
 
 
 def seed_all(seed: int) -> None:

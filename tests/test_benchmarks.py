@@ -262,7 +262,6 @@ def test_the_figure_has_a_point_for_each_task_and_tool(tmp_path, monkeypatch):
     assert regrets[1] > 1
     assert (tmp_path / "trust.png").stat().st_size > 0
     monkeypatch.undo()
-    plt.close("all")
 
 
 @pytest.mark.parametrize("way", ways.WAYS)

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -28,13 +28,6 @@ from ignite_lrfinder import (
 from ignite_lrfinder.suggest.curve import Curve
 from ignite_lrfinder.suggest.descent import Descent
 from ignite_lrfinder.suggest.verdict import Verdict
-
-
-@pytest.fixture(autouse=True)
-def _closed_figures() -> Iterator[None]:
-    """Leave no figure open."""
-    yield
-    plt.close("all")
 
 
 def u_shaped(

@@ -1,13 +1,12 @@
 """A record is read once, and the result answers every question from that reading."""
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import Training
-from matplotlib import pyplot as plt
 from probe import num_calls
 from strategies import result_of, u_shape
 
@@ -24,13 +23,6 @@ from ignite_lrfinder.suggest.smoothing import smooth
 
 LR = np.geomspace(1e-7, 10.0, 100)
 X = np.log10(LR)
-
-
-@pytest.fixture(autouse=True)
-def _closed_figures() -> Iterator[None]:
-    """Leave no figure open."""
-    yield
-    plt.close("all")
 
 
 def swept() -> LRFinderResult:

@@ -139,7 +139,6 @@ def test_trials_that_gained_nothing_are_named_instead_of_a_rate() -> None:
     assert not re.search("Suggested learning rate|do as well as the best|what the trials", text)
     _, ax = result.plot_trials()
     assert ax.get_legend_handles_labels()[1] == ["trials of 60 iterations"]
-    plt.close("all")
 
 
 def test_a_suggestion_outside_the_interval_says_why() -> None:

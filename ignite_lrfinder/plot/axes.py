@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 # The first two colours of the user's style.
 CURVE_COLOR, SUGGESTION_COLOR = "C0", "C1"
 SKIPPED_ALPHA = 0.15
-_SHADE_ON_LIGHT, _SHADE_ON_DARK = 0.14, 0.3
+_SHADE_ON_LIGHT, _SHADE_ON_DARK = 0.14, 0.22
 # The percentile of the losses that is always visible.
 _VISIBLE_PERCENTILE = 60
 # The distance between an Axes and the legend below it, in points: room for the axis labels.
@@ -124,7 +124,8 @@ def legend_below(ax: "Axes", *sources: "Axes", title: str | None = None) -> None
     for source in sources or (ax,):
         more_handles, more_labels = source.get_legend_handles_labels()
         handles, labels = handles + more_handles, labels + more_labels
-    height = figure.get_figheight() * ax.get_position().height
+    shares = [each.get_position().height for each in dict.fromkeys((ax, *sources))]
+    height = figure.get_figheight() * sum(shares)
     pairs = [pair for pair in zip(handles, labels, strict=True) if ":" in pair[1]]
     if height < _SMALL_HEIGHT and pairs:
         handles, labels = map(list, zip(*pairs, strict=True))
