@@ -41,7 +41,14 @@ def refusing(optimizer: OptimizerLike) -> Iterator[None]:
     try:
         yield
     finally:
-        _swept[:] = [swept for swept in _swept if swept is not optimizer]
+        # Only one: the blocks of two trainers may share an optimizer.
+        del _swept[next(i for i, swept in enumerate(_swept) if swept is optimizer)]
+
+
+def _is_swept(groups: Sequence[object]) -> bool:
+    """Return whether parameter groups belong to an optimizer in a block, or to its wrapper."""
+    known = {id(group) for swept in _swept for group in swept.param_groups}
+    return any(id(group) in known for group in groups)
 
 
 def apply_lr(
@@ -72,7 +79,7 @@ def apply_lr(
     if not isinstance(groups, Sequence):
         remedy = "Pass the optimizer that was swept."
         raise wrong_type("optimizer", "an optimizer with param_groups", optimizer, remedy)
-    if any(optimizer is swept for swept in _swept):
+    if _is_swept(groups):
         raise LRFinderError(
             "apply_suggested_lr must be called after the block of attach, got a call inside it, "
             "which the end of the block would undo. Call it after the block."

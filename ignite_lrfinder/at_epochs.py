@@ -17,6 +17,7 @@ from ignite_lrfinder.sweep import Arguments
 
 _SIGNATURE = inspect.signature(FastaiLRFinder.attach)
 _NOT_CHECKED = ("self", "schedule", "total_iters")
+_ANY_LR = 1e-12
 
 
 class LRFinderAtEpochs:
@@ -39,9 +40,9 @@ class LRFinderAtEpochs:
         results: the result of each sweep so far, by epoch.
 
     Raises:
-        TypeError: for an argument of the wrong type; for what depends on the trainer or the
-            optimizer, at the start of the first epoch.
-        ValueError: for an argument with the wrong value, likewise.
+        TypeError: for an argument of the wrong type; for the arguments of `attach`, at the start of
+            the first epoch.
+        ValueError: for an argument with the wrong value, at the same times.
 
     Example:
         >>> import torch
@@ -113,10 +114,15 @@ class LRFinderAtEpochs:
         self._apply(finder.result, epoch)
 
     def _check_arguments(self, trainer: Engine) -> None:
-        """Check all arguments at the first epoch, rather than hours later."""
+        """Check at the first epoch what no later epoch can make valid."""
         call = _SIGNATURE.bind(self, trainer, self._to_save, **self._attach_arguments)
         call.apply_defaults()
         given = {k: v for k, v in call.arguments.items() if k not in _NOT_CHECKED}
+        if given["start_lr"] is None:  # the optimizer's own rate, which a warm-up may begin at 0
+            given["start_lr"] = _ANY_LR
+        if not isinstance(given["keep_handlers"], str):  # handlers may be attached later
+            given["keep_handlers"] = "auto"
+        given["mute_handlers"] = ()
         Arguments(**given, plan=self._plan)
         self._is_checked = True
 

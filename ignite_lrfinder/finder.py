@@ -327,7 +327,7 @@ class FastaiLRFinder:
         shown = ", ".join(paths[:_MAX_PATHS]) + (", ..." if len(paths) > _MAX_PATHS else "")
         warn(
             f"The state of a training must be restorable, got {len(paths)} object(s) whose state "
-            f"is not: {shown}. They, and what they work on, stay as the sweep left them. "
+            f"is not: {shown}. They, and the objects that they use, stay as the sweep left them. "
             "Create them again before training; lr_finder.result.not_restored lists them."
         )
 

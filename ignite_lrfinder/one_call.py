@@ -80,7 +80,8 @@ def _check_train_step(train_step: object) -> None:
     if not callable(train_step) or isinstance(train_step, nn.Module):
         raise wrong_type("trainer", requirement, train_step, remedy)
     try:
-        signature = inspect.signature(train_step)
+        # The outermost function is called: a decorator may pass further arguments.
+        signature = inspect.signature(train_step, follow_wrapped=False)
     except (TypeError, ValueError):  # of built-in code
         return
     try:

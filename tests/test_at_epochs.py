@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import Training, seed_all
+from conftest import Log, Training, seed_all
 from ignite.engine import Engine, Events
 
 from ignite_lrfinder import LRFinderAtEpochs, Trials
@@ -167,3 +167,27 @@ def test_arguments_of_attach_are_checked_at_the_first_epoch(
     with pytest.raises(error, match=message):
         training.trainer.run(training.loader, max_epochs=30)
     assert training.trainer.state.epoch == 1
+
+
+def test_what_becomes_valid_later_is_not_refused_at_the_first_epoch(
+    make_training: Callable[..., Training],
+) -> None:
+    """A warm-up may begin at 0, and a handler that is named may be added later."""
+    training, seen = make_training(), Log()
+    training.optimizer.param_groups[0]["lr"] = 0.0
+
+    def report() -> None:
+        seen.append(1)
+
+    def warm_up(engine: Engine) -> None:
+        if engine.state.epoch == 2:
+            training.optimizer.param_groups[0]["lr"] = 1e-6
+            engine.add_event_handler(Events.ITERATION_STARTED, report)
+
+    training.trainer.add_event_handler(Events.EPOCH_STARTED, warm_up)
+    muted = [warm_up, report]
+    at_epochs = LRFinderAtEpochs([2], training.to_save, mute_handlers=muted, num_iter=60)
+    at_epochs.attach(training.trainer)
+    training.trainer.run(training.loader, max_epochs=2)
+    assert len(at_epochs.results[2]) > 10
+    assert len(seen) == training.trainer.state.epoch_length

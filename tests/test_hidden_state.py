@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import logging
 import random
 import sys
 import warnings
@@ -13,9 +14,11 @@ import torch
 import torch.distributed.checkpoint.stateful
 from ignite.engine import Engine, Events
 from torch import nn
+from torch.distributed.algorithms.ddp_comm_hooks.powerSGD_hook import PowerSGDState
 from twins import assert_same
 
 from ignite_lrfinder import FastaiLRFinder
+from ignite_lrfinder.protocols import Saveable
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Run completed without loss diverging:UserWarning"),
@@ -226,7 +229,81 @@ def of_own_module() -> Hidden:
     return Hidden(step, lambda: TEMPERATURE)
 
 
+def of_number_with_attributes() -> Hidden:
+    """An attribute of a user-defined number."""
+
+    class Rate(float):
+        num_uses = 0
+
+    rate = Rate(0.5)
+
+    def step(engine: Engine) -> None:
+        rate.num_uses += 1
+
+    return Hidden(step, lambda: rate.num_uses)
+
+
+def of_buffer_with_attributes() -> Hidden:
+    """An attribute that a buffer gets in the sweep."""
+
+    class Buffer(bytearray):
+        pass
+
+    buffer = Buffer(b"x")
+
+    def step(engine: Engine) -> None:
+        buffer.extend(b"y")
+        buffer.length = len(buffer)  # type: ignore[attr-defined]  # it has any
+
+    return Hidden(step, lambda: (bytes(buffer), vars(buffer).copy()))
+
+
+def of_new_attribute_of_partial() -> Hidden:
+    """An attribute that a partial gets in the sweep."""
+    step = functools.partial(len, "x")
+
+    def count(engine: Engine) -> None:
+        vars(step)["num_calls"] = vars(step).get("num_calls", 0) + 1
+
+    return Hidden(count, lambda: vars(step).copy())
+
+
+def of_state_of_distributed() -> Hidden:
+    """What torch.distributed counts for a training."""
+    state = PowerSGDState(process_group=None)
+
+    def step(engine: Engine) -> None:
+        state.iter += 1
+
+    return Hidden(step, lambda: state.iter)
+
+
+def of_protocol_of_the_package() -> Hidden:
+    """A class that says that it can be saved."""
+
+    class Counter(Saveable):
+        num_steps = 0
+
+        def state_dict(self) -> dict[str, Any]:
+            return {}
+
+        def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+            pass
+
+    counter = Counter()
+
+    def step(engine: Engine) -> None:
+        counter.num_steps += 1
+
+    return Hidden(step, lambda: counter.num_steps)
+
+
 HIDDEN = [
+    of_number_with_attributes,
+    of_buffer_with_attributes,
+    of_new_attribute_of_partial,
+    of_state_of_distributed,
+    of_protocol_of_the_package,
     of_derived_class,
     of_distributed_protocol,
     of_special_method,
@@ -265,25 +342,48 @@ def test_state_that_is_hard_to_find_is_restored(make: Callable[[], Hidden]) -> N
         assert_same(hidden.state(), before, "state")
 
 
-def test_what_a_handler_alone_assigns_stays() -> None:
+class Record:
+    """A class that the train step uses, and whose count only a handler reads."""
+
+    num_seen = 0
+
+    @staticmethod
+    def use() -> None:
+        """Do nothing."""
+
+
+NUM_SEEN = 0
+
+
+@pytest.mark.parametrize("kind", ["closure", "global", "class"])
+def test_what_a_handler_alone_assigns_stays(kind: str) -> None:
     """A variable that the train step does not read is a handler's own record."""
-    parameter, num_calls = nn.Parameter(torch.ones(())), 0
+    parameter, num_seen = nn.Parameter(torch.ones(())), 0
     optimizer = torch.optim.SGD([parameter], lr=1e-3)
 
     def train_step(engine: Engine, batch: object) -> float:
+        Record.use()
         parameter.square().backward()
         optimizer.step()
         return 1.0
 
-    def observe() -> None:
-        nonlocal num_calls
-        num_calls += 1
+    def in_closure() -> None:
+        nonlocal num_seen
+        num_seen += 1
 
+    def in_global() -> None:
+        global NUM_SEEN
+        NUM_SEEN += 1
+
+    def in_class() -> None:
+        Record.num_seen += 1
+
+    observers = {"closure": in_closure, "global": in_global, "class": in_class}
     trainer = Engine(train_step)
-    trainer.add_event_handler(Events.ITERATION_STARTED, observe)
+    trainer.add_event_handler(Events.ITERATION_STARTED, observers[kind])
     with FastaiLRFinder().attach(trainer, optimizer, num_iter=5) as swept:
         swept.run([0] * 5)
-    assert num_calls == 5
+    assert {"closure": num_seen, "global": NUM_SEEN, "class": Record.num_seen}[kind] == 5
 
 
 @pytest.mark.parametrize("is_kept", [False, True], ids=["dropped", "kept"])
@@ -312,3 +412,23 @@ def test_objects_of_a_generator_that_ended_with_the_sweep_are_restored(is_kept: 
     is_named = any("whose state is not: data" in str(warning.message) for warning in caught)
     assert (config["num_steps"], is_named) == ((5, True) if is_kept else (0, False))
     assert finder.result.not_restored == (("data",) if is_kept else ())
+
+
+def test_a_logger_of_a_user_class_is_not_named() -> None:
+    """It caches which levels are enabled, which is no state of a training."""
+
+    class Logger(logging.Logger):
+        pass
+
+    parameter, log = nn.Parameter(torch.ones(())), Logger("of the test")
+    optimizer, finder = torch.optim.SGD([parameter], lr=1e-3), FastaiLRFinder()
+
+    def train_step(engine: Engine, batch: object) -> float:
+        log.debug("a step")
+        parameter.square().backward()
+        optimizer.step()
+        return 1.0
+
+    with finder.attach(Engine(train_step), optimizer, num_iter=5) as swept:
+        swept.run([0] * 5)
+    assert finder.result.not_restored == ()

@@ -1,5 +1,6 @@
 """One call from a trainer or a plain train step to a result."""
 
+import functools
 from collections.abc import Callable
 
 import numpy as np
@@ -96,3 +97,24 @@ def test_anything_but_a_trainer_or_a_function_is_refused() -> None:
     for wrong in (3, nn.Linear(1, 1), lambda x, y: 0.0):
         with pytest.raises(TypeError, match=requirement):
             find_lr(wrong, optimizer, [1])  # type: ignore[arg-type]  # it is refused
+
+
+def test_a_decorator_may_pass_further_arguments() -> None:
+    """The outermost function is the one that takes the batch."""
+    parameter = nn.Parameter(torch.ones(()))
+    optimizer = torch.optim.SGD([parameter], lr=1e-3)
+
+    def with_parameter(function: Callable[..., float]) -> Callable[[object], float]:
+        @functools.wraps(function)
+        def wrapped(batch: object) -> float:
+            return function(parameter, batch)
+
+        return wrapped
+
+    @with_parameter
+    def train_step(parameter: nn.Parameter, batch: object) -> float:
+        parameter.square().backward()
+        optimizer.step()
+        return 1.0
+
+    assert len(find_lr(train_step, optimizer, [0] * 5, num_iter=5, verify=False)) == 5

@@ -10,7 +10,13 @@ import torch
 from conftest import HAS_MAX_ITERS, Log
 from ignite.engine import Engine, Events
 from torch import nn
-from torch.utils.data import DataLoader, SequentialSampler, TensorDataset
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    RandomSampler,
+    SequentialSampler,
+    TensorDataset,
+)
 
 from ignite_lrfinder import FastaiLRFinder, LRFinderError, LRFinderResult, StopReason
 from ignite_lrfinder.sweep.engine import handler_table
@@ -513,6 +519,8 @@ def test_samples_in_the_order_of_their_labels_are_named(
         ("not correlated", False),
         ("few points", False),
         ("custom batch sampler", False),
+        ("shuffled batch sampler", False),
+        ("batch sampler in order", True),
     ],
 )
 def test_a_loader_that_draws_in_order_is_named_where_its_losses_are_alike(
@@ -525,9 +533,13 @@ def test_a_loader_that_draws_in_order_is_named_where_its_losses_are_alike(
         hardness = hardness[torch.randperm(400)]
     data = TensorDataset(hardness)
     loader = DataLoader(data, batch_size=4, shuffle=case == "shuffled")
-    if case == "custom batch sampler":  # beside which the loader has a sampler that draws in order
-        batches = torch.arange(400).view(100, 4).tolist()
-        loader = DataLoader(data, batch_sampler=batches)
+    batch_samplers = {  # beside which a loader has a sampler that draws in order
+        "custom batch sampler": torch.arange(400).view(100, 4).tolist(),
+        "shuffled batch sampler": BatchSampler(RandomSampler(data), 4, drop_last=False),
+        "batch sampler in order": BatchSampler(SequentialSampler(data), 4, drop_last=False),
+    }
+    if case in batch_samplers:
+        loader = DataLoader(data, batch_sampler=batch_samplers[case])
         assert isinstance(loader.sampler, SequentialSampler)
     parameter = nn.Parameter(torch.zeros(()))
     optimizer = torch.optim.SGD([parameter], lr=1e-9)

@@ -382,6 +382,15 @@ def test_trials_with_the_same_losses_support_no_number(num_losses):
         with_trials(trials).lr_suggestion()
 
 
+def test_trials_that_only_end_alike_are_compared():
+    """Errors that all reach zero are the best that there is."""
+    trials = [
+        Trial(lr=0.01 * 4**i, num_iter=60, losses=np.maximum(2 - rate * np.arange(60), 0))
+        for i, rate in enumerate((0.08, 0.16, 0.32))
+    ]
+    assert with_trials(trials).suggestions()["auto"]
+
+
 def test_a_gain_within_noise_counts_where_lower_rates_do_worse():
     """Then the trials tell rates apart, although they hardly gained."""
     scatter = np.random.default_rng(0).standard_normal(60)

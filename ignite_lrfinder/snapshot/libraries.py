@@ -23,7 +23,8 @@ def _directories(*paths: str) -> tuple[str, ...]:
 
 # The packages that the train steps being swept come from, which are user code even if installed.
 _adopted: list[str] = []
-_HEAP_TYPE = 1 << 9  # the flag of classes that Python code makes
+_HEAP_TYPE = 1 << 9  # the flag of classes made at run time, by Python code or by extensions
+_ONE_CALL = f"{__name__.partition('.')[0]}.one_call"
 _FUNCTIONS = (types.FunctionType, types.MethodType, functools.partial)
 _WITH_TRAINERS = ("ignite", "ignite_lrfinder", "monai", "torch")
 
@@ -94,7 +95,10 @@ def _packages_of(function: object) -> Iterator[str]:
     """
     if isinstance(function, functools.partial):
         held = (*function.args, *function.keywords.values())
-        for part in (function.func, *(each for each in held if isinstance(each, _FUNCTIONS))):
+        # The train step that `find_lr` was given may be an object; a model is not a train step.
+        is_ours = getattr(function.func, "__module__", None) == _ONE_CALL
+        parts = [each for each in held if is_ours or isinstance(each, _FUNCTIONS)]
+        for part in (function.func, *parts):
             yield from _packages_of(part)
         return
     name = getattr(function, "__module__", None)

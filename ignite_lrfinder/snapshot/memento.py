@@ -151,26 +151,34 @@ class Leftovers(NamedTuple):
     entries: tuple[Entry, ...]
     users: tuple[object, ...]
 
-    def restore(self) -> dict[str, BaseException]:
-        """Restore the objects with which nothing works any longer, and return what failed.
+    def restore(self) -> tuple[dict[str, BaseException], list[object]]:
+        """Restore the objects with which nothing works any longer.
 
-        A generator that was only the data of the sweep is gone once the sweep lets it go.
+        A generator that was only the data of the sweep is gone once the sweep releases it.
+
+        Returns:
+            The first error, if something failed, and the objects that cannot be restored.
         """
         failures: dict[str, BaseException] = {}
+        irreversible: list[object] = []
         if not self.entries:
-            return failures
+            return failures, irreversible
         gc.collect()
         users = [obj() if isinstance(obj, weakref.ref) else obj for obj in self.users]
         in_frames = [variable for obj in users for variable in live.frame_variables(obj)]
         _, left = live.used_by([*in_frames, *live.used_by_threads()])
         kept = set(map(id, left))
-        for restore, obj, was in self.entries:
-            if id(obj) not in kept:
+        with torch.no_grad(), _without_garbage_collection():
+            for restore, obj, was in self.entries:
+                if id(obj) in kept:
+                    continue
                 try:
                     restore(obj, was)
+                except Irreversible:
+                    irreversible.append(obj)
                 except BaseException as error:  # the others must be restored all the same
                     failures.setdefault("data", error)
-        return failures
+        return failures, irreversible
 
 
 def _weak(obj: object) -> object:

@@ -79,6 +79,7 @@ class Moment:
     def add_state(self) -> None:
         """Capture what the handlers of the start have set on the engines since."""
         for engine, before in self.attributes:
+            self.memento.capture("data", engine.state.dataloader, is_data=True)
             held = [v for k, v in attributes_of(engine).items() if before.get(k) is not v]
             run = [attributes_of(engine).get(name) for name in _RUN]
             added = [value for value in held if not any(value is each for each in run)]

@@ -45,8 +45,9 @@ def rule_of(cls: type) -> Rule | None:
     """Return the function that lists what an instance of a class refers to; None for an atom."""
     if cls in _BARE_RULES:
         return _BARE_RULES[cls]
-    has_attributes = cls.__dictoffset__ != 0 and not is_library(cls)
-    if issubclass(cls, _ATOMS) and not has_attributes:
+    # A logger caches which levels are enabled, and its state is not the training's.
+    is_plain = cls.__dictoffset__ == 0 or is_library(cls) or issubclass(cls, logging.Logger)
+    if issubclass(cls, _ATOMS) and is_plain:
         return None
     for kinds, rule in _RULES:
         if issubclass(cls, kinds):

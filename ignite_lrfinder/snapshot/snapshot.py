@@ -137,7 +137,9 @@ class Snapshot:
         for moment in (self._start, self._before):
             moment.memento.forget()
         self._close()
-        failures |= leftovers.restore()
+        more_failures, irreversible = leftovers.restore()
+        failures |= more_failures
+        self._not_restored += [(f"<{type(obj).__qualname__}>", obj) for obj in irreversible]
         if failures:
             _report(failures)
 

@@ -60,6 +60,8 @@ def visit_partial(capture: Capture, function: functools.partial[Any]) -> bool:
     """Capture the attributes of a partial, which holds nothing else that changes."""
     if vars(function):
         capture.store(contents.restore_elements, vars(function), vars(function).copy())
+    else:
+        capture.section.empty.append(vars(function))
     return True
 
 
@@ -180,7 +182,8 @@ def _capture_alike(capture: Capture, container: object, elements: contents.Eleme
 def visit_buffer(capture: Capture, obj: Any) -> bool:
     """Capture the bytes of a buffer."""
     capture.store(arrays.restore_buffer, obj, arrays.buffer_state(obj))
-    return bool(contents.attributes_of(obj)) and visit_instance(capture, obj)
+    has_more = type(obj).__dictoffset__ != 0 or bool(contents.slots_of(type(obj)))
+    return has_more and visit_instance(capture, obj)
 
 
 def visit_shared_value(capture: Capture, obj: Any) -> bool:

@@ -78,10 +78,11 @@ def _steep_fall(reading: Reading, plan: Plan) -> str | None:
         return None
     fall = reading.verdict.fall
     to = "to 0" if math.isinf(fall) else f"{fall:.0f}-fold"
+    by_val_loss = "" if reading.record.trials[0].is_validation else ", or judge them by val_loss"
     return (
         f"The loss fell {to} within a trial, which says little about the end of a longer run. "
         "Standardize inputs and targets if they are not, let trials run longer with "
-        "verify=Trials(...), or judge them by val_loss."
+        f"verify=Trials(...){by_val_loss}."
     )
 
 

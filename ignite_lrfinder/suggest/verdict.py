@@ -76,7 +76,7 @@ def verdict_of(record: Record, scores: Scores | None, *, is_paired: bool) -> Ver
             f"No trial was stable, of {len(record.trials)}, so they support no learning rate. "
             "Lower start_lr, or check the model and its data."
         )
-    if _are_equal(scores):
+    if _are_equal(record, scores):
         return Refusal(
             f"The {len(scores.x)} trials have the same losses, so the learning rate has no effect. "
             "Check that the optimizer holds the parameters of the model that is trained."
@@ -180,9 +180,14 @@ def loss_before(record: Record, scores: Scores) -> float:
     return mean if abs(mean - first) <= _FAR * _noise(scores) else first
 
 
-def _are_equal(scores: Scores) -> bool:
-    """Return whether trials at different rates have the same losses, bit for bit."""
-    return len(scores.x) > 1 and bool((scores.tails == scores.tails[0]).all())
+def _are_equal(record: Record, scores: Scores) -> bool:
+    """Return whether all compared trials have the same losses from the start, bit for bit.
+
+    Losses that only end alike, such as errors that all reach zero, do not count.
+    """
+    length = scores.num_iter
+    rows = np.array([t.losses[:length] for t in record.trials if len(t.losses) >= length])
+    return 1 < len(rows) == len(scores.x) and bool((rows == rows[0]).all())
 
 
 def _fall(before: float, reached: float) -> float:

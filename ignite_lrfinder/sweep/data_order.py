@@ -39,12 +39,11 @@ class LabelWatch:
             return
         if labels.device.type != "cpu" or labels.layout is not torch.strided or labels.dim() != 1:
             return
-        # A list: an array of NumPy would make the tensor's storage one that cannot be resized.
-        values = labels.tolist()
-        if len(values) >= _MIN_SAMPLES:
+        # Not by NumPy, which would make the tensor's storage one that cannot be resized.
+        if len(labels) >= _MIN_SAMPLES:
             self._num_seen += 1
-            if values.count(values[0]) == len(values):
-                self._singles.append(values[0])
+            if torch.equal(labels, labels[:1].expand_as(labels)):
+                self._singles += labels[:1].tolist()
 
     @property
     def are_ordered(self) -> bool:
@@ -83,6 +82,9 @@ def warnings_of_order(data: object, reading: Reading, labels: LabelWatch) -> Ite
 
 def _draws_in_order(data: object) -> bool:
     """Return whether a loader draws its samples one after the other."""
-    # Beside a custom batch sampler a loader has a sampler that it does not use.
-    is_custom = type(getattr(data, "batch_sampler", None)) not in (BatchSampler, type(None))
-    return not is_custom and isinstance(getattr(data, "sampler", None), SequentialSampler)
+    batch_sampler = getattr(data, "batch_sampler", None)
+    if type(batch_sampler) not in (BatchSampler, type(None)):
+        return False
+    # A loader that was given a batch sampler has another sampler, which it does not use.
+    owner = data if batch_sampler is None else batch_sampler
+    return isinstance(getattr(owner, "sampler", None), SequentialSampler)

@@ -33,6 +33,6 @@ def memory_of(optimizer: OptimizerLike) -> float:
     momenta = []
     for group in optimizer.param_groups:
         betas = group.get("betas")
-        momenta += [group.get("momentum"), *(() if betas is None else tuple(betas)[:1])]
+        momenta += [group.get("momentum"), *(betas[:1] if isinstance(betas, (list, tuple)) else ())]
     known = [float(m) for m in momenta if isinstance(m, (int, float)) and 0 <= m < 1]
     return 1 / (1 - max(known, default=0.0))

@@ -27,7 +27,7 @@ def mute_steps(schedulers: Iterable[object], undo: list[Undo]) -> None:
     muted = frozenset(map(id, schedulers))
     for cls in {cls for each in schedulers for cls in _torch_classes_of(type(each))}:
         step = vars(cls)["step"]
-        if not hasattr(step, "muted"):
+        if getattr(step, "itself", None) is not step:  # a user's wrapper has a copy of it
             step = _unless_muted(step)
         # Stored first: Ctrl-C may arrive between the two.
         undo.append(functools.partial(_unmute, cls, step, muted))
@@ -53,6 +53,7 @@ def _unless_muted(step: Callable[..., object]) -> Any:
         return None if is_muted else step(scheduler, *args, **kwargs)
 
     step_unless_muted.muted = by_sweep  # type: ignore[attr-defined]  # functions have attributes
+    step_unless_muted.itself = step_unless_muted  # type: ignore[attr-defined]
     return step_unless_muted
 
 
