@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import io
 import logging
 import random
 import sys
@@ -431,4 +432,30 @@ def test_a_logger_of_a_user_class_is_not_named() -> None:
 
     with finder.attach(Engine(train_step), optimizer, num_iter=5) as swept:
         swept.run([0] * 5)
+    assert finder.result.not_restored == ()
+
+
+def test_dates_of_a_data_frame_are_not_named() -> None:
+    """Pandas fills a cache at the first look at a row, which is no change of the data."""
+    pandas = pytest.importorskip("pandas")
+    parameter = nn.Parameter(torch.ones(()))
+    optimizer, finder = torch.optim.SGD([parameter], lr=1e-3), FastaiLRFinder()
+    table = "t,y\n2020-01-01,1.0\n2020-01-02,2.0\n"
+    frame = pandas.read_csv(io.StringIO(table), parse_dates=["t"])
+
+    class Rows(torch.utils.data.Dataset):
+        def __len__(self) -> int:
+            return len(frame)
+
+        def __getitem__(self, index: int) -> float:
+            row = frame.iloc[index]
+            return float(row["y"]) + row["t"].day
+
+    def train_step(engine: Engine, batch: object) -> float:
+        parameter.square().backward()
+        optimizer.step()
+        return 1.0
+
+    with finder.attach(Engine(train_step), optimizer, num_iter=5) as swept:
+        swept.run(torch.utils.data.DataLoader(Rows()))
     assert finder.result.not_restored == ()

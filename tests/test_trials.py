@@ -303,15 +303,22 @@ def test_trials_that_gain_no_more_than_noise_name_it():
         dataclasses.replace(flat, trials=tuple(trials)).lr_suggestion()
 
 
-@pytest.mark.parametrize(("lengths", "is_named"), [((30, 30), True), ((30, 20), False)])
-def test_trials_that_become_nan_in_the_same_iteration_name_it(lengths, is_named):
+@pytest.mark.parametrize(
+    ("lengths", "is_fine", "is_named"),
+    [((30, 30), False, True), ((30, 20), False, False), ((30, 30), True, False)],
+    ids=["same", "different", "same, where the sweep was fine"],
+)
+def test_trials_that_become_nan_in_the_same_iteration_name_it(lengths, is_fine, is_named):
     """Whatever the rate, the loss of the same batch is not finite, so the batch is the suspect."""
     trials = [
         Trial(lr=lr, num_iter=40, losses=np.r_[np.ones(length - 1), np.nan])
         for lr, length in zip((0.1, 0.01), lengths, strict=True)
     ]
+    losses = SWEEP.losses.copy()
+    losses[29] = 2.0 if is_fine else np.nan
+    result = dataclasses.replace(SWEEP, losses=losses, trials=tuple(trials))
     with pytest.raises(NoSuggestionError, match="No trial was stable") as caught:
-        with_trials(trials).lr_suggestion()
+        result.lr_suggestion()
     assert ("in iteration 30, as with a broken sample" in str(caught.value)) == is_named
 
 

@@ -72,7 +72,8 @@ def capture(obj: Any) -> tuple[Restore | None, Any]:
         return _restore_blocks, (obj.blocks, list(obj.axes), list(map(_block_state, obj.blocks)))
     if _is_block(type(obj)):
         return _restore_block, _block_state(obj)
-    if type(obj).__module__.startswith("pandas._libs"):  # caches, and records of who shares memory
+    # Caches, records of who shares memory, and arrays whose values are captured as such.
+    if type(obj).__module__.startswith("pandas._libs") or _is_pandas_array(type(obj)):
         return _leave, None
     try:
         held = _held_by(obj)
@@ -155,6 +156,12 @@ def _restore_state(obj: Any, was: tuple[bytes, Mapping[int, object]]) -> None:
         if _state_of(obj, held) == state:
             return
     raise Irreversible(f"{type(obj).__qualname__} has no way to restore its state in place")
+
+
+def _is_pandas_array(cls: type) -> bool:
+    """Return whether a class is an array of pandas around one of NumPy, with a cache."""
+    owner = _owner(cls)
+    return owner is not None and owner.__module__ == "pandas._libs.arrays"
 
 
 def _is_block_manager(cls: type) -> bool:

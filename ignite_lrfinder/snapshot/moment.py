@@ -20,6 +20,8 @@ from ignite_lrfinder.snapshot.tensors import Keep
 
 # What a run in progress consists of; it is replaced during a sweep, not changed.
 _RUN = ("_process_function", "_internal_run_generator", "_dataloader_iter", "_init_iter")
+# What the sweep itself sets on the trainer.
+_OURS = ("set_data",)
 # All state of these is in attributes, containers and tensors.
 _KNOWN = (nn.Module, torch.optim.Optimizer, Engine, DataLoader, Sampler, Dataset)
 
@@ -80,10 +82,12 @@ class Moment:
         """Capture what the handlers of the start have set on the engines since."""
         for engine, before in self.attributes:
             self.memento.capture("data", engine.state.dataloader, is_data=True)
-            held = [v for k, v in attributes_of(engine).items() if before.get(k) is not v]
-            run = [attributes_of(engine).get(name) for name in _RUN]
-            added = [value for value in held if not any(value is each for each in run)]
-            self.memento.capture("trainer.state", *added, *vars(engine.state).values())
+            held = [
+                value
+                for name, value in attributes_of(engine).items()
+                if before.get(name) is not value and name not in (*_RUN, *_OURS)
+            ]
+            self.memento.capture("trainer.state", *held, *vars(engine.state).values())
 
     def restore(self) -> dict[str, BaseException]:
         """Restore all but the engines' attributes, and return what failed."""

@@ -6,7 +6,7 @@ from ignite_lrfinder.suggest.descent import Descent
 from ignite_lrfinder.suggest.reading import Reading, reading_of
 from ignite_lrfinder.suggest.rules import rules_for
 from ignite_lrfinder.suggest.trials import PlannedTrial, Trials, next_trial
-from ignite_lrfinder.suggest.verdict import Verdict, num_planned_iters
+from ignite_lrfinder.suggest.verdict import Verdict, broken_iteration, num_planned_iters
 
 __all__ = [
     "Curve",
@@ -16,6 +16,7 @@ __all__ = [
     "Refusal",
     "Trials",
     "Verdict",
+    "broken_iteration",
     "cautions",
     "next_trial",
     "num_planned_iters",

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -9,6 +10,7 @@ from ignite_lrfinder.record import (
     Plan,
     Record,
     Scores,
+    Trial,
     cliff_of,
     level_range,
     parabola,
@@ -64,11 +66,11 @@ def verdict_of(record: Record, scores: Scores | None, *, is_paired: bool) -> Ver
         The verdict; a refusal if no trial was stable, or none gained anything: neither over the
         loss before training, by more than noise, nor over the trial at the lowest rate.
     """
-    lengths = {len(trial.losses) for trial in record.trials}
-    if scores is None and len(lengths) == 1 < len(record.trials):
+    broken = broken_iteration(record, record.trials)
+    if scores is None and broken is not None and len(record.trials) > 1:
         return Refusal(
             f"No trial was stable: all {len(record.trials)} became NaN or infinite in "
-            f"iteration {lengths.pop()}, as with a broken sample. Check the data of that batch, or "
+            f"iteration {broken}, as with a broken sample. Check the data of that batch, or "
             "lower start_lr."
         )
     if scores is None:
@@ -178,6 +180,24 @@ def loss_before(record: Record, scores: Scores) -> float:
     losses = record.losses[usable_points(record)]
     first, mean = float(losses[0]), float(np.mean(losses[: max(3, len(losses) // 10)]))
     return mean if abs(mean - first) <= _FAR * _noise(scores) else first
+
+
+def broken_iteration(record: Record, trials: Sequence[Trial]) -> int | None:
+    """Return the iteration in which all trials diverged, as on bad data; None if there is none.
+
+    The higher a learning rate, the sooner a trial diverges, and no data is bad that the sweep had a
+    finite loss for: its iterations have the same batches.
+
+    Args:
+        record: the sweep.
+        trials: some of its trials.
+    """
+    ends = {len(trial.losses) for trial in trials if trial.is_diverged}
+    if len(ends) != 1 or not all(trial.is_diverged for trial in trials):
+        return None
+    end = ends.pop()
+    is_fine = 0 < end <= len(record) and math.isfinite(record.losses[end - 1])
+    return None if is_fine else end
 
 
 def _are_equal(record: Record, scores: Scores) -> bool:

@@ -2,10 +2,9 @@
 
 from ignite_lrfinder.errors import LRFinderError
 from ignite_lrfinder.record import StopReason, Trial
-from ignite_lrfinder.suggest import PlannedTrial, Reading, Trials, next_trial
+from ignite_lrfinder.suggest import PlannedTrial, Reading, Trials, broken_iteration, next_trial
 from ignite_lrfinder.sweep.measurement import Measurement
 
-# The higher a learning rate, the sooner a trial diverges; on bad data all diverge alike.
 _MAX_ALIKE = 3
 
 
@@ -37,7 +36,7 @@ class TrialSequence:
     def plan(self, sweep: Reading) -> PlannedTrial | None:
         """Plan the next trial after a sweep; return None if there is none."""
         is_cut_short = sweep.record.stop_reason in (StopReason.OUT_OF_DATA, StopReason.TERMINATED)
-        if self._settings is not None and not is_cut_short and not self._is_hopeless():
+        if self._settings is not None and not is_cut_short and not self._is_hopeless(sweep):
             try:
                 self.planned = next_trial(self._settings, sweep, self.trials)
             except LRFinderError:
@@ -59,8 +58,7 @@ class TrialSequence:
         self.trials.append(trial)
         self.planned = None
 
-    def _is_hopeless(self) -> bool:
-        """Return whether the last trials all diverged at the same iteration, as on bad data."""
+    def _is_hopeless(self, sweep: Reading) -> bool:
+        """Return whether the last trials all diverged on the same bad batch."""
         last = self.trials[-_MAX_ALIKE:]
-        ends = {len(trial.losses) for trial in last if trial.is_diverged}
-        return len(last) == _MAX_ALIKE and all(t.is_diverged for t in last) and len(ends) == 1
+        return len(last) == _MAX_ALIKE and broken_iteration(sweep.record, last) is not None
