@@ -153,7 +153,8 @@ class FastaiLRFinder:
             smooth_f: the weight of the newest loss in the moving average that decides when to stop,
                 in [0, 1); 0 turns smoothing off.
             diverge_th: stop where the smoothed loss and, with smoothing, two of the last four
-                losses exceed `best + (diverge_th - 1) * max(|best|, first - best)`, in [1, inf].
+                losses exceed `best + (diverge_th - 1) * max(|best|, first - best, noise)`, in
+                [1, inf]; the noise is a large step between the first eleven losses.
             keep_handlers: which of the trainer's handlers run during the sweep. "auto": user
                 handlers that prepare training (on STARTED, EPOCH_STARTED, GET_BATCH_*,
                 ITERATION_STARTED and custom events); "all"; "none"; or a collection of handlers

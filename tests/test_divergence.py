@@ -34,7 +34,9 @@ def decide_slowly(
             is_first = i == 0 or smooth_f == 0
             smoothed[i] = loss if is_first else smooth_f * loss + (1 - smooth_f) * smoothed[i - 1]
         best, first = smoothed.min(), smoothed[0]
-        limit = best + (diverge_th - 1) * max(abs(best), first - best)
+        steps = sorted(abs(np.diff(losses[: min(num, 11)])))
+        noise = steps[int(0.7 * len(steps))] if steps else 0.0
+        limit = best + (diverge_th - 1) * max(abs(best), first - best, noise)
         num_high = sum(loss > limit for loss in losses[max(num - 4, 0) : num])
         are_high = smooth_f == 0 or num_high >= 2
         if smoothed[-1] > limit and are_high:
@@ -162,3 +164,14 @@ def test_each_reason_has_a_distinct_message_and_remedy(reason: StopReason) -> No
     assert reason.message not in [other.message for other in others]
     assert reason.remedy not in [other.remedy for other in others]
     assert reason.is_divergence == (reason.value in ("diverged", "non-finite"))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_first_loss_near_zero_does_not_end_a_noisy_sweep(seed: int) -> None:
+    """Zero is a loss as any other: the scale of the losses is not known from one of them."""
+    noise = np.random.default_rng(seed).normal(0.4, 0.3, 60)
+    noise[0] = 0.001
+    assert decide(noise.tolist()) == (60, None)
+    num, reason = decide([*noise, *np.geomspace(1, 1e6, 30)])
+    assert reason is StopReason.DIVERGED
+    assert num < 80

@@ -21,6 +21,7 @@ from ignite_lrfinder.suggest.rules import rules_for
 
 _SHOULDER = 0.1
 _USUAL_LENGTHS = 10.0
+_SOON = 3  # iterations
 _FAR = 3.0  # in standard deviations of the batch noise
 _SURE = 1.0  # in standard errors
 _LITTLE_NOISE, _MUCH_NOISE = 0.5, 1.5
@@ -185,8 +186,8 @@ def loss_before(record: Record, scores: Scores) -> float:
 def broken_iteration(record: Record, trials: Sequence[Trial]) -> int | None:
     """Return the iteration in which all trials diverged, as on bad data; None if there is none.
 
-    The higher a learning rate, the sooner a trial diverges, and no data is bad that the sweep had a
-    finite loss for: its iterations have the same batches.
+    The higher a learning rate, the sooner a trial diverges, but no sooner than after a step or two.
+    There the data is bad only if the sweep, which had the same batches, broke down there as well.
 
     Args:
         record: the sweep.
@@ -196,7 +197,7 @@ def broken_iteration(record: Record, trials: Sequence[Trial]) -> int | None:
     if len(ends) != 1 or not all(trial.is_diverged for trial in trials):
         return None
     end = ends.pop()
-    is_fine = 0 < end <= len(record) and math.isfinite(record.losses[end - 1])
+    is_fine = 0 < end <= min(_SOON, len(record)) and math.isfinite(record.losses[end - 1])
     return None if is_fine else end
 
 

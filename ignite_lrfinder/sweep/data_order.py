@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Iterator
 
 import torch
+from ignite.engine import State
 from torch.utils.data import BatchSampler, SequentialSampler
 
 from ignite_lrfinder.suggest import Reading, Refusal
@@ -30,8 +31,12 @@ class LabelWatch:
         self._num_seen = 0
         self._singles: list[int] = []
 
-    def update(self, batch: object) -> None:
-        """Count a batch by its labels."""
+    def update(self, state: State) -> None:
+        """Count the batch of a trainer by its labels; a train step may have deleted it."""
+        try:
+            batch: object = state.batch
+        except AttributeError:
+            return
         if batch.__class__ not in (list, tuple) or len(batch) != 2:  # type: ignore[arg-type]  # just checked
             return
         labels = batch[1]  # type: ignore[index]

@@ -152,7 +152,7 @@ class SweepHooks:
         if current is None or current.reason is not None:
             return
         if current is self._sweep:
-            self._labels.update(getattr(engine.state, "batch", None))
+            self._labels.update(engine.state)
         reason = current.update(engine.state.output)
         if self._progress is not None:
             self._progress.update()
