@@ -12,7 +12,7 @@ import torch
 from ignite.engine import Engine
 from torch.utils.data import DataLoader
 
-from ignite_lrfinder.snapshot import arrays, extension, live, visits
+from ignite_lrfinder.snapshot import arrays, code_visits, extension, live, visits
 from ignite_lrfinder.snapshot.capture import Visit
 from ignite_lrfinder.snapshot.contents import CONTAINERS, once_for_each_class
 from ignite_lrfinder.snapshot.libraries import is_standard_module
@@ -42,7 +42,7 @@ def visit_of(cls: type) -> Visit:
     if is_generator(cls):
         return visits.visit_generator
     if live.is_live(cls) and not issubclass(cls, (*arrays.BUFFERS, *_REFERENCES, type)):
-        return visits.visit_live
+        return code_visits.visit_live
     if cls in _IMMUTABLE:
         return visits.go_on
     for kind, visit in _VISITS:
@@ -53,7 +53,7 @@ def visit_of(cls: type) -> Visit:
     if _is_left_alone(cls):
         return visits.leave
     if _is_communication(cls):
-        return visits.visit_communication
+        return code_visits.visit_communication
     if extension.is_extension(cls):
         return visits.visit_extension
     if issubclass(cls, torch.jit.ScriptModule):
@@ -85,10 +85,10 @@ _VISITS: tuple[tuple[Any, Visit], ...] = (
     (torch.UntypedStorage, visits.visit_storage),
     (np.ndarray, visits.visit_array),
     (np.void, visits.visit_record),
-    (types.FunctionType, visits.visit_function),
-    (types.ModuleType, visits.visit_module),
-    (type, visits.visit_class),
-    (functools.partial, visits.visit_partial),
+    (types.FunctionType, code_visits.visit_function),
+    (types.ModuleType, code_visits.visit_module),
+    (type, code_visits.visit_class),
+    (functools.partial, code_visits.visit_partial),
     (_REFERENCES, visits.go_on),
     (_IMMUTABLE, visits.visit_instance),
     (Engine, visits.visit_engine),
@@ -97,6 +97,6 @@ _VISITS: tuple[tuple[Any, Visit], ...] = (
     (arrays.WEAK, visits.visit_weak),
     (CONTAINERS, visits.visit_container),
     (threading.local, visits.visit_instance),
-    (contextvars.ContextVar, visits.visit_context_variable),
-    (functools._lru_cache_wrapper, visits.visit_cache),
+    (contextvars.ContextVar, code_visits.visit_context_variable),
+    (functools._lru_cache_wrapper, code_visits.visit_cache),
 )
