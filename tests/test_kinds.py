@@ -1099,7 +1099,7 @@ LIVE: dict[str, tuple[Callable[[Path], Any], Use, str]] = {
     "image": (
         lambda path: Image.new("L", (1, 1)),
         lambda o: o.putpixel((0, 0), o.getpixel((0, 0)) + 1),
-        "._im",
+        "",
     ),
     "context": (
         lambda path: contextvars.copy_context(),

@@ -113,8 +113,10 @@ class Memento:
         paths = paths_to(objects, self._roots) if objects else {}
         # What hangs on a frame has no path of its own.
         unnamed = (f"<{type(obj).__qualname__}>" for obj in objects)
-        named = [paths.get(id(obj), other) for obj, other in zip(objects, unnamed, strict=True)]
-        return [(path, _weak(obj)) for path, obj in dict(zip(named, objects, strict=True)).items()]
+        return [
+            (paths.get(id(obj), other), _weak(obj))
+            for obj, other in zip(objects, unnamed, strict=True)
+        ]
 
     def leftovers(self) -> "Leftovers":
         """Return what the last restore left to frames and live threads."""

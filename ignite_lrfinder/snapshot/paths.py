@@ -2,6 +2,8 @@
 
 import collections
 import functools
+import itertools
+import re
 import types
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -10,11 +12,18 @@ from ignite.engine import Engine
 
 from ignite_lrfinder.snapshot.contents import attributes_of, elements_of, slot_value, slots_of
 from ignite_lrfinder.snapshot.functions import closure_variables
+from ignite_lrfinder.snapshot.libraries import is_library
 from ignite_lrfinder.snapshot.reachable import Walk
+
+# A module has its submodules, parameters and buffers as attributes.
+_OF_MODULE = re.compile(r"\._(?:modules|parameters|buffers)\['([^']*)'\]")
 
 
 def paths_to(objects: Iterable[object], roots: Iterable[tuple[str, object]]) -> dict[int, str]:
     """Return by its id a path to each of some objects, such as `train_step.<closure>.replay`.
+
+    A path ends at an object of a library whose private attributes lead on to what is looked for:
+    `writer`, not `writer._worker`, as that is what a user can create again.
 
     Args:
         objects: the objects to look for.
@@ -33,8 +42,19 @@ def paths_to(objects: Iterable[object], roots: Iterable[tuple[str, object]]) -> 
 
 
 def _path(holders: list[object], obj: object) -> str:
-    """Return the steps that lead from the first holder to an object."""
-    return "".join(map(_label, holders, [*holders[1:], obj]))
+    """Return the steps from the first holder to an object, as far as a user knows them."""
+    path = ""
+    for holder, held in itertools.pairwise([*holders, obj]):
+        step = _label(holder, held)
+        if _is_private(step) and is_library(type(holder)):
+            break
+        path += step
+    return _OF_MODULE.sub(r".\1", path)
+
+
+def _is_private(step: str) -> bool:
+    """Return whether a step leads to a private attribute, other than the submodules of a module."""
+    return step.startswith("._") and step not in ("._modules", "._parameters", "._buffers")
 
 
 def _label(holder: Any, held: object) -> str:

@@ -83,7 +83,7 @@ class Snapshot:
     @property
     def not_restored(self) -> tuple[str, ...]:
         """The paths to what may not be as it was, after `restore`; objects that ended count not."""
-        return tuple(path for path, obj in self._not_restored if not _has_ended(obj))
+        return tuple(dict.fromkeys(path for path, obj in self._not_restored if not _has_ended(obj)))
 
     def add_data(self, data: object) -> None:
         """Capture what the sweep is about to draw batches from."""
