@@ -49,11 +49,11 @@ def create_model() -> nn.Module:
 
 def find_lr(trainer: Engine, model: nn.Module, optimizer: Optimizer, loader: DataLoader) -> None:
     """Run the range test, print its result, save its plot, and apply its suggestion."""
-    print("\nSweeping 100 learning rates", flush=True)
+    print("\nSweeping 100 learning rates, then trying a few", flush=True)
     lr_finder = FastaiLRFinder()
     to_save = {"model": model, "optimizer": optimizer}
     with lr_finder.attach(
-        trainer, to_save, num_iter=100, start_lr=1e-6, end_lr=10.0
+        trainer, to_save, num_iter=100, start_lr=1e-6, end_lr=10.0, verify="auto"
     ) as trainer_with_lr_finder:
         trainer_with_lr_finder.run(loader)
 

@@ -1,4 +1,4 @@
-"""Run the finder at chosen epochs of a training, which continues with the suggested rate."""
+"""Run the finder at chosen epochs of training, which continues with the suggested rate."""
 
 import inspect
 from collections.abc import Collection, Mapping

@@ -133,8 +133,9 @@ class FastaiLRFinder:
 
         The block runs the trainer once, in the usual way. A point is one optimizer step. When the
         block ends, even by an exception, the trainer, the objects in `to_save`, all random state
-        and the data loader are restored, bit for bit. Two things cannot be undone: what a running
-        handler does outside the process, and taking items from a one-shot iterator.
+        and the data loader are restored, bit for bit. Some things cannot be undone, such as taking
+        items from a one-shot iterator, or what a running handler does outside the process. A
+        warning names the objects that may have changed.
 
         Args:
             trainer: the engine that trains.
@@ -170,8 +171,10 @@ class FastaiLRFinder:
                 only if the curve cannot be read or batch noise hides what the short ones gained;
                 True: long trials in any case; `Trials(...)` sets their budget.
             schedule: what the learning rate is for: "constant" for a constant rate, "decay" for the
-                peak of a rate that decays. The result's answers are for this plan.
-            total_iters: the optimizer steps of the planned training, at least 1, if known.
+                peak of a rate that ends far below it, as with a cosine, linear or one-cycle
+                schedule, with or without warm-up. The result's answers are for this plan.
+            total_iters: the optimizer steps of the planned training, at least 1; used only with
+                `verify`; default, ten times the length of a trial.
             snapshot: where the copy of all state is held: "cpu", in host memory; "device", beside
                 the original; or a directory, for state that fits in neither. The file in it has no
                 name, and is gone when the block ends.
@@ -327,9 +330,9 @@ class FastaiLRFinder:
                 return
         shown = ", ".join(paths[:_MAX_PATHS]) + (", ..." if len(paths) > _MAX_PATHS else "")
         warn(
-            f"The state of a training must be restorable, got {len(paths)} object(s) whose state "
-            f"is not: {shown}. They, and the objects that they use, stay as the sweep left them. "
-            "Create them again before training; lr_finder.result.not_restored lists them."
+            f"The finder could not restore these objects: {shown}. They, and the objects that they "
+            "use, stay as the sweep left them. Create them again before training; "
+            "lr_finder.result.not_restored lists all of them."
         )
 
     def _refuse_second_attach(self, trainer: Engine) -> None:

@@ -66,7 +66,7 @@ def _lines(reading: Reading, plan: Plan) -> Iterator[str]:
         read = "; ".join(f"{name} {lrs}" for name, lrs in others.items())
         yield f"{_READ if chosen is None else _OTHERS}{read}."
     if reading.interval is not None:
-        yield f"Trials: {_spent(reading)}; {_interval(reading, reading.interval)}."
+        yield f"Trials: {_spent(reading)}{_interval(reading, reading.interval)}."
         if not reading.is_paired:
             yield "The trials saw different batches, so they tell rates apart less sharply."
     for caution in cautions(reading, plan):
@@ -74,12 +74,9 @@ def _lines(reading: Reading, plan: Plan) -> Iterator[str]:
 
 
 def _correction(reading: Reading, plan: Plan) -> str:
-    """Return why the suggestion is not among the best rates of the trials; usually empty."""
-    lr, verdict = reading.suggest("auto", plan), reading.verdict
-    if isinstance(lr, Refusal) or not isinstance(verdict, Verdict) or reading.interval is None:
-        return ""
-    low, high = reading.interval
-    if low <= lr <= high:
+    """Return for how long a run the suggestion of trials is corrected; empty without trials."""
+    verdict = reading.verdict
+    if not isinstance(verdict, Verdict):
         return ""
     assumed = "an assumed" if plan.total_iters is None else "a"
     length = num_planned_iters(verdict, plan)
@@ -96,19 +93,21 @@ def _spent(reading: Reading) -> str:
 
 
 def _interval(reading: Reading, interval: tuple[float, float]) -> str:
-    """Return which rates do as well as the best trial; open where no other rate was tried."""
+    """Return where the best rate of the trials lies; open where no other rate was tried."""
     low, high = interval
     tried = [trial.lr for trial in reading.record.trials]
+    if len(tried) == 1:
+        return ""
     is_lowest, is_highest = low <= min(tried) * _ROUNDING, high * _ROUNDING >= max(tried)
     if is_lowest and is_highest:
-        rates = f"all rates from {low:.2e} to {high:.2e}"
+        where = f"may be any from {low:.2e} to {high:.2e}"
     elif is_lowest:
-        rates = f"rates up to {high:.2e}"
+        where = f"is {high:.2e} or lower"
     elif is_highest:
-        rates = f"rates from {low:.2e} upwards"
+        where = f"is {low:.2e} or higher"
     else:
-        rates = f"rates from {low:.2e} to {high:.2e}"
-    return f"{rates}{_of_group(reading)} do as well as the best, within the noise"
+        where = f"lies between {low:.2e} and {high:.2e}"
+    return f"; their best rate{_of_group(reading)} {where}"
 
 
 def _tested(reading: Reading) -> str:

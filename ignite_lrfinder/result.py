@@ -187,10 +187,13 @@ class LRFinderResult(Record):
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """The lowest and the highest rate whose trials do as well as the best, within the noise.
+        """The lowest and the highest rate that may be the best one for a run as short as a trial.
 
-        Trials that saw the same batches are compared batch by batch. The rates are for the
-        reference parameter group; None if the trials support no rate.
+        Each lies halfway, in log learning rate, between a trial that a t-test cannot tell from the
+        best one and the next trial, which is worse; or it is the lowest or highest rate that was
+        tried. Trials that saw the same batches are compared batch by batch. The rates are for the
+        reference parameter group, which is the first whose learning rate is not 0; None if the
+        trials support no rate.
         """
         return self.reading.interval
 

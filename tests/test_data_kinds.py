@@ -290,7 +290,7 @@ def endless(loader: Iterable) -> Iterator:
         yield from loader
 
 
-@pytest.mark.filterwarnings("ignore:The state of a training must be restorable:UserWarning")
+@pytest.mark.filterwarnings("ignore:The finder could not restore:UserWarning")
 @with_and_without_trials
 def test_a_loader_that_a_generator_repeats_gives_the_same_batches_again(
     verify: bool | Trials,

@@ -267,7 +267,7 @@ def test_a_scheduler_of_torch_takes_no_step(verify: bool | Trials) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Run completed without loss diverging:UserWarning")
-@pytest.mark.filterwarnings("ignore:A sweep must run until the loss diverges:UserWarning")
+@pytest.mark.filterwarnings("ignore:User code ended the sweep:UserWarning")
 @pytest.mark.parametrize("fails", [False, True], ids=["ends", "fails"])
 def test_schedulers_step_again_after_blocks_that_overlap(fails: bool) -> None:
     """The block that ran last may end first; then all schedulers step, and torch is as it was."""

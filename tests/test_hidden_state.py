@@ -410,7 +410,7 @@ def test_objects_of_a_generator_that_ended_with_the_sweep_are_restored(is_kept: 
         warnings.simplefilter("always")
         with finder.attach(trainer, optimizer, num_iter=5) as swept:
             swept.run(kept[0] if is_kept else batches(), epoch_length=5)
-    is_named = any("whose state is not: data" in str(warning.message) for warning in caught)
+    is_named = any("restore these objects: data." in str(warning.message) for warning in caught)
     assert (config["num_steps"], is_named) == ((5, True) if is_kept else (0, False))
     assert finder.result.not_restored == (("data",) if is_kept else ())
 

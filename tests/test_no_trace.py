@@ -214,7 +214,7 @@ def fail_in_step(training: Training, trainer: Engine) -> None:
     trainer.run(training.loader)
 
 
-@pytest.mark.filterwarnings("ignore:The state of a training must be restorable:UserWarning")
+@pytest.mark.filterwarnings("ignore:The finder could not restore:UserWarning")
 @pytest.mark.parametrize("fail", [fail_in_body, fail_before_run, fail_in_loader, fail_in_step])
 def test_an_exception_in_the_block_leaves_no_trace(
     make_training: Callable[..., Training],

@@ -181,7 +181,7 @@ def test_rates_that_trials_have_shown_to_be_good_are_not_shaded_as_diverging() -
     assert result.interval is not None
     ax = result.plot()
     shaded = {patch.get_label(): patch for patch in ax.patches}
-    good, diverging = shaded["equally good in the trials"], shaded["diverging"]
+    good, diverging = shaded["range of the best rate (trials)"], shaded["diverging"]
     assert isinstance(good, Rectangle)
     assert isinstance(diverging, Rectangle)
     assert diverging.get_x() >= good.get_x() + good.get_width()
@@ -223,7 +223,7 @@ def test_the_interval_of_the_trials_is_a_band() -> None:
     _, band = ax.patches
     assert isinstance(band, Rectangle)
     assert result.interval == pytest.approx((band.get_x(), band.get_x() + band.get_width()))
-    assert "equally good in the trials" in legend_of(ax)
+    assert "range of the best rate (trials)" in legend_of(ax)
     assert len(u_shaped().plot().patches) == 1
 
 

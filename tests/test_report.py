@@ -71,13 +71,15 @@ def test_trials_that_cannot_tell_rates_apart_are_named(noise: float, warns: bool
     assert result.interval is not None
     low, high = result.interval
     assert (high / low > 10) == warns
-    rates = f"all rates from {low:.2e} to" if warns else f"; rates from {low:.2e} to {high:.2e}"
-    assert rates in result.summary()
+    where = f"may be any from {low:.2e} to" if warns else f"lies between {low:.2e} and {high:.2e}"
+    assert f"; their best rate {where}" in result.summary()
     assert ("cannot tell apart rates that differ by a factor of" in result.summary()) == warns
+    longer = "Trials(max_iter=2333, short_iter=200, long_iter=433)"  # than 100 iterations
+    assert (f"Let them run longer: verify={longer}." in result.summary()) == warns
 
 
 @pytest.mark.parametrize(
-    ("best", "text"), [(0, "rates up to {:.2e} do"), (2, "rates from {:.2e} upwards do")]
+    ("best", "text"), [(0, "best rate is {:.2e} or lower"), (2, "best rate is {:.2e} or higher")]
 )
 def test_an_interval_is_open_where_no_other_rate_was_tried(best: int, text: str) -> None:
     """A bound that is only the end of what was tried is not shown as a bound."""
@@ -100,7 +102,7 @@ def test_rates_of_groups_that_differ_name_the_group() -> None:
     )
     tested, *_, trials = wide.summary().splitlines()[:4]
     assert "from 1.00e-08 to 1.00e+00 in parameter group 1;" in tested
-    assert "in parameter group 1 do as well as the best" in trials
+    assert "their best rate in parameter group 1 " in trials
 
 
 def test_trials_on_different_batches_are_named() -> None:
@@ -136,18 +138,28 @@ def test_trials_that_gained_nothing_are_named_instead_of_a_rate() -> None:
     assert "The methods read: steepest" in text
     assert "Careful" not in text
     assert result.interval is None
-    assert not re.search("Suggested learning rate|do as well as the best|what the trials", text)
+    assert not re.search("Suggested learning rate|best rate|what the trials", text)
     _, ax = result.plot_trials()
     assert ax.get_legend_handles_labels()[1] == ["trials of 60 iterations"]
 
 
-def test_a_suggestion_outside_the_interval_says_why() -> None:
-    """The text says that the rate was corrected for the length of the run."""
-    result = with_trials(0.01, lrs=(5e-4, 2.5e-3, 0.0125))
+def test_a_suggestion_after_trials_says_for_how_long_a_run_it_is() -> None:
+    """The text has the length that it was corrected for, or that is assumed."""
+    result = with_trials(0.01)
     assert "corrected for a run of 90000 iterations" in result.summary(total_iters=90_000)
-    assert "corrected" not in result.summary(total_iters=100)
-    result = with_trials(0.01, lrs=(0.01, 0.02, 0.04))
     assert "corrected for an assumed run of 1000 iterations" in result.summary()
+    assert "corrected" not in swept().summary(total_iters=90_000)
+
+
+def test_a_single_trial_has_no_range_of_rates() -> None:
+    """Nothing was compared, and the remedy is the one for what ended it."""
+    result = with_trials(0.01)
+    text = dataclasses.replace(result, trials=result.trials[:1]).summary()
+    assert "Trials: 1 in 100 iterations.\n" in text
+    assert "no other rate was compared with it. Allow more trials" in text
+    short = dataclasses.replace(result.trials[0], num_iter=130)
+    text = dataclasses.replace(result, trials=(short,)).summary()
+    assert "no other rate was compared with it. Pass data that does not end" in text
 
 
 def test_a_notebook_shows_text_picture_and_table() -> None:

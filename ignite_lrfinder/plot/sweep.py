@@ -140,7 +140,9 @@ def _draw_suggestions(ax: "Axes", reading: Reading, *, methods: bool, is_log: bo
         return
     lr = rates.pop("auto")
     if reading.interval is not None:
-        shade(ax, *reading.interval, color=SUGGESTION_COLOR, label="equally good in the trials")
+        shade(
+            ax, *reading.interval, color=SUGGESTION_COLOR, label="range of the best rate (trials)"
+        )
     ax.axvline(lr, color=SUGGESTION_COLOR, linestyle="--", linewidth=1)
     _draw_mark(
         ax,

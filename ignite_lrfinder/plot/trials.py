@@ -109,7 +109,9 @@ def _draw_scores(ax: "Axes", reading: Reading) -> None:
     for lr in rates[~is_finite]:
         ax.axvline(float(lr), color=neutral_color(ax), linestyle=":", label="diverged")
     if reading.interval is not None:
-        shade(ax, *reading.interval, color=SUGGESTION_COLOR, label="equally good in the trials")
+        shade(
+            ax, *reading.interval, color=SUGGESTION_COLOR, label="range of the best rate (trials)"
+        )
     _draw_suggestion(ax, reading)
     legend_below(ax)
 

@@ -11,7 +11,7 @@ from ignite_lrfinder.protocols import Array
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Trial:
-    """A short training at one fixed learning rate.
+    """A short training run at one fixed learning rate.
 
     Attributes:
         lr: its learning rate; positive.

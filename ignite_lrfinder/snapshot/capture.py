@@ -64,7 +64,7 @@ class Capture:
         copies: the values of tensors and arrays.
         variables: the variables of modules and classes that were captured.
         walk: the walk, which holds the objects that were visited.
-        is_data: whether objects are captured as data now, or as the state of a training.
+        is_data: whether objects are captured as data now, or as training state.
         loaders: the data loaders that were captured.
         live: objects that cannot be restored, each with a function that returns whether it may have
             changed.
@@ -113,7 +113,7 @@ class Capture:
         self.walk.over(roots, self._visit)
 
     def over_as(self, roots: Iterable[object], *, is_data: bool) -> None:
-        """Capture objects as data, or as the state of a training."""
+        """Capture objects as data, or as training state."""
         before, self.is_data = self.is_data, is_data
         self.over(roots)
         self.is_data = before

@@ -10,7 +10,7 @@ from ignite_lrfinder.snapshot.arrays import num_bytes
 from ignite_lrfinder.snapshot.storage import Kept
 from ignite_lrfinder.snapshot.tensors import Keep, Values
 
-# Data is not copied, but what says where in it a training is. That is small.
+# Data is not copied, but what says where in it training is. That is small.
 _MAX_DATA_BYTES = 1 << 27
 
 

@@ -15,7 +15,7 @@ from ignite_lrfinder.snapshot.contents import UNSET, class_attribute
 from ignite_lrfinder.snapshot.functions import closure_variables
 from ignite_lrfinder.snapshot.reachable import Walk
 
-# What belongs to a training by its kind comes back, also where a frame or a thread refers to it.
+# What belongs to training by its kind comes back, also where a frame or a thread refers to it.
 _TRAINED = (torch.nn.Module, torch.optim.Optimizer, DataLoader, Sampler, Engine)
 _CODE = (types.FunctionType, types.MethodType, type)
 _STATEFUL = ("state_dict", "load_state_dict")

@@ -1,4 +1,4 @@
-"""The state of a training at one moment: captured, and restored as often as needed."""
+"""The state of training at one moment: captured, and restored as often as needed."""
 
 import copy
 import decimal
@@ -27,7 +27,7 @@ _KNOWN = (nn.Module, torch.optim.Optimizer, Engine, DataLoader, Sampler, Dataset
 
 
 class Moment:
-    """All state of a training as it was at one moment.
+    """All state of training as it was at one moment.
 
     Args:
         engines: the engines that run, the trainer first.

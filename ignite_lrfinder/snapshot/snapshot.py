@@ -20,7 +20,7 @@ _LENGTH_OF_RUN = ("epoch_length", "max_epochs", "max_iters", "dataloader")
 
 
 class Snapshot:
-    """The state of a training: its trainer, the objects of `to_save`, all that they refer to.
+    """The state of training: its trainer, the objects of `to_save`, all that they refer to.
 
     What the train step reaches belongs to it. Objects are captured and restored in place;
     `load_state_dict` is called too, for what lies outside Python.

@@ -1,4 +1,4 @@
-"""The variables of modules and classes that the code of a training assigns."""
+"""The variables of modules and classes that the code of a training run assigns."""
 
 import types
 from collections.abc import Iterator, Set

@@ -120,7 +120,7 @@ def _watch_generator(generator: Generator[Any, Any, Any]) -> Watch:
 
 
 def _watch_file(file: Any) -> Watch:
-    """Watch the position of a file; the standard streams are not part of a training."""
+    """Watch the position of a file; the standard streams are not part of training."""
     if file.closed or _is_standard_stream(file):
         return lambda: False
     position = _tell(file)

@@ -10,6 +10,7 @@ from ignite_lrfinder.record import Plan, StopReason
 from ignite_lrfinder.suggest.curve import Refusal
 from ignite_lrfinder.suggest.methods import auto
 from ignite_lrfinder.suggest.reading import Reading
+from ignite_lrfinder.suggest.trials import Trials
 from ignite_lrfinder.suggest.verdict import Verdict
 
 # A suggestion that is uncertain by this factor is little more than a range.
@@ -17,7 +18,7 @@ _WIDE = 10.0
 _STEEP_FALL = 100.0
 # From here on, a trial is compared by losses of samples that it has trained on twice or more.
 _MANY_PASSES = 3.0
-# Trials of a training on few samples should be half as long, but not short.
+# Trials on few samples should be half as long, but not short.
 _MIN_LONG = 100
 _MIN_MAX = 700
 # This method returns the low end of an interval, far below the others on any curve.
@@ -58,7 +59,7 @@ def _wide_interval(reading: Reading, plan: Plan) -> str | None:
         return None
     return (
         f"The trials cannot tell apart rates that differ by a factor of {high / low:.0f}. "
-        "Longer trials may: verify=Trials(...)."
+        f"Let them run longer: {_longer(reading)}."
     )
 
 
@@ -68,7 +69,7 @@ def _much_noise(reading: Reading, plan: Plan) -> str | None:
         return None
     return (
         "Batch noise is larger than what the trials gained, so their best rate is uncertain. "
-        "Longer trials may tell more: verify=Trials(...)."
+        f"Let them run longer: {_longer(reading)}."
     )
 
 
@@ -82,7 +83,7 @@ def _steep_fall(reading: Reading, plan: Plan) -> str | None:
     return (
         f"The loss fell {to} within a trial, which says little about the end of a longer run. "
         "Standardize inputs and targets if they are not, let trials run longer with "
-        f"verify=Trials(...){by_val_loss}."
+        f"{_longer(reading)}{by_val_loss}."
     )
 
 
@@ -131,17 +132,17 @@ def _best_at_an_end(reading: Reading, plan: Plan) -> str | None:
     if not _is_verdict(reading.verdict) or reading.scores is None or reading.is_certain:
         return None
     trials = reading.record.trials
+    remedy = f"Allow more trials: verify=Trials(max_iter={2 * sum(len(t.losses) for t in trials)})."
+    if trials[-1].is_cut_short:
+        remedy = "Pass data that does not end, such as a loader."
     if len(trials) == 1:
-        return "Only one trial was run, so no other rate was compared with it."
+        return f"Only one trial was run, so no other rate was compared with it. {remedy}"
     tried = np.log([trial.lr for trial in trials])
     best = reading.scores.x[reading.scores.best]
     if tried.min() < best < tried.max():
         return None
     where, direction = ("below", "lower") if best <= tried.min() else ("above", "higher")
-    return (
-        f"No trial was run {where} the best one, so a {direction} rate may do better. "
-        "Allow more trials: verify=Trials(max_iter=...)."
-    )
+    return f"No trial was run {where} the best one, so a {direction} rate may do better. {remedy}"
 
 
 def _lowest_tested(reading: Reading, plan: Plan) -> str | None:
@@ -177,6 +178,15 @@ def _disagreement(reading: Reading, plan: Plan) -> str | None:
         f"The methods disagree by a factor of {max(rates) / min(rates):.0f}. Look at the plot, or "
         'let trials decide with verify="auto".'
     )
+
+
+def _longer(reading: Reading) -> str:
+    """Return settings of trials twice as long as those that were run."""
+    usual = Trials()
+    factor = 2 * min(trial.num_iter for trial in reading.record.trials) / usual.short_iter
+    lengths = (usual.max_iter, usual.short_iter, usual.long_iter)
+    max_iter, short_iter, long_iter = (round(factor * length) for length in lengths)
+    return f"verify=Trials(max_iter={max_iter}, short_iter={short_iter}, long_iter={long_iter})"
 
 
 def _is_verdict(verdict: Verdict | Refusal | None) -> TypeGuard[Verdict]:

@@ -134,7 +134,7 @@ def _breakdown(curve: Curve) -> int:
 def _return(curve: Curve) -> int:
     """Return the first point at which the loss is back near its start after most of its fall.
 
-    If it falls again later, that is another training, which has lost what it had learned.
+    If it falls again later, that is training from scratch: what had been learned is lost.
     """
     lowest = np.minimum.accumulate(curve.smoothed)
     fall, rise = _start(curve) - lowest, curve.smoothed - lowest

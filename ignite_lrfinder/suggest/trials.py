@@ -34,8 +34,8 @@ from ignite_lrfinder.suggest.methods import auto
 from ignite_lrfinder.suggest.reading import Reading
 from ignite_lrfinder.suggest.verdict import loss_before, verdict_of
 
-# Short runs tolerate higher rates than a whole training, so the first trial is at `_FIRST_FACTOR`
-# times what the curve suggests. If that is nothing, it is at the last rate of the sweep divided by
+# Short runs tolerate higher rates than whole ones, so the first trial is at `_FIRST_FACTOR` times
+# what the curve suggests. If that is nothing, it is at the last rate of the sweep divided by
 # `_END_DIVISOR`. Three short trials reach from a quarter of the first rate to four times it.
 _FIRST_FACTOR = 2.5
 _END_DIVISOR = 6.0

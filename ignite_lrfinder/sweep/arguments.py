@@ -59,7 +59,10 @@ class Arguments:
     def __post_init__(self) -> None:
         """Check each argument."""
         if not isinstance(self.trainer, Engine):
-            raise wrong_type("trainer", "an ignite Engine", self.trainer, "Pass the trainer.")
+            remedy = (
+                "Pass the trainer; for a function that trains on a batch, call find_lr instead."
+            )
+            raise wrong_type("trainer", "an ignite Engine", self.trainer, remedy)
         if not isinstance(self.to_save, Mapping) and hasattr(self.to_save, "param_groups"):
             object.__setattr__(self, "to_save", {"optimizer": self.to_save})
         _check_to_save(self.to_save)
@@ -238,7 +241,8 @@ def _check_snapshot(snapshot: object) -> None:
     if snapshot in ("cpu", "device"):
         return
     if not os.path.isdir(snapshot) or not os.access(snapshot, os.W_OK | os.X_OK):
-        raise wrong_value("snapshot", places, snapshot, "Make the directory first.")
+        remedy = "Pass 'device' to keep the copy on the device, or make the directory first."
+        raise wrong_value("snapshot", places, snapshot, remedy)
 
 
 def _check_names(name: str, handlers: object, attached: Collection[Handler], kinds: str) -> None:

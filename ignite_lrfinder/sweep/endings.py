@@ -21,8 +21,7 @@ def warnings_of_sweep(sweep: Measurement, reading: Reading, muting: Muting) -> I
     descent, scores = reading.descent, reading.scores
     is_bounded = scores is not None and scores.best < len(scores.x) - 1
     if reason is StopReason.TERMINATED:
-        points = f"{len(sweep)} points of {len(sweep.table)}"
-        yield f"A sweep must run until the loss diverges, got {points}. {_who(muting)}"
+        yield _ended_by(muting, f"the sweep after {len(sweep)} of {len(sweep.table)} points")
     elif reason is StopReason.NON_FINITE and isinstance(descent, Refusal):
         yield descent.reason
     elif reason is StopReason.COMPLETED and isinstance(descent, Refusal) and scores is None:
@@ -45,8 +44,8 @@ def warnings_of_trial(trial: Measurement, number: int, muting: Muting) -> Iterat
         muting: the handlers of the trainer.
     """
     if trial.reason is StopReason.TERMINATED:
-        iterations = f"{len(trial)} of {len(trial.table)} in trial {number}"
-        yield f"A trial must run for all its steps, got {iterations}. {_who(muting)}"
+        iterations = f"{len(trial)} of {len(trial.table)} iterations"
+        yield _ended_by(muting, f"trial {number} after {iterations}")
 
 
 def _has_edge(descent: Descent | Refusal) -> bool:
@@ -54,8 +53,9 @@ def _has_edge(descent: Descent | Refusal) -> bool:
     return isinstance(descent, Descent) and descent.has_edge
 
 
-def _who(muting: Muting) -> str:
-    """Return what ended a run, with the remedy."""
-    if muting.terminated_by is not None:
-        return f"{muting.terminated_by} ended the run: pass mute_handlers=[{muting.terminated_by}]."
-    return "User code ended the run: look for a call of terminate() or interrupt()."
+def _ended_by(muting: Muting, what: str) -> str:
+    """Return by what a sweep or a trial was ended, with the remedy."""
+    by = muting.terminated_by
+    if by is not None:
+        return f"The handler {by} ended {what}. Pass mute_handlers=[{by}]."
+    return f"User code ended {what}. Look for a call of terminate() or interrupt()."

@@ -53,8 +53,8 @@ class StepLimit:
             raise LRFinderError(
                 f"The optimizer must take a step during a sweep, got none in {num_stepless} "
                 f"iterations. If a handler takes it, pass keep_handlers=[handler] (muted: "
-                f"{names_of(self._muting.muted)}); if a gradient scaler skips it, the loss is too "
-                "large for it already; if a CUDA graph takes it, let the learning rate be a "
+                f"{names_of(self._muting.muted)}); if a gradient scaler skips it, check the "
+                "gradients for inf and NaN; if a CUDA graph takes it, let the learning rate be a "
                 "tensor; if gradients are accumulated over more iterations, pass "
                 'keep_handlers="all".'
             )
@@ -81,7 +81,10 @@ class StepLimit:
         stepping = [handler for handler in self._muting.muted if self._is_known_to(handler)]
         others = sorted({type(obj).__name__ for obj in known if is_optimizer(obj)})
         got = f"another one ({', '.join(others)})" if others else "none, as an evaluator does"
-        remedy = "Pass the trainer of this optimizer to attach."
+        remedy = (
+            "Pass the trainer of this optimizer to attach, or put an object in to_save by which "
+            "its train step reaches the optimizer."
+        )
         if stepping:
             remedy = f"If the handler takes the step, pass keep_handlers=[{names_of(stepping)}]."
         raise LRFinderError(

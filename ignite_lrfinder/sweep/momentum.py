@@ -16,11 +16,12 @@ def warnings_of_momentum(optimizer: OptimizerLike, trials: Trials | None) -> Ite
     memory = memory_of(optimizer)
     if round(memory) <= (trials or Trials()).short_iter:
         return
-    given = "no trials" if trials is None else f"short_iter={trials.short_iter}"
+    shown = "a sweep" if trials is None else f"trials of short_iter={trials.short_iter}"
     short_iter, long_iter, max_iter = (round(factor * memory) for factor in (2, 4, 20))
     yield (
-        f"Trials must be longer than the optimizer's momentum of {memory:.0f} steps, got {given}. "
-        f"Pass verify=Trials(max_iter={max_iter}, short_iter={short_iter}, long_iter={long_iter})."
+        f"The optimizer averages gradients over {memory:.0f} steps, so {shown} may show too late "
+        f"that a rate is too high. Pass verify=Trials(max_iter={max_iter}, "
+        f"short_iter={short_iter}, long_iter={long_iter})."
     )
 
 
