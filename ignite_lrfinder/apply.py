@@ -1,6 +1,5 @@
 """Apply a suggestion to an optimizer and its scheduler."""
 
-import contextlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -29,26 +28,7 @@ from ignite_lrfinder.schedulers import (
     set_rate,
     torch_scheduler_of,
 )
-
-_swept: list[OptimizerLike] = []
-"""The optimizers inside the block of a finder."""
-
-
-@contextlib.contextmanager
-def refusing(optimizer: OptimizerLike) -> Iterator[None]:
-    """Refuse to set learning rates on an optimizer, because the end of a block restores them."""
-    _swept.append(optimizer)
-    try:
-        yield
-    finally:
-        # Only one: the blocks of two trainers may share an optimizer.
-        del _swept[next(i for i, swept in enumerate(_swept) if swept is optimizer)]
-
-
-def _is_swept(groups: Sequence[object]) -> bool:
-    """Return whether parameter groups belong to an optimizer in a block, or to its wrapper."""
-    known = {id(group) for swept in _swept for group in swept.param_groups}
-    return any(id(group) in known for group in groups)
+from ignite_lrfinder.swept import are_swept
 
 
 def apply_lr(
@@ -79,7 +59,7 @@ def apply_lr(
     if not isinstance(groups, Sequence):
         remedy = "Pass the optimizer that was swept."
         raise wrong_type("optimizer", "an optimizer with param_groups", optimizer, remedy)
-    if _is_swept(groups):
+    if are_swept(groups):
         raise LRFinderError(
             "apply_suggested_lr must be called after the block of attach, got a call inside it, "
             "which the end of the block would undo. Call it after the block."

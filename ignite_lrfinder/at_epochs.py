@@ -6,14 +6,14 @@ from typing import Any, cast
 
 from ignite.engine import Engine, Events
 
-from ignite_lrfinder.errors import warn, wrong_type, wrong_value
-from ignite_lrfinder.finder import FastaiLRFinder, is_swept
+from ignite_lrfinder.errors import NoSuggestionError, integer, warn, wrong_type
+from ignite_lrfinder.finder import FastaiLRFinder
 from ignite_lrfinder.protocols import OptimizerLike, Saveable, Schedule
 from ignite_lrfinder.record import Plan
 from ignite_lrfinder.result import LRFinderResult
 from ignite_lrfinder.schedulers import Scheduler
-from ignite_lrfinder.suggest import Refusal
 from ignite_lrfinder.sweep import Arguments
+from ignite_lrfinder.swept import is_swept
 
 _SIGNATURE = inspect.signature(FastaiLRFinder.attach)
 _NOT_CHECKED = ("self", "schedule", "total_iters")
@@ -130,11 +130,10 @@ class LRFinderAtEpochs:
         """Set the suggested learning rate, or warn that there is none."""
         to_save = self._to_save
         optimizer = to_save["optimizer"] if isinstance(to_save, Mapping) else to_save
-        refusal = result.reading.suggest("auto", result.reading.plan)
-        if isinstance(refusal, Refusal):
-            warn(f"The learning rate stays as it is in epoch {epoch}. {refusal.reason}")
-            return
-        result.apply_suggested_lr(cast(OptimizerLike, optimizer), self._lr_scheduler)
+        try:
+            result.apply_suggested_lr(cast(OptimizerLike, optimizer), self._lr_scheduler)
+        except NoSuggestionError as error:
+            warn(f"The learning rate stays as it is in epoch {epoch}. {error}")
 
 
 def _check_epochs(epochs: object) -> frozenset[int]:
@@ -142,9 +141,4 @@ def _check_epochs(epochs: object) -> frozenset[int]:
     remedy = "Epochs are counted from 1, as in epochs=[1, 5]."
     if isinstance(epochs, str) or not isinstance(epochs, Collection):
         raise wrong_type("epochs", "a collection of integers", epochs, remedy)
-    for epoch in epochs:
-        if isinstance(epoch, bool) or not isinstance(epoch, int):
-            raise wrong_type("epochs", "a collection of integers", epochs, remedy)
-        if epoch < 1:
-            raise wrong_value("epochs", "at least 1 each", epochs, remedy)
-    return frozenset(epochs)
+    return frozenset(integer("each of epochs", epoch, least=1, remedy=remedy) for epoch in epochs)

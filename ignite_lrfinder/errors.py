@@ -1,5 +1,6 @@
 """Exceptions and warnings."""
 
+import numbers
 import sys
 import types
 import warnings
@@ -27,6 +28,20 @@ def wrong_type(name: str, requirement: str, value: object, remedy: str) -> TypeE
 def wrong_value(name: str, requirement: str, value: object, remedy: str) -> ValueError:
     """Return the error for an argument with the wrong value."""
     return ValueError(f"{name} must be {requirement}, got {_shown(value)}. {remedy}")
+
+
+def integer(name: str, value: object, *, least: int, remedy: str) -> int:
+    """Return an argument as an int.
+
+    Raises:
+        TypeError: if it is not an integer; a bool is none.
+        ValueError: if it is below `least`.
+    """
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise wrong_type(name, "an integer", value, remedy)
+    if value < least:
+        raise wrong_value(name, f"at least {least}", value, remedy)
+    return int(value)
 
 
 def _shown(value: object) -> str:

@@ -4,14 +4,12 @@ import contextlib
 import dataclasses
 import functools
 import logging
-import weakref
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 
 from ignite.engine import Engine
 from torch import nn
 
-from ignite_lrfinder.apply import refusing
 from ignite_lrfinder.errors import LRFinderError, warn
 from ignite_lrfinder.protocols import (
     Handler,
@@ -45,18 +43,12 @@ from ignite_lrfinder.sweep import (
     train_step_of,
     unchanged,
 )
+from ignite_lrfinder.swept import is_swept, sweeping
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 _MAX_PATHS = 10
-
-_swept_trainers: "weakref.WeakSet[Engine]" = weakref.WeakSet()
-
-
-def is_swept(trainer: Engine) -> bool:
-    """Return whether a trainer is inside the block of a finder."""
-    return trainer in _swept_trainers
 
 
 def _of_result(
@@ -231,9 +223,9 @@ class FastaiLRFinder:
             scalers, graphs = before.objects_of(is_scaler), before.objects_of(is_graph)
             schedulers = before.objects_of(is_scheduler)
             modules = before.objects_of(lambda cls: issubclass(cls, nn.Module))
-            undo.callback(self._end_block, trainer)
-            self._begin_block(trainer)
-            undo.enter_context(refusing(arguments.optimizer))
+            undo.callback(self._end_block)
+            self._begin_block()
+            undo.enter_context(sweeping(trainer, arguments.optimizer))
             steps = StepWatch(arguments.optimizer, scalers, graphs, schedulers)
             undo.callback(steps.remove)
             in_run = functools.partial(is_running, trainer)
@@ -344,13 +336,11 @@ class FastaiLRFinder:
                 "block before attaching again; if a handler attaches, name it in mute_handlers."
             )
 
-    def _begin_block(self, trainer: Engine) -> None:
-        """Mark the trainer as swept."""
+    def _begin_block(self) -> None:
+        """Forget the last result, and refuse another block inside this one."""
         self._result = None
         self._is_attached = True
-        _swept_trainers.add(trainer)
 
-    def _end_block(self, trainer: Engine) -> None:
-        """Mark the trainer as free again."""
+    def _end_block(self) -> None:
+        """Allow another block."""
         self._is_attached = False
-        _swept_trainers.discard(trainer)

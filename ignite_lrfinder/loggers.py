@@ -14,11 +14,14 @@ from ignite.handlers import (
 from ignite.handlers.base_logger import BaseLogger
 
 from ignite_lrfinder.errors import wrong_type
-from ignite_lrfinder.plot import draw_sweep, legend_below
+from ignite_lrfinder.plot import sweep_figure
 from ignite_lrfinder.result import LRFinderResult
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+_FIGSIZE = (7.0, 4.6)
 
 
 class HasResult(Protocol):
@@ -64,7 +67,8 @@ def log_result(
     _log_points(result, logger, tag)
     for kind, log in _LOG_DISPLAY.items():
         if isinstance(logger, kind):
-            log(logger, tag, _curve(result) if len(result) else None, result.summary(), len(result))
+            curve = sweep_figure(result.reading, _FIGSIZE) if len(result) else None
+            log(logger, tag, curve, result.summary(), len(result))
 
 
 def _log_points(result: LRFinderResult, logger: BaseLogger, tag: str) -> None:
@@ -85,17 +89,6 @@ def _log_points(result: LRFinderResult, logger: BaseLogger, tag: str) -> None:
             **dict(zip(result.lr_names, result.lr[point].tolist(), strict=True)),
         }
         engine.fire_event(Events.ITERATION_COMPLETED)
-
-
-def _curve(result: LRFinderResult) -> "Figure":
-    """Return the plot of a result in a figure that pyplot does not manage."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7.0, 4.6), layout="constrained")
-    ax = figure.subplots()
-    draw_sweep(result.reading, slice(None), ax)
-    legend_below(ax)
-    return figure
 
 
 def _log_to_clearml(logger: Any, tag: str, curve: "Figure | None", text: str, step: int) -> None:

@@ -5,7 +5,7 @@ import html as markup
 import io
 from collections.abc import Iterator, Sequence
 
-from ignite_lrfinder.plot import draw_sweep, legend_below
+from ignite_lrfinder.plot import sweep_figure
 from ignite_lrfinder.record import Plan
 from ignite_lrfinder.suggest import (
     Reading,
@@ -19,8 +19,6 @@ from ignite_lrfinder.suggest import (
 _MAX_GROUPS = 6
 _ROUNDING = 1 + 1e-9
 _MAX_GROUPS_IN_TABLE = 2
-_OTHERS = "Other methods: "
-_READ = "The methods read: "
 
 
 def summary(reading: Reading, plan: Plan) -> str:
@@ -28,12 +26,12 @@ def summary(reading: Reading, plan: Plan) -> str:
     return "\n".join(_lines(reading, plan))
 
 
-def html(reading: Reading, plan: Plan) -> str:
+def html(reading: Reading) -> str:
     """Return the summary as a self-contained `div`, with a picture if matplotlib is installed."""
-    head, *lines = [markup.escape(line) for line in _lines(reading, plan)]
-    rows = "".join(f"<tr><td>{name}</td><td>{lrs}</td></tr>" for name, lrs in _table(reading, plan))
+    head, *lines = [markup.escape(line) for line in _lines(reading, reading.plan, has_table=True)]
+    rows = "".join(f"<tr><td>{name}</td><td>{lrs}</td></tr>" for name, lrs in _table(reading))
     table = f"<table><tr><th>method</th><th>learning rate</th></tr>{rows}</table>" if rows else ""
-    text = "".join(f"<p>{line}</p>" for line in lines if not line.startswith((_OTHERS, _READ)))
+    text = "".join(f"<p>{line}</p>" for line in lines)
     return (
         f"<div><p><b>{head}</b></p>{text}"
         '<div style="display: flex; flex-wrap: wrap; gap: 1em; align-items: flex-start">'
@@ -51,20 +49,19 @@ def formatted(lrs: Sequence[float], max_groups: int = _MAX_GROUPS) -> str:
     return ", ".join(shown) + (f" and {num_left} more groups" if num_left else "")
 
 
-def _lines(reading: Reading, plan: Plan) -> Iterator[str]:
+def _lines(reading: Reading, plan: Plan, *, has_table: bool = False) -> Iterator[str]:
     """Yield the lines of the summary."""
     yield f"LR range test: {_tested(reading)}"
-    rates = reading.suggestions(plan)
-    others = {name: formatted(reading.lrs_at(lr)) for name, lr in rates.items()}
-    chosen = others.pop("auto", None)
-    if chosen is not None:
-        purpose = f"for {rules_for(plan).words}{_correction(reading, plan)}"
-        yield f"Suggested learning rate: {chosen}, {purpose}."
+    lr = reading.suggest("auto", plan)
+    if isinstance(lr, Refusal):
+        yield f"No suggestion: {lr.reason}"
     else:
-        yield f"No suggestion: {_refusal(reading, plan)}"
-    if others:
-        read = "; ".join(f"{name} {lrs}" for name, lrs in others.items())
-        yield f"{_READ if chosen is None else _OTHERS}{read}."
+        purpose = f"for {rules_for(plan).words}{_correction(reading, plan)}"
+        yield f"Suggested learning rate: {formatted(reading.lrs_at(lr))}, {purpose}."
+    others = [pair for pair in reading.suggestions(plan).items() if pair[0] != "auto"]
+    if others and not has_table:
+        read = "; ".join(f"{name} {formatted(reading.lrs_at(rate))}" for name, rate in others)
+        yield f"{'The methods read' if isinstance(lr, Refusal) else 'Other methods'}: {read}."
     if reading.interval is not None:
         yield f"Trials: {_spent(reading)}{_interval(reading, reading.interval)}."
         if not reading.is_paired:
@@ -126,17 +123,11 @@ def _of_group(reading: Reading) -> str:
     return "" if (lr == lr[:, :1]).all() else f" in parameter group {reading.group}"
 
 
-def _refusal(reading: Reading, plan: Plan) -> str:
-    """Return why there is no suggestion."""
-    refusal = reading.suggest("auto", plan)
-    return refusal.reason if isinstance(refusal, Refusal) else ""
-
-
-def _table(reading: Reading, plan: Plan) -> Iterator[tuple[str, str]]:
+def _table(reading: Reading) -> Iterator[tuple[str, str]]:
     """Yield the name and the suggestion of each method, and the bounds."""
-    for name, lr in reading.suggestions(plan).items():
+    for name, lr in reading.suggestions(reading.plan).items():
         yield name, formatted(reading.lrs_at(lr), _MAX_GROUPS_IN_TABLE)
-    bounds = reading.bounds(plan)
+    bounds = reading.bounds(reading.plan)
     if not isinstance(bounds, Refusal):
         low, high = (formatted(reading.lrs_at(lr), _MAX_GROUPS_IN_TABLE) for lr in bounds)
         yield "bounds", f"{low} to {high}"
@@ -147,13 +138,9 @@ def _picture(reading: Reading) -> str:
     if not len(reading.record):
         return ""
     try:
-        from matplotlib.figure import Figure
-    except ImportError:
+        figure, content = sweep_figure(reading, (5.2, 3.8)), io.BytesIO()
+    except ModuleNotFoundError:
         return ""
-    figure, content = Figure(figsize=(5.2, 3.8), layout="constrained"), io.BytesIO()
-    ax = figure.subplots()
-    draw_sweep(reading, slice(None), ax)
-    legend_below(ax)
     figure.savefig(content, format="png", dpi=110)
     data = base64.b64encode(content.getvalue()).decode("ascii")
     return f'<img alt="loss over learning rate" width="520" src="data:image/png;base64,{data}">'

@@ -93,6 +93,7 @@ class LRFinderResult(Record):
         """The reading of the record, computed once."""
         return self._reading
 
+    # A cached property does not fit the protocols of those that take a result.
     _reading = functools.cached_property(reading_of)
 
     def __repr__(self) -> str:
@@ -101,7 +102,7 @@ class LRFinderResult(Record):
 
     def _repr_html_(self) -> str:
         """Return the summary as HTML with a small picture, for notebooks."""
-        return report.html(self.reading, self.reading.plan)
+        return report.html(self.reading)
 
     def summary(self, *, schedule: Schedule | None = None, total_iters: int | None = None) -> str:
         """Describe in a few lines what was tested, what is suggested, and what to be careful about.
@@ -162,7 +163,7 @@ class LRFinderResult(Record):
         plan, reading = self._plan(schedule, total_iters), self.reading
         suggestions = reading.suggestions(plan)
         if not suggestions:
-            self._suggested_lrs("auto", plan)
+            self._suggested_lrs("auto", plan)  # raises the error that says why
         return {name: _float_or_list(reading.lrs_at(lr)) for name, lr in suggestions.items()}
 
     def lr_bounds(self) -> tuple[float | list[float], float | list[float]]:
@@ -199,7 +200,7 @@ class LRFinderResult(Record):
 
     @property
     def is_paired(self) -> bool:
-        """Whether all trials ran on the same batches, judging by their first losses."""
+        """Whether all trials ran on the same batches, as their first losses show."""
         return self.reading.is_paired
 
     @overload

@@ -135,9 +135,9 @@ class Again:
     [
         ({"epochs": 3}, TypeError, "epochs must be a collection of integers, got 3"),
         ({"epochs": "12"}, TypeError, "epochs must be a collection of integers, got '12'"),
-        ({"epochs": [1.5]}, TypeError, "epochs must be a collection of integers"),
-        ({"epochs": [True]}, TypeError, "epochs must be a collection of integers"),
-        ({"epochs": [0]}, ValueError, "epochs must be at least 1 each"),
+        ({"epochs": [1.5]}, TypeError, "each of epochs must be an integer, got 1.5"),
+        ({"epochs": [True]}, TypeError, "each of epochs must be an integer, got True"),
+        ({"epochs": [0]}, ValueError, "each of epochs must be at least 1, got 0"),
         ({"epochs": [1], "schedule": "cosine"}, ValueError, "schedule must be 'constant'"),
         ({"epochs": [1], "num_iters": 3}, TypeError, "unexpected keyword argument 'num_iters'"),
     ],

@@ -25,8 +25,8 @@ from torch.utils.data import (
     WeightedRandomSampler,
 )
 
-from ignite_lrfinder.snapshot.live import is_loader_iterator
 from ignite_lrfinder.snapshot.snapshot import Snapshot
+from ignite_lrfinder.snapshot.watches import is_loader_iterator
 
 INDICES: Any = list(range(24))  # a list is no Dataset to a type checker
 
@@ -351,6 +351,6 @@ def test_workers_go_on_with_the_random_state_they_hold(persistent_loader: DataLo
     ],
     ids=["loader-iterator", "loader", "list-iterator", "sampler"],
 )
-def test_the_iterator_of_a_loader_is_recognised(obj: object, expected: bool) -> None:
+def test_the_iterator_of_a_loader_is_recognized(obj: object, expected: bool) -> None:
     """Torch's own iterators are told from everything else."""
-    assert is_loader_iterator(obj) is expected
+    assert is_loader_iterator(type(obj)) is expected

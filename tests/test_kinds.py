@@ -155,7 +155,7 @@ def average(model: AveragedModel) -> list[float]:
     return [p.sum().item() for p in model.parameters()]
 
 
-def normalise(layer: nn.BatchNorm1d) -> list[float]:
+def normalize(layer: nn.BatchNorm1d) -> list[float]:
     """Let a layer update its statistics."""
     layer(torch.randn(4, 2))
     return layer.running_mean.tolist()  # type: ignore[union-attr]  # it has statistics
@@ -426,9 +426,9 @@ STATES: dict[str, tuple[Callable[[], Any], Use]] = {
         lambda: functools.partial(random.Random(1).uniform, 0, 1),
         lambda o: o(),
     ),
-    "batch-norm": (lambda: nn.BatchNorm1d(2), normalise),
+    "batch-norm": (lambda: nn.BatchNorm1d(2), normalize),
     "averaged-model": (lambda: AveragedModel(nn.Linear(1, 1)), average),
-    "frozen-module": (lambda: nn.BatchNorm1d(2).requires_grad_(False), normalise),
+    "frozen-module": (lambda: nn.BatchNorm1d(2).requires_grad_(False), normalize),
     "script-module": (scripted, lambda o: o(torch.ones(1)).item()),
     "class": (lambda: Sealed(1, 1), change_class),
     "class-attribute": (lambda: type("Counted", (), {"count": 0}), increment),

@@ -1,5 +1,6 @@
 """The command line prints a saved result and draws it."""
 
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -35,6 +36,30 @@ def test_a_saved_result_is_printed(
     assert capsys.readouterr().out == f"{LRFinderResult.load(saved).summary()}\n"
     run(monkeypatch, saved, "--schedule", "decay", "--total-iters", 900)
     assert "for the peak of a rate that decays" in capsys.readouterr().out
+
+
+def test_plot_and_page_are_for_the_given_plan(
+    saved: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The page has the suggestion that is printed."""
+    page = saved.with_suffix(".html")
+    run(monkeypatch, saved, "--schedule", "decay", "--html", page)
+    lr = LRFinderResult.load(saved).lr_suggestion(schedule="decay")
+    suggested = f"Suggested learning rate: {lr:.2e}, for the peak"
+    assert suggested in capsys.readouterr().out
+    assert suggested in page.read_text(encoding="utf-8")
+
+
+def test_a_result_without_points_is_not_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The command exits with an error that says so."""
+    path, none = tmp_path / "empty.json", np.empty(0)
+    result = result_of(LR, LR)
+    dataclasses.replace(result, lr=none[:, None], losses=none, smoothed_losses=none).save(path)
+    with pytest.raises(SystemExit):
+        run(monkeypatch, path, "--plot", tmp_path / "empty.png")
+    assert "must have points to be drawn" in capsys.readouterr().err
 
 
 def test_a_saved_result_is_drawn(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:

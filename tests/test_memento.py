@@ -359,7 +359,7 @@ def test_capture_restores_optimizers_whatever_their_package() -> None:
 def test_capture_refuses_a_lazy_parameter() -> None:
     """A parameter without values cannot be remembered, and the error says what to do."""
     model = nn.LazyLinear(2)
-    with pytest.raises(LRFinderError, match=r"net must be initialised.*Pass one batch"):
+    with pytest.raises(LRFinderError, match=r"net must be initialized.*Pass one batch"):
         Memento().capture("net", model)
 
 

@@ -189,7 +189,7 @@ def test_scale_and_level_of_the_loss_do_not_matter(method, result, scale, shift)
 @pytest.mark.parametrize("value", [1e6, -1e6], ids=["high", "low"])
 @pytest.mark.parametrize("at", [0, 1, 60, 90, 105, 130])
 def test_one_wild_point_does_not_move_a_suggestion(method, value, at):
-    """One loss that is far off, anywhere, moves it by a neighbour's width at most."""
+    """One loss that is far off, anywhere, moves it by a neighbor's width at most."""
     losses = u_shape(X, fall_at=-3.0, cliff_at=-0.5, noise=0.02)
     (expected,) = suggest(result_of(LR, losses), method)
     losses[at] = value

@@ -86,8 +86,8 @@ def test_a_plan_is_saved_with_the_result(planned: FastaiLRFinder, tmp_path: Path
         ),
         ({"schedule": 3}, TypeError, "schedule must be 'constant' or 'decay', got 3"),
         ({"total_iters": 0}, ValueError, "total_iters must be at least 1, got 0"),
-        ({"total_iters": 1.5}, TypeError, "total_iters must be an integer or None, got 1.5"),
-        ({"total_iters": True}, TypeError, "total_iters must be an integer or None, got True"),
+        ({"total_iters": 1.5}, TypeError, "total_iters must be an integer, got 1.5"),
+        ({"total_iters": True}, TypeError, "total_iters must be an integer, got True"),
     ],
 )
 def test_a_bad_plan_is_refused(arguments: dict, error: type[Exception], message: str) -> None:

@@ -110,7 +110,7 @@ def test_skipped_points_are_drawn_faintly() -> None:
 @pytest.mark.parametrize("log_lr", [True, False], ids=["log", "linear"])
 @pytest.mark.parametrize("scale", ["log", "linear"])
 def test_marks_lie_on_the_line_as_it_is_drawn(log_lr: bool, scale: str) -> None:
-    """On a linear and a logarithmic axis, a mark lies on the line between its neighbours."""
+    """On a linear and a logarithmic axis, a mark lies on the line between its neighbors."""
     lr = np.geomspace(1e-3, 2, 40) if scale == "log" else np.linspace(0.05, 2, 40)
     result = result_of(lr, 2 - lr + 9 * np.maximum(lr - 1, 0) ** 2)
     curve = curve_of(result)
@@ -204,8 +204,8 @@ def test_tick_labels_do_not_collide(high: float) -> None:
     assert all(left.x1 < right.x0 for left, right in itertools.pairwise(boxes))
 
 
-def test_colours_follow_the_style() -> None:
-    """In a dark style nothing is drawn in the colour of its background."""
+def test_colors_follow_the_style() -> None:
+    """In a dark style nothing is drawn in the color of its background."""
     with plt.style.context("dark_background"):
         ax = u_shaped().plot(methods=True)
         background = to_rgb(ax.get_facecolor())
@@ -285,6 +285,30 @@ def test_the_change_in_loss_is_drawn_below_the_loss() -> None:
     assert "suggested lr" in legend_of(lower)
 
 
+def test_the_slope_is_shown_over_the_rates_of_the_points_above() -> None:
+    """Also where the smooth curve lacks some points: the first rate is 0, and the last loss NaN."""
+    u, lr = u_shaped(), np.linspace(0.0, 1.0, 100)
+    losses = np.append(1 - lr[:-1], np.nan)
+    result = dataclasses.replace(u, lr=lr[:, None], losses=losses, smoothed_losses=losses)
+    upper, lower = result.plot(derivative=True, log_lr=False, skip_start=20, skip_end=20)
+    (smooth,) = [line for line in upper.get_lines() if line.get_label() == "smoothed loss"]
+    np.testing.assert_array_equal(lower.get_lines()[1].get_xdata(), smooth.get_xdata())
+    assert smooth.get_xdata()[0] == lr[20]
+
+
+@pytest.mark.filterwarnings("error")
+def test_two_panels_warn_once_and_a_refusal_opens_no_figure() -> None:
+    """Arguments are checked before a figure is made."""
+    with pytest.raises(ValueError, match="skip_start must be at least 0"):
+        u_shaped().plot(derivative=True, skip_start=-1)
+    with pytest.raises(TypeError, match="ax must be a matplotlib Axes"):
+        plot_results({"one": u_shaped()}, ax="x")  # type: ignore[arg-type]  # what it is about
+    assert not plt.get_fignums()
+    with pytest.warns(UserWarning, match="leave no curve") as caught:
+        u_shaped().plot(derivative=True, skip_start=200)
+    assert len(caught) == 1
+
+
 def test_several_results_share_one_axis() -> None:
     """Each result has a line with its name and suggestion, distinct even in greyscale."""
     results = {"one": u_shaped(), "two": u_shaped(200), "three": u_shaped(is_flat=True)}
@@ -339,13 +363,13 @@ def test_the_lines_of_the_trials_stand_out_from_the_background(style: str) -> No
 
 
 def luminance(color: Any) -> float:
-    """Return the relative luminance of a colour as WCAG 2 defines it, from 0 to 1."""
+    """Return the relative luminance of a color as WCAG 2 defines it, from 0 to 1."""
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(color)]
     return float(np.dot(linear, [0.2126, 0.7152, 0.0722]))
 
 
 def test_the_final_losses_are_drawn_with_their_parabola() -> None:
-    """The long trials are points, the parabola passes through the best and its neighbours."""
+    """The long trials are points, the parabola passes through the best and its neighbors."""
     result = with_trials()
     _, right = result.plot_trials()
     points, curve, cliff, suggestion, best = right.get_lines()

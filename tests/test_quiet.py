@@ -278,6 +278,30 @@ def test_an_evaluator_run_by_the_train_step_is_quiet_and_restored(
     assert train(True) == train(False)
 
 
+def test_a_handler_of_an_evaluator_that_the_train_step_runs_can_be_named() -> None:
+    """It runs if it is kept, and an unknown handler is still refused."""
+    program, calls = Program(lr=1e-6), Log()
+    evaluator = create_supervised_evaluator(program.model)
+    step = program.trainer._process_function
+
+    def train_step(engine: Engine, batch: Batch) -> object:
+        evaluator.run(program.batches[:1])
+        return step(engine, batch)
+
+    def report(engine: Engine) -> None:
+        calls.append(engine.state.iteration)
+
+    program.trainer = Engine(train_step)
+    evaluator.add_event_handler(Events.COMPLETED, report)
+    program.sweep()
+    assert calls == []
+    program.sweep(keep_handlers=[report])
+    assert len(calls) > 10
+    program.sweep(mute_handlers=[report])
+    with pytest.raises(ValueError, match="mute_handlers must be a collection of handlers"):
+        program.sweep(mute_handlers=[print])
+
+
 def test_a_state_scheduler_runs_and_is_restored() -> None:
     """The train step reads the value of Ignite's StateParamScheduler; the training is unchanged."""
 

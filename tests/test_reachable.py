@@ -407,6 +407,6 @@ def test_reachable_from_follows_cycles_and_deep_nesting() -> None:
     ],
     ids=["torch", "stdlib", "builtin", "numpy", "ignite", "own", "class", "function", "module"],
 )
-def test_is_library_recognises_installed_code(obj: Any, expected: bool) -> None:
+def test_is_library_recognizes_installed_code(obj: Any, expected: bool) -> None:
     """Classes, functions and modules in packages are told from user code."""
     assert is_library(obj) is expected

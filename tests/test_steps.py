@@ -163,7 +163,7 @@ def test_an_optimizer_without_hooks_is_swept() -> None:
 
 
 class Wrapper(torch.optim.Optimizer):
-    """A wrapper that inherits from torch's class without initialising it."""
+    """A wrapper that inherits from torch's class without initializing it."""
 
     def __init__(self, inner: torch.optim.Optimizer) -> None:
         self.inner = inner
@@ -174,7 +174,7 @@ class Wrapper(torch.optim.Optimizer):
 
 
 def test_a_wrapper_without_hooks_is_swept() -> None:
-    """A subclass of Optimizer that was never initialised calls no hooks, but is swept."""
+    """A subclass of Optimizer that was never initialized calls no hooks, but is swept."""
     inner = make_optimizer()
     wrapper = Wrapper(inner)
     with watching(wrapper) as watch:

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -507,6 +508,14 @@ def test_a_suggestion_is_stable_and_below_the_shoulder(
 def test_a_run_of_unknown_length_is_ten_trials_long():
     """Without `total_iters` the correction is the one of a usual run."""
     assert suggested_lr(of(), Plan()) == suggested_lr(of(), Plan("constant", 1000))
+
+
+def test_settings_may_be_numpy_integers():
+    """They become plain ones."""
+    numbers: dict[str, Any] = {"max_iter": np.int64(700), "short_iter": np.int32(60)}
+    settings = Trials(**numbers)
+    assert settings == Trials()
+    assert type(settings.max_iter) is int
 
 
 @pytest.mark.parametrize(

@@ -1,18 +1,17 @@
 """What all plots share: importing matplotlib, making and limiting Axes, choosing points."""
 
 import importlib
-import numbers
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ignite_lrfinder.errors import warn, wrong_type, wrong_value
+from ignite_lrfinder.errors import integer, warn, wrong_type, wrong_value
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# The first two colours of the user's style.
+# The first two colors of the user's style.
 CURVE_COLOR, SUGGESTION_COLOR = "C0", "C1"
 SKIPPED_ALPHA = 0.15
 _SHADE_ON_LIGHT, _SHADE_ON_DARK = 0.14, 0.22
@@ -43,17 +42,16 @@ def require_matplotlib() -> None:
 
 def check_skip(name: str, skip: object) -> None:
     """Check a number of points to skip."""
-    if not isinstance(skip, numbers.Integral):
-        raise wrong_type(name, "an integer", skip, "Pass a number of points.")
-    if skip < 0:
-        raise wrong_value(name, "at least 0", skip, "Pass 0 to skip no point.")
+    integer(name, skip, least=0, remedy="Pass 0 to skip no point.")
 
 
-def new_axes(kwargs: Mapping[str, Any]) -> "Axes":
-    """Return the Axes of a new figure."""
-    from matplotlib import pyplot as plt
-
-    return plt.subplots(**{"layout": "constrained", **kwargs})[1]
+def one_axes(ax: "Axes | None", kwargs: Mapping[str, Any]) -> "Axes":
+    """Return the Axes to draw on: the given one, or the Axes of a new figure."""
+    if ax is None:
+        return _new_axes(kwargs)
+    if not hasattr(ax, "has_data"):
+        raise wrong_type("ax", "a matplotlib Axes or None", ax, "Leave it out for a new figure.")
+    return ax
 
 
 def two_axes(
@@ -61,9 +59,7 @@ def two_axes(
 ) -> "tuple[Axes, Axes]":
     """Return the two Axes to draw on: the given ones, or the Axes of a new figure."""
     if axes is None:
-        from matplotlib import pyplot as plt
-
-        axes = plt.subplots(rows, columns, **{"layout": "constrained", **kwargs})[1]
+        axes = _new_axes({"nrows": rows, "ncols": columns, **kwargs})
     remedy = "Leave it out for a new figure."
     if not isinstance(axes, (Sequence, np.ndarray)):
         raise wrong_type("ax", "two matplotlib Axes", axes, remedy)
@@ -72,8 +68,15 @@ def two_axes(
     return axes[0], axes[1]
 
 
+def _new_axes(kwargs: Mapping[str, Any]) -> Any:
+    """Return the Axes of a new figure."""
+    from matplotlib import pyplot as plt
+
+    return plt.subplots(**{"layout": "constrained", **kwargs})[1]
+
+
 def neutral_color(ax: "Axes") -> Any:
-    """Return the colour of the axis labels, which is visible in any style."""
+    """Return the color of the axis labels, which is visible in any style."""
     return ax.xaxis.label.get_color()
 
 

@@ -8,7 +8,7 @@ from ignite_lrfinder.plot.axes import (
     check_skip,
     legend_below,
     limit_losses,
-    new_axes,
+    one_axes,
     require_matplotlib,
     set_lr_axis,
     shown_points,
@@ -83,7 +83,7 @@ def plot_results(
     check_skip("skip_end", skip_end)
     readings = {name: _reading_of(result, remedy) for name, result in results.items()}
     curves = {name: _curve_of(reading) for name, reading in readings.items()}
-    ax = new_axes(kwargs) if ax is None else ax
+    ax = one_axes(ax, kwargs)
     is_new = not ax.has_data()
     low = min(float(curve.lr[0]) for curve in curves.values())
     high = max(float(curve.lr[-1]) for curve in curves.values())

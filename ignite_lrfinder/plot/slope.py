@@ -13,10 +13,9 @@ from ignite_lrfinder.plot.axes import (
     legend_below,
     neutral_color,
     set_lr_axis,
-    shown_points,
     two_axes,
 )
-from ignite_lrfinder.plot.sweep import plot_sweep
+from ignite_lrfinder.plot.sweep import draw_sweep, is_within, points_to_show
 from ignite_lrfinder.protocols import Array
 from ignite_lrfinder.suggest import Reading, Refusal
 
@@ -46,23 +45,22 @@ def plot_derivative(
     curve = reading.curve
     if isinstance(curve, Refusal):
         raise curve.error()
+    shown = points_to_show(reading, skip_start, skip_end, display_suggestion=display_suggestion)
     # The slope needs less room than the loss.
     layout = {"figsize": (6.4, 6.4), "height_ratios": (3, 2), "sharex": True}
     upper, lower = two_axes(ax, 2, 1, {**layout, **kwargs})
-    plot_sweep(
+    draw_sweep(
         reading,
-        ax=upper,
-        skip_start=skip_start,
-        skip_end=skip_end,
+        shown,
+        upper,
         log_lr=log_lr,
         display_suggestion=display_suggestion,
         methods=methods,
-        legend=False,
     )
-    shown = shown_points(len(curve.lr), skip_start, skip_end)
     slope = np.gradient(curve.smoothed, np.log10(curve.lr))
+    is_shown = is_within(curve, reading, shown)
     lower.plot(curve.lr, slope, color=CURVE_COLOR, linewidth=2, alpha=SKIPPED_ALPHA)
-    lower.plot(curve.lr[shown], slope[shown], color=CURVE_COLOR, linewidth=2)
+    lower.plot(curve.lr[is_shown], slope[is_shown], color=CURVE_COLOR, linewidth=2)
     lower.axhline(0.0, color=neutral_color(lower), alpha=0.5, linewidth=0.8)
     _scale_slope(lower, slope)
     set_lr_axis(lower, log_lr=log_lr, low=float(curve.lr[0]), high=float(curve.lr[-1]))

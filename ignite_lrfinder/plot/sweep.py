@@ -3,8 +3,9 @@
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ignite_lrfinder.errors import NoSuggestionError, warn, wrong_type
+from ignite_lrfinder.errors import NoSuggestionError, warn
 from ignite_lrfinder.plot.axes import (
     CURVE_COLOR,
     SKIPPED_ALPHA,
@@ -13,15 +14,17 @@ from ignite_lrfinder.plot.axes import (
     legend_below,
     limit_losses,
     neutral_color,
-    new_axes,
+    one_axes,
+    require_matplotlib,
     set_lr_axis,
     shade,
     shown_points,
 )
-from ignite_lrfinder.suggest import Reading, Refusal
+from ignite_lrfinder.suggest import Curve, Reading, Refusal
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 # The names of the other methods in the legend, and their markers.
 _METHODS = {
@@ -53,17 +56,8 @@ def plot_sweep(
     Raises:
         NoSuggestionError: if there is no point to draw.
     """
-    check_skip("skip_start", skip_start)
-    check_skip("skip_end", skip_end)
-    if ax is not None and not hasattr(ax, "has_data"):
-        raise wrong_type("ax", "a matplotlib Axes or None", ax, "Leave it out for a new figure.")
-    num_points = len(reading.record)
-    if num_points == 0:
-        raise NoSuggestionError("A curve must have points to be drawn, got none. Raise num_iter.")
-    shown = shown_points(num_points, skip_start, skip_end)
-    if display_suggestion and isinstance(refusal := reading.suggest("auto", reading.plan), Refusal):
-        warn(f"No suggestion is shown. {refusal.reason}")
-    ax = new_axes(kwargs) if ax is None else ax
+    shown = points_to_show(reading, skip_start, skip_end, display_suggestion=display_suggestion)
+    ax = one_axes(ax, kwargs)
     draw_sweep(
         reading,
         shown,
@@ -75,6 +69,48 @@ def plot_sweep(
     if legend:
         legend_below(ax)
     return ax
+
+
+def sweep_figure(reading: Reading, figsize: tuple[float, float]) -> "Figure":
+    """Draw a sweep in a figure that pyplot does not manage.
+
+    Raises:
+        ModuleNotFoundError: if matplotlib is not installed.
+    """
+    require_matplotlib()
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=figsize, layout="constrained")
+    ax = figure.subplots()
+    draw_sweep(reading, slice(None), ax)
+    legend_below(ax)
+    return figure
+
+
+def points_to_show(
+    reading: Reading, skip_start: int, skip_end: int, *, display_suggestion: bool
+) -> slice:
+    """Check what is to be drawn, warn of a suggestion that is missing, and return the points.
+
+    Raises:
+        NoSuggestionError: if there is no point.
+    """
+    check_skip("skip_start", skip_start)
+    check_skip("skip_end", skip_end)
+    num_points = len(reading.record)
+    if num_points == 0:
+        raise NoSuggestionError("A curve must have points to be drawn, got none. Raise num_iter.")
+    shown = shown_points(num_points, skip_start, skip_end)
+    lr = reading.suggest("auto", reading.plan)
+    if display_suggestion and isinstance(lr, Refusal):
+        warn(f"No suggestion is shown. {lr.reason}")
+    return shown
+
+
+def is_within(curve: Curve, reading: Reading, shown: slice) -> NDArray[np.bool_]:
+    """Return which points of a curve lie within the rates of the points that are shown."""
+    lr = reading.record.lr[:, reading.group][shown]
+    return (curve.lr >= lr[0]) & (curve.lr <= lr[-1])
 
 
 def draw_sweep(
@@ -115,7 +151,7 @@ def _draw_losses(ax: "Axes", reading: Reading, shown: slice) -> None:
     curve = reading.curve
     if not isinstance(curve, Refusal):
         line = {"color": CURVE_COLOR, "linewidth": 2}
-        is_shown = (curve.lr >= lr[shown][0]) & (curve.lr <= lr[shown][-1])
+        is_shown = is_within(curve, reading, shown)
         ax.plot(curve.lr, curve.smoothed, alpha=SKIPPED_ALPHA, **line)
         ax.plot(curve.lr[is_shown], curve.smoothed[is_shown], label="smoothed loss", **line)
 

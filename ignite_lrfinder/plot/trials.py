@@ -69,7 +69,7 @@ def _draw_losses(ax: "Axes", trials: Sequence[Trial]) -> None:
 
 
 def _shades(ax: "Axes", num_shades: int) -> Array:
-    """Return colours from dark to light that are visible on the background; shape (N, 4)."""
+    """Return colors from dark to light that are visible on the background; shape (N, 4)."""
     from matplotlib import colormaps
 
     shades = np.linspace(*(_SHADES_ON_DARK if is_dark(ax) else _SHADES_ON_LIGHT), num_shades)
@@ -117,7 +117,7 @@ def _draw_scores(ax: "Axes", reading: Reading) -> None:
 
 
 def _draw_parabola(ax: "Axes", scores: Scores) -> None:
-    """Draw the parabola through the best trial and its neighbours, if there is one."""
+    """Draw the parabola through the best trial and its neighbors, if there is one."""
     coefficients = parabola_around_best(scores)
     if coefficients is not None:
         best = scores.best

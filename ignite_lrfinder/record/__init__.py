@@ -14,12 +14,13 @@ from ignite_lrfinder.record.comparison import (
     parabola_around_best,
 )
 from ignite_lrfinder.record.files import load_record, plain_data, save_record
-from ignite_lrfinder.record.plan import Plan
+from ignite_lrfinder.record.plan import SCHEDULES, Plan
 from ignite_lrfinder.record.record import Record, SweepSettings, reference_group, usable_points
 from ignite_lrfinder.record.stop_reason import StopReason
 from ignite_lrfinder.record.trial import Trial
 
 __all__ = [
+    "SCHEDULES",
     "Plan",
     "Record",
     "Scores",

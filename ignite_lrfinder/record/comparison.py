@@ -13,7 +13,7 @@ from ignite_lrfinder.record.trial import Trial
 # the later gain of a higher rate, so of two equally good rates the search follows the higher.
 _WORSE = 2.0
 # Losses are compared by the means of this many blocks; each needs at least two losses of a trial.
-NUM_BLOCKS = 5
+_NUM_BLOCKS = 5
 _STUDENT_T = 2.13  # one-sided 95 % with 4 degrees of freedom, for five blocks of losses
 _PAIRED_RTOL = 1e-3
 
@@ -75,7 +75,7 @@ def leading(scores: Scores) -> int:
 
 
 def parabola(scores: Scores) -> float:
-    """Return the x at which the parabola through the best trial and its neighbours is lowest."""
+    """Return the x at which the parabola through the best trial and its neighbors is lowest."""
     coefficients, x = parabola_around_best(scores), float(scores.x[scores.best])
     if coefficients is None:
         return x
@@ -85,9 +85,9 @@ def parabola(scores: Scores) -> float:
 
 
 def parabola_around_best(scores: Scores) -> tuple[float, float, float] | None:
-    """Return the parabola through the best trial and its neighbours, as coefficients of x - best.
+    """Return the parabola through the best trial and its neighbors, as coefficients of x - best.
 
-    The highest power comes first. None if the best trial lacks a neighbour, or if they lie on a
+    The highest power comes first. None if the best trial lacks a neighbor, or if they lie on a
     line.
     """
     x, mean, best = scores.x, scores.mean, scores.best
@@ -131,13 +131,13 @@ def interval_of(scores: Scores, is_paired: bool) -> tuple[float, float]:
 def level_range(scores: Scores, is_paired: bool) -> tuple[float, float]:
     """Return the lowest and highest x around the best that are not significantly worse.
 
-    Neighbouring losses of a run are correlated, so the means of five blocks are compared.
+    Neighboring losses of a run are correlated, so the means of five blocks are compared.
     """
     x, best = scores.x, scores.best
-    if scores.tails.shape[1] < NUM_BLOCKS:
+    if scores.tails.shape[1] < _NUM_BLOCKS:
         return float(x[0]), float(x[-1])
     blocks = np.array(
-        [part.mean(axis=1) for part in np.array_split(scores.tails, NUM_BLOCKS, axis=1)]
+        [part.mean(axis=1) for part in np.array_split(scores.tails, _NUM_BLOCKS, axis=1)]
     )
     low = high = best
     while low > 0 and _is_level(blocks[:, low - 1], blocks[:, best], is_paired):
@@ -157,4 +157,4 @@ def _is_level(blocks: Array, best: Array, is_paired: bool) -> bool:
     spread = np.std(blocks - best, ddof=1)
     if not is_paired:
         spread = np.hypot(np.std(blocks, ddof=1), np.std(best, ddof=1))
-    return bool(np.mean(blocks - best) <= _STUDENT_T * spread / math.sqrt(NUM_BLOCKS))
+    return bool(np.mean(blocks - best) <= _STUDENT_T * spread / math.sqrt(_NUM_BLOCKS))

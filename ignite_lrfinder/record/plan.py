@@ -1,12 +1,12 @@
 """What a learning rate is for: a constant or a decaying rate, and how long the training is."""
 
 import dataclasses
-from numbers import Integral
+from typing import get_args
 
-from ignite_lrfinder.errors import wrong_type, wrong_value
+from ignite_lrfinder.errors import integer, wrong_type, wrong_value
 from ignite_lrfinder.protocols import Schedule
 
-_SCHEDULES = ("constant", "decay")
+SCHEDULES: tuple[Schedule, ...] = get_args(Schedule)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -30,12 +30,9 @@ class Plan:
         remedy = "Leave it out for a constant rate."
         if not isinstance(self.schedule, str):
             raise wrong_type("schedule", "'constant' or 'decay'", self.schedule, remedy)
-        if self.schedule not in _SCHEDULES:
+        if self.schedule not in SCHEDULES:
             raise wrong_value("schedule", "'constant' or 'decay'", self.schedule, remedy)
-        remedy = "Leave it out if it is unknown."
-        if self.total_iters is None:
-            return
-        if isinstance(self.total_iters, bool) or not isinstance(self.total_iters, Integral):
-            raise wrong_type("total_iters", "an integer or None", self.total_iters, remedy)
-        if self.total_iters < 1:
-            raise wrong_value("total_iters", "at least 1", self.total_iters, remedy)
+        if self.total_iters is not None:
+            remedy = "Leave it out if it is unknown."
+            total_iters = integer("total_iters", self.total_iters, least=1, remedy=remedy)
+            object.__setattr__(self, "total_iters", total_iters)

@@ -32,6 +32,11 @@ class StopReason(enum.Enum):
         """Whether the sweep continued until the loss broke down, as a range test should."""
         return self in (StopReason.DIVERGED, StopReason.NON_FINITE)
 
+    @property
+    def is_cut_short(self) -> bool:
+        """Whether the run ended for a reason other than the loss before every point was tested."""
+        return self in (StopReason.OUT_OF_DATA, StopReason.TERMINATED)
+
 
 _MESSAGES = {
     StopReason.COMPLETED: "every point up to end_lr was tested",

@@ -25,20 +25,20 @@ def are_alike(objects: list[Any]) -> bool:
     return cls is dict or (cls.__dictoffset__ != 0 and cls.__base__ is object and not slots_of(cls))
 
 
-def contents_of(objects: list[Any]) -> list[dict[Any, Any]]:
+def _contents_of(objects: list[Any]) -> list[dict[Any, Any]]:
     """Return for each object the dict that holds its items or attributes."""
     return objects if type(objects[0]) is dict else list(map(_attributes, objects))
 
 
 def capture(objects: list[Any]) -> list[dict[Any, Any]]:
     """Return a copy of what each object holds."""
-    return list(map(dict.copy, contents_of(objects)))
+    return list(map(dict.copy, _contents_of(objects)))
 
 
 def restore(container: object, was: tuple[list[Any], type, list[dict[Any, Any]]]) -> None:
     """Restore what each of the objects in a container held."""
     objects, cls, copies = was
-    if set(map(type, objects)) == {cls} and _is_same(contents_of(objects), copies):
+    if set(map(type, objects)) == {cls} and _is_same(_contents_of(objects), copies):
         return
     for obj, held in zip(objects, copies, strict=True):
         if cls is dict:
@@ -49,7 +49,7 @@ def restore(container: object, was: tuple[list[Any], type, list[dict[Any, Any]]]
 
 def members_of(objects: list[Any]) -> list[Any]:
     """Return what the objects hold, with the elements of tuples in place of the tuples."""
-    held = list(chain.from_iterable(map(dict.values, contents_of(objects))))
+    held = list(chain.from_iterable(map(dict.values, _contents_of(objects))))
     kinds = set(map(type, held))
     members = [] if kinds <= _PASSED else [value for value in held if type(value) not in _PASSED]
     if tuple not in kinds:

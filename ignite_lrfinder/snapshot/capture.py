@@ -124,6 +124,9 @@ class Capture:
 
     def store_elements(self, container: object, elements: contents.Elements) -> None:
         """Store what a container held."""
+        if type(container) in contents.BARE and not elements:
+            self.section.empty.append(container)
+            return
         is_hashed = issubclass(type(container), (dict, set))
         entries = self.section.hashed if is_hashed else self.section.entries
         entries.append((contents.restore_elements, container, elements))

@@ -3,9 +3,10 @@
 import contextvars
 import functools
 import types
+from collections.abc import Callable
 from typing import Any
 
-from ignite_lrfinder.snapshot import contents, live, watches
+from ignite_lrfinder.snapshot import live, watches
 from ignite_lrfinder.snapshot.capture import Capture
 from ignite_lrfinder.snapshot.contents import UNSET
 from ignite_lrfinder.snapshot.functions import (
@@ -20,10 +21,7 @@ from ignite_lrfinder.snapshot.visits import visit_instance
 
 def visit_partial(capture: Capture, function: functools.partial[Any]) -> bool:
     """Capture the attributes of a partial, which holds nothing else that changes."""
-    if vars(function):
-        capture.store(contents.restore_elements, vars(function), vars(function).copy())
-    else:
-        capture.section.empty.append(vars(function))
+    capture.store_elements(vars(function), vars(function).copy())
     return True
 
 
@@ -34,10 +32,8 @@ def visit_function(capture: Capture, function: types.FunctionType) -> bool:
     if not is_library(function):
         capture.store(restore_function, function, function_state(function))
         capture.variables.add_function(function)
-    if vars(function):
-        capture.store(contents.restore_elements, vars(function), vars(function).copy())
-    elif not is_library(function):
-        capture.section.empty.append(vars(function))
+    if vars(function) or not is_library(function):
+        capture.store_elements(vars(function), vars(function).copy())
     return True
 
 
@@ -63,9 +59,9 @@ def visit_cache(capture: Capture, function: Any) -> bool:
     return visit_instance(capture, function)
 
 
-def visit_live(capture: Capture, obj: object) -> bool:
+def visit_live(watch: Callable[[Any], watches.Watch], capture: Capture, obj: object) -> bool:
     """Watch an object that cannot be restored, and capture the loaders and models it uses."""
-    capture.live.append((obj, live.watch(obj)))
+    capture.live.append((obj, watch(obj)))
     used, _ = live.used_by(live.frame_variables(obj))
     capture.over(used)
     return False

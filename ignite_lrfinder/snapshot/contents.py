@@ -19,7 +19,7 @@ BARE = (collections.OrderedDict, *CONTAINERS)
 """The types of containers that hold nothing but their elements."""
 
 PLAIN = frozenset({type(None), bool, int, float, str, bytes})
-"""The commonest types without state, which are recognised before any look at an object."""
+"""The commonest types without state, which are recognized before any look at an object."""
 
 Elements = list[Any] | dict[Any, Any]
 
@@ -52,7 +52,7 @@ def elements_of(obj: Any) -> Elements:
 
 
 def restore_elements(obj: Any, elements: Any) -> None:
-    """Give a container its former elements back, unless it still holds the same objects."""
+    """Restore the former elements of a container, unless it still holds the same objects."""
     kind = _kind_of(obj)
     # An element whose hash changed is not found where it lies.
     is_found = not isinstance(obj, (dict, set)) or all(
@@ -95,7 +95,7 @@ def attributes_of(obj: object) -> Mapping[str, Any]:
 
 
 def restore_instance(obj: object, was: tuple[type, dict[str, Any] | None]) -> None:
-    """Give an object its former class and attributes back."""
+    """Restore the former class and attributes of an object."""
     cls, attributes = was
     if type(obj) is not cls:
         obj.__class__ = cls
@@ -138,7 +138,7 @@ def slot_value(slot: types.MemberDescriptorType, obj: object) -> object:
 
 
 def restore_slot(obj: object, was: tuple[types.MemberDescriptorType, object]) -> None:
-    """Give a slot of an object its former value back, also in a frozen dataclass."""
+    """Restore the former value of a slot, also in a frozen dataclass."""
     slot, value = was
     if slot_value(slot, obj) is value:
         return

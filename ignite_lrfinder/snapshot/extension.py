@@ -60,7 +60,7 @@ def _owner(cls: type) -> type | None:
 
 def _is_known(cls: type) -> bool:
     """Return whether a class belongs to torch, NumPy or the standard library."""
-    if cls.__module__ == "builtins":  # as classes say that do not say where they belong
+    if cls.__module__ == "builtins":  # the default of classes without a `__module__`
         is_named = getattr(builtins, cls.__name__, None) is cls or cls in vars(types).values()
         return is_named or issubclass(cls, MappingView) or cls.__name__ == "PyCapsule"
     return cls.__module__.partition(".")[0] in _KNOWN or is_standard_module(cls.__module__)
@@ -111,7 +111,7 @@ class _Pickler(pickle.Pickler):
 
 
 class _Unpickler(pickle.Unpickler):
-    """What reads the output of `_Pickler`."""
+    """The unpickler for the output of `_Pickler`."""
 
     def __init__(self, file: io.BytesIO, held: Mapping[int, object]) -> None:
         super().__init__(file)

@@ -149,7 +149,7 @@ def restore_function(function: types.FunctionType, was: tuple[Any, ...]) -> None
 
 
 def restore_cell(cell: types.CellType, value: object) -> None:
-    """Give a closure variable its former value back."""
+    """Restore the former value of a closure variable."""
     if value is not UNSET:
         cell.cell_contents = value
     elif is_bound(cell):

@@ -12,13 +12,13 @@ import torch
 from ignite.engine import Engine
 from torch.utils.data import DataLoader
 
-from ignite_lrfinder.snapshot import arrays, code_visits, extension, live, visits
+from ignite_lrfinder.snapshot import arrays, code_visits, extension, visits, watches
 from ignite_lrfinder.snapshot.capture import Visit
 from ignite_lrfinder.snapshot.contents import CONTAINERS, once_for_each_class
 from ignite_lrfinder.snapshot.libraries import is_standard_module
 from ignite_lrfinder.snapshot.random_state import is_generator
 
-# What others communicate by: locks, queues and signals are not ours to turn back.
+# What others communicate by: locks, queues and signals must not be rewound.
 _COMMUNICATION = ("threading", "multiprocessing", "concurrent", "asyncio", "subprocess", "socket")
 _COMMUNICATION += ("ssl", "selectors", "signal", "logging", "weakref", "_thread", "importlib")
 # Code without anything to capture, but with something that it refers to.
@@ -41,8 +41,9 @@ def visit_of(cls: type) -> Visit:
     """Return what captures an instance of a class, and returns whether to go on from it."""
     if is_generator(cls):
         return visits.visit_generator
-    if live.is_live(cls) and not issubclass(cls, (*arrays.BUFFERS, *_REFERENCES, type)):
-        return code_visits.visit_live
+    watch = watches.watch_of(cls)
+    if watch is not None and not issubclass(cls, (*arrays.BUFFERS, *_REFERENCES, type)):
+        return functools.partial(code_visits.visit_live, watch)
     if cls in _IMMUTABLE:
         return visits.go_on
     for kind, visit in _VISITS:

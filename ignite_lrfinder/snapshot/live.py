@@ -4,13 +4,11 @@ import inspect
 import threading
 import types
 from collections.abc import Iterable
-from typing import Any
 
 import torch
 from ignite.engine import Engine
 from torch.utils.data import DataLoader, Sampler
 
-from ignite_lrfinder.snapshot import watches
 from ignite_lrfinder.snapshot.contents import UNSET, class_attribute
 from ignite_lrfinder.snapshot.functions import closure_variables
 from ignite_lrfinder.snapshot.reachable import Walk
@@ -19,17 +17,6 @@ from ignite_lrfinder.snapshot.reachable import Walk
 _TRAINED = (torch.nn.Module, torch.optim.Optimizer, DataLoader, Sampler, Engine)
 _CODE = (types.FunctionType, types.MethodType, type)
 _STATEFUL = ("state_dict", "load_state_dict")
-
-
-def is_live(cls: type) -> bool:
-    """Return whether instances of a class go on by themselves, or cannot go back."""
-    return watches.watch_of(cls) is not None
-
-
-def watch(obj: Any) -> watches.Watch:
-    """Return a function that returns whether an object may have changed since now."""
-    start = watches.watch_of(type(obj))
-    return (lambda: True) if start is None else start(obj)
 
 
 def frame_variables(obj: object) -> list[object]:
@@ -53,7 +40,7 @@ def used_by_threads() -> list[object]:
 
 
 def used_by(objects: Iterable[object]) -> tuple[list[object], list[object]]:
-    """Return what a frame or a thread uses that comes back all the same, and what does not."""
+    """Return what is restored although a frame or a thread uses it, and what is not."""
     restored: list[object] = []
     left: list[object] = []
 
@@ -72,8 +59,3 @@ def is_trained(obj: object) -> bool:
     return issubclass(cls, _TRAINED) or all(
         class_attribute(cls, name) is not UNSET for name in _STATEFUL
     )
-
-
-def is_loader_iterator(obj: object) -> bool:
-    """Return whether an object is the running iterator of a `DataLoader`."""
-    return watches.is_loader_iterator(type(obj))

@@ -111,7 +111,7 @@ class Memento:
         objects = [obj for obj, may_have_changed in watched if may_have_changed()]
         objects += self._captured.not_restored.values()
         paths = paths_to(objects, self._roots) if objects else {}
-        # What hangs on a frame has no path of its own.
+        # What only a frame refers to has no path.
         unnamed = (f"<{type(obj).__qualname__}>" for obj in objects)
         return [
             (paths.get(id(obj), other), _weak(obj))

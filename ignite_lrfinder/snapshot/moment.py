@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ignite_lrfinder.protocols import Saveable
 from ignite_lrfinder.snapshot.contents import attributes_of
+from ignite_lrfinder.snapshot.live import is_trained
 from ignite_lrfinder.snapshot.memento import Memento
 from ignite_lrfinder.snapshot.random_state import global_states, is_generator
 from ignite_lrfinder.snapshot.reachable import reachable_from
@@ -144,8 +145,7 @@ def _global_hooks() -> list[object]:
 
 def _is_state(obj: object) -> bool:
     """Return whether an object that a handler refers to belongs to the training by its kind."""
-    is_stateful = all(hasattr(type(obj), name) for name in ("state_dict", "load_state_dict"))
-    return is_stateful or issubclass(type(obj), _KNOWN) or is_generator(type(obj))
+    return is_trained(obj) or issubclass(type(obj), Dataset) or is_generator(type(obj))
 
 
 def _copy_containers(state: object) -> object:

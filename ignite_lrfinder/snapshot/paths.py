@@ -59,7 +59,7 @@ def _is_private(step: str) -> bool:
 
 def _label(holder: Any, held: object) -> str:
     """Return the step of a path from an object to one that it refers to."""
-    steps = (f"{step}" for step, value in _steps_from(holder) if value is held)
+    steps = (step for step, value in _steps_from(holder) if value is held)
     return next(steps, "")
 
 

@@ -31,9 +31,9 @@ class Snapshot:
         place: where copies of tensors are held: "cpu", in host memory; "device", beside the
             originals; or a directory.
         evaluators: further engines that will run.
-        handlers: the user's handlers that will run. Of what they refer to, models, optimizers,
-            other objects with `state_dict`, loaders and random generators are captured; what they
-            observe stays.
+        handlers: the user's handlers that will run, Ignite's among them, and the validation
+            function. Of what they refer to, models, optimizers, other objects with `state_dict`,
+            loaders and random generators are captured; what they observe stays.
         others: further objects to capture, such as Ignite's own handlers that will run.
         opaque: objects to leave alone, such as the trainer's table of handlers.
     """
@@ -58,7 +58,7 @@ class Snapshot:
             Moment,
             (trainer, *evaluators),
             to_save,
-            self._keep_when_done,
+            self._copy_synchronized,
             handlers=handlers,
             others=others,
             opaque=opaque,
@@ -82,7 +82,7 @@ class Snapshot:
 
     @property
     def not_restored(self) -> tuple[str, ...]:
-        """The paths to what may not be as it was, after `restore`; objects that ended count not."""
+        """The paths to what may not be as it was, after `restore`, except what no longer exists."""
         return tuple(dict.fromkeys(path for path, obj in self._not_restored if not _has_ended(obj)))
 
     def add_data(self, data: object) -> None:
@@ -158,7 +158,7 @@ class Snapshot:
         if isinstance(self._keep, OnDisk):
             self._keep.close()
 
-    def _keep_when_done(self, tensor: torch.Tensor) -> Kept:
+    def _copy_synchronized(self, tensor: torch.Tensor) -> Kept:
         """Copy the values of a tensor, which another stream of the train step may still write."""
         if tensor.device not in self._devices:
             self._devices.add(tensor.device)

@@ -18,12 +18,12 @@ Kept = Callable[[], torch.Tensor]
 
 def in_host_memory(tensor: torch.Tensor) -> Kept:
     """Copy a tensor to host memory."""
-    return functools.partial(_same, tensor.to("cpu", copy=True))
+    return _constant(tensor.to("cpu", copy=True))
 
 
 def on_device(tensor: torch.Tensor) -> Kept:
     """Copy a tensor beside itself."""
-    return functools.partial(_same, tensor.clone())
+    return _constant(tensor.clone())
 
 
 class OnDisk:
@@ -39,7 +39,7 @@ class OnDisk:
 
     def __init__(self, directory: str | os.PathLike[str]) -> None:
         self._directory = os.fspath(directory)
-        self._file = tempfile.TemporaryFile(dir=directory)
+        self._file = tempfile.TemporaryFile(dir=directory, buffering=0)
 
     def __call__(self, tensor: torch.Tensor) -> Kept:
         """Copy the values of a tensor, or of a process's part of a sharded tensor.
@@ -49,18 +49,20 @@ class OnDisk:
         """
         if hasattr(tensor, "to_local"):
             return functools.partial(_with_local, tensor, self(tensor.to_local()))  # type: ignore[operator]  # a DTensor
-        if not _is_plain(tensor):
+        if not is_plain(tensor):
             return in_host_memory(tensor)
         plain = tensor.resolve_conj().resolve_neg().cpu().contiguous()
         offset = self._file.seek(0, os.SEEK_END)
         try:
-            self._file.write(_bytes_of(plain))
-            self._file.flush()
+            left = _bytes_of(plain)
+            while len(left):  # an unbuffered file may write less than it is given
+                left = left[self._file.write(left) :]
         except OSError as error:
-            self.close()
+            # What was written before can still be read.
+            self._file.truncate(offset)
             raise LRFinderError(
                 f"The directory of the snapshot must have room for all state, got {error} in "
-                f"{self._directory!r}. Nothing was changed; free some room, or choose another."
+                f"{self._directory!r}. Free some room, or choose another."
             ) from error
         return functools.partial(self._read, offset, plain.dtype, plain.shape)
 
@@ -72,16 +74,19 @@ class OnDisk:
     def _read(self, offset: int, dtype: torch.dtype, shape: torch.Size) -> torch.Tensor:
         """Return the values at an offset of the file."""
         tensor = torch.empty(shape, dtype=dtype)
-        content = _bytes_of(tensor)
+        left = _bytes_of(tensor)
         self._file.seek(offset)
-        if len(content) and self._file.readinto(content) != len(content):
-            raise EOFError(f"the file of the snapshot in {self._directory!r} was cut short")
+        while len(left):
+            num_read = self._file.readinto(left)
+            if not num_read:
+                raise EOFError(f"the file of the snapshot in {self._directory!r} was cut short")
+            left = left[num_read:]
         return tensor
 
 
-def _same(tensor: torch.Tensor) -> torch.Tensor:
-    """Return a tensor."""
-    return tensor
+def _constant(copy: torch.Tensor) -> Kept:
+    """Return a function that returns a copy."""
+    return lambda: copy
 
 
 def _bytes_of(tensor: torch.Tensor) -> memoryview:
@@ -103,8 +108,12 @@ def _with_local(sharded: Any, local: Kept) -> torch.Tensor:
     )
 
 
-def _is_plain(tensor: torch.Tensor) -> bool:
-    """Return whether a tensor is fully described by its bytes."""
+def is_dense(tensor: torch.Tensor) -> bool:
+    """Return whether a tensor is no more than a view of its memory."""
     is_usual = type(tensor) in (torch.Tensor, torch.nn.Parameter)
-    is_dense = tensor.layout == torch.strided and not tensor.is_nested
-    return is_usual and is_dense and not tensor.is_quantized
+    return is_usual and tensor.layout == torch.strided and not tensor.is_nested
+
+
+def is_plain(tensor: torch.Tensor) -> bool:
+    """Return whether a tensor is fully described by its bytes."""
+    return is_dense(tensor) and not tensor.is_quantized

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch._subclasses import FakeTensor
 
-from ignite_lrfinder.snapshot.storage import Kept
+from ignite_lrfinder.snapshot.storage import Kept, is_dense, is_plain
 
 _PROBE = 1024
 _HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
@@ -19,7 +19,7 @@ def has_values(tensor: torch.Tensor) -> bool:
     """Return whether a tensor has values: a meta or fake one, or one freed by FSDP, has none."""
     if tensor.is_meta or isinstance(tensor, FakeTensor):
         return False
-    if not _is_dense(tensor):
+    if not is_dense(tensor):
         return True
     return tensor.numel() == 0 or tensor.untyped_storage().nbytes() > 0
 
@@ -51,7 +51,7 @@ class Values:
     def add(self, tensor: torch.Tensor) -> None:
         """Capture the values of a tensor: at once, or, where it may share its memory, in `copy`."""
         alias = tensor.detach()
-        if not _is_dense(tensor):
+        if not is_dense(tensor):
             # Accumulation in place replaces the parts of a sparse tensor.
             is_replaced = tensor.layout != torch.strided or tensor.is_nested
             self._kept.append((tensor if is_replaced else alias, self._keep(alias)))
@@ -135,15 +135,9 @@ def _restore_hooks(tensor: torch.Tensor, name: str, table: Any, copy: Any) -> No
         table.update(copy)
 
 
-def _is_dense(tensor: torch.Tensor) -> bool:
-    """Return whether a tensor is no more than a view of its memory."""
-    is_usual = type(tensor) in (torch.Tensor, torch.nn.Parameter)
-    return is_usual and tensor.layout == torch.strided and not tensor.is_nested
-
-
 def _is_bytes(part: torch.Tensor) -> bool:
     """Return whether a tensor is a part of memory, as `_bytes_of` returns it."""
-    return _is_dense(part) and part.dtype == torch.uint8
+    return is_dense(part) and part.dtype == torch.uint8
 
 
 def _place_of(part: torch.Tensor) -> tuple[torch.device, int, int]:
@@ -196,7 +190,7 @@ def _write(alias: torch.Tensor, content: torch.Tensor) -> None:
 
 def is_same(alias: torch.Tensor, content: torch.Tensor) -> bool:
     """Return whether two tensors are the same bit for bit; False where that is unknown."""
-    if not _is_dense(alias) or alias.is_quantized:
+    if not is_plain(alias):
         return False
     # Trained values differ at once; only what seems untouched is compared as a whole.
     parts = [slice(_PROBE), slice(None)] if alias.numel() > _PROBE else [...]

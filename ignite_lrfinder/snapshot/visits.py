@@ -55,7 +55,7 @@ def visit_tensor(capture: Capture, tensor: torch.Tensor) -> bool:
     """Capture a tensor's values, memory, gradient and hooks."""
     if is_lazy(tensor):
         raise LRFinderError(
-            f"{capture.section.name} must be initialised, got a lazy parameter. Pass one batch "
+            f"{capture.section.name} must be initialized, got a lazy parameter. Pass one batch "
             "through the model before attaching the finder."
         )
     if not tensors.has_values(tensor):
@@ -94,9 +94,6 @@ def visit_generator(capture: Capture, generator: object) -> bool:
 
 def visit_container(capture: Capture, obj: Any) -> bool:
     """Capture the elements of a container."""
-    if type(obj) in BARE and not obj:
-        capture.section.empty.append(obj)
-        return False
     elements = contents.elements_of(obj)
     capture.store_elements(obj, elements)
     if len(elements) >= alike.MANY and _capture_alike(capture, obj, elements):

@@ -1,4 +1,4 @@
-"""How to tell whether an object has moved on: a watch for each kind that goes on by itself."""
+"""Detect whether an object that cannot be captured may have changed: a watch for each kind."""
 
 import concurrent.futures
 import contextvars

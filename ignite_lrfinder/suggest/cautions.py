@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from typing import TypeGuard
 
 import numpy as np
 
@@ -20,7 +19,7 @@ _STEEP_FALL = 100.0
 _MANY_PASSES = 3.0
 # Trials on few samples should be half as long, but not short.
 _MIN_LONG = 100
-_MIN_MAX = 700
+_MIN_MAX = Trials().max_iter
 # This method returns the low end of an interval, far below the others on any curve.
 _LOW_BY_DESIGN = "slide"
 
@@ -44,12 +43,6 @@ def cautions(reading: Reading, plan: Plan) -> list[str]:
     return [reason for reason in found if reason is not None]
 
 
-def lowest_tested(reading: Reading) -> float:
-    """Return the first positive learning rate of the reference group."""
-    lr = reading.record.lr[:, reading.group]
-    return float(lr[lr > 0][0])
-
-
 def _wide_interval(reading: Reading, plan: Plan) -> str | None:
     """Look for trials that cannot tell rates apart."""
     if reading.interval is None or reading.is_certain:
@@ -65,7 +58,7 @@ def _wide_interval(reading: Reading, plan: Plan) -> str | None:
 
 def _much_noise(reading: Reading, plan: Plan) -> str | None:
     """Look for trials that gained less than their noise."""
-    if not _is_verdict(reading.verdict) or reading.verdict.noise <= 1:
+    if not isinstance(reading.verdict, Verdict) or reading.verdict.noise <= 1:
         return None
     return (
         "Batch noise is larger than what the trials gained, so their best rate is uncertain. "
@@ -75,7 +68,7 @@ def _much_noise(reading: Reading, plan: Plan) -> str | None:
 
 def _steep_fall(reading: Reading, plan: Plan) -> str | None:
     """Look for trials that were easy."""
-    if not _is_verdict(reading.verdict) or reading.verdict.fall <= _STEEP_FALL:
+    if not isinstance(reading.verdict, Verdict) or reading.verdict.fall <= _STEEP_FALL:
         return None
     fall = reading.verdict.fall
     to = "to 0" if math.isinf(fall) else f"{fall:.0f}-fold"
@@ -90,7 +83,7 @@ def _steep_fall(reading: Reading, plan: Plan) -> str | None:
 def _few_samples(reading: Reading, plan: Plan) -> str | None:
     """Look for trials that trained on the same samples several times."""
     num_batches = reading.record.num_batches
-    if not _is_verdict(reading.verdict) or not num_batches:
+    if not isinstance(reading.verdict, Verdict) or not num_batches:
         return None
     num_iter = reading.verdict.num_iter
     passes = num_iter / num_batches
@@ -129,7 +122,7 @@ def _nan_while_falling(reading: Reading, plan: Plan) -> str | None:
 
 def _best_at_an_end(reading: Reading, plan: Plan) -> str | None:
     """Look for a best trial without neighbors."""
-    if not _is_verdict(reading.verdict) or reading.scores is None or reading.is_certain:
+    if not isinstance(reading.verdict, Verdict) or reading.scores is None or reading.is_certain:
         return None
     trials = reading.record.trials
     remedy = f"Allow more trials: verify=Trials(max_iter={2 * sum(len(t.losses) for t in trials)})."
@@ -147,8 +140,8 @@ def _best_at_an_end(reading: Reading, plan: Plan) -> str | None:
 
 def _lowest_tested(reading: Reading, plan: Plan) -> str | None:
     """Look for a suggestion at the start of the sweep."""
-    lr = reading.suggest("auto", plan)
-    if isinstance(lr, Refusal) or reading.record.trials or lr > lowest_tested(reading):
+    lr, tested = reading.suggest("auto", plan), reading.record.lr[:, reading.group]
+    if isinstance(lr, Refusal) or reading.record.trials or lr > tested[tested > 0][0]:
         return None
     return "The suggestion is the lowest rate that was tested. Lower start_lr."
 
@@ -187,11 +180,6 @@ def _longer(reading: Reading) -> str:
     lengths = (usual.max_iter, usual.short_iter, usual.long_iter)
     max_iter, short_iter, long_iter = (round(factor * length) for length in lengths)
     return f"verify=Trials(max_iter={max_iter}, short_iter={short_iter}, long_iter={long_iter})"
-
-
-def _is_verdict(verdict: Verdict | Refusal | None) -> TypeGuard[Verdict]:
-    """Return whether trials support a learning rate."""
-    return isinstance(verdict, Verdict)
 
 
 _LOOKS: tuple[Callable[[Reading, Plan], str | None], ...] = (

@@ -1,6 +1,6 @@
 """Whether short trials are enough, or long ones must follow."""
 
-from ignite_lrfinder.record import Record, Scores, leading
+from ignite_lrfinder.record import Scores, leading
 from ignite_lrfinder.suggest.curve import Refusal
 from ignite_lrfinder.suggest.descent import Descent
 from ignite_lrfinder.suggest.verdict import Verdict
@@ -9,7 +9,7 @@ _CERTAIN_NOISE = 0.3
 
 
 def is_certain(
-    verdict: Verdict | Refusal | None, record: Record, scores: Scores, descent: Descent | Refusal
+    verdict: Verdict | Refusal | None, scores: Scores, descent: Descent | Refusal
 ) -> bool:
     """Return whether a verdict on short trials is as good as one on long trials.
 
@@ -21,7 +21,6 @@ def is_certain(
 
     Args:
         verdict: what the short trials support.
-        record: the sweep.
         scores: the short trials compared.
         descent: the descent of the curve.
 
@@ -32,14 +31,13 @@ def is_certain(
         return False
     has_neighbors = 0 < leading(scores) < len(scores.x) - 1
     is_calm = verdict.noise < _CERTAIN_NOISE
-    return has_neighbors and is_calm and not is_behind(record, scores, descent)
+    return has_neighbors and is_calm and not is_behind(scores, descent)
 
 
-def is_behind(record: Record, scores: Scores, descent: Descent | Refusal) -> bool:
+def is_behind(scores: Scores, descent: Descent | Refusal) -> bool:
     """Return whether the best trial gained less than half of what the sweep gained in as few steps.
 
     Args:
-        record: the sweep.
         scores: the trials compared.
         descent: the descent of the curve.
 

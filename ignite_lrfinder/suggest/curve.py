@@ -8,12 +8,12 @@ import numpy as np
 from ignite_lrfinder.errors import NoSuggestionError
 from ignite_lrfinder.protocols import Array
 from ignite_lrfinder.record import Record, reference_group, usable_points
-from ignite_lrfinder.suggest.smoothing import correlation_of, noise_of, num_neighbours, smooth
+from ignite_lrfinder.suggest.smoothing import correlation_of, noise_of, num_neighbors, smooth
 
 MIN_POINTS = 10
 """The fewest points that make a curve; with fewer, noise cannot be told from shape."""
 
-# Median and weights reduce normal noise as much as the mean of 65 % of the neighbours would;
+# Median and weights reduce normal noise as much as the mean of 65 % of the neighbors would;
 # measured for 10 to 1,000 points.
 _EFFECTIVE_SHARE = 0.65
 
@@ -54,7 +54,7 @@ class Curve:
     @property
     def smoothed_noise(self) -> float:
         """The standard deviation of the noise that smoothing leaves, if it is not correlated."""
-        return self.noise / math.sqrt(_EFFECTIVE_SHARE * num_neighbours(len(self.lr)))
+        return self.noise / math.sqrt(_EFFECTIVE_SHARE * num_neighbors(len(self.lr)))
 
     def loss_at(self, lr: float, *, is_log: bool = True) -> float:
         """Return the smoothed loss at a learning rate, interpolated over log(lr) or over lr."""

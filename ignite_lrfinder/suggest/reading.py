@@ -8,6 +8,7 @@ import numpy as np
 
 from ignite_lrfinder.errors import wrong_type, wrong_value
 from ignite_lrfinder.record import (
+    SCHEDULES,
     Plan,
     Record,
     Scores,
@@ -41,8 +42,7 @@ class Reading:
         rates: the learning rate that each method but "auto" reads off the curve; empty where the
             curve is refused.
         scores: the longest trials compared; None without a stable trial.
-        is_paired: whether all trials were judged on the same batches, judging by their first
-            losses.
+        is_paired: whether all trials ran on the same batches, as their first losses show.
         interval: the lowest and the highest rate that the trials cannot tell apart from the best;
             None if the trials support no rate.
         verdict: what the trials support; None without trials.
@@ -80,7 +80,7 @@ class Reading:
         if method not in METHODS:
             names = ", ".join(repr(name) for name in METHODS)
             remedy = "Leave it out for 'auto'."
-            if method in ("constant", "decay"):
+            if method in SCHEDULES:
                 remedy = f"For a schedule pass schedule={method!r}."
             raise wrong_value("method", f"one of {names}", method, remedy)
         if method == "auto" and self.verdict is not None:
@@ -113,7 +113,7 @@ class Reading:
             return self.descent
         constant, peak = (
             self.suggest("auto", dataclasses.replace(plan, schedule=schedule))
-            for schedule in ("constant", "decay")
+            for schedule in SCHEDULES
         )
         if isinstance(constant, Refusal):
             return constant
@@ -201,7 +201,7 @@ def reading_of(record: Record) -> Reading:
         if scores is None or not isinstance(verdict, Verdict)
         else interval_of(scores, is_paired),
         verdict=verdict,
-        is_certain=scores is not None and is_certain(verdict, record, scores, descent),
+        is_certain=scores is not None and is_certain(verdict, scores, descent),
     )
 
 
@@ -213,7 +213,7 @@ def _explained(refusal: Refusal, record: Record) -> Refusal:
             f"The loss must be finite until it has fallen, got {_non_finite(record)}. Check the "
             "data and the loss there; if they are right, lower start_lr."
         )
-    if reason in (StopReason.OUT_OF_DATA, StopReason.TERMINATED):
+    if reason.is_cut_short:
         remedy = reason.remedy[0].upper() + reason.remedy[1:]
         return Refusal(
             f"The sweep ended after {len(record)} of {record.settings.num_iter} points, too early "

@@ -24,7 +24,7 @@ from ignite_lrfinder.protocols import Array
 _MEDIAN_SHARE = 30
 _MAX_MEDIAN_REACH = 12
 _SPAN = 0.15
-_MIN_NEIGHBOURS = 6
+_MIN_NEIGHBORS = 6
 _MAX_ANCHORS = 200
 _MAX_NUMBERS = 50_000
 
@@ -45,7 +45,7 @@ _MAD_TO_SIGMA = 1.4826
 
 
 def smooth(x: Array, y: Array) -> Array:
-    """Smooth y over x without lag: a running median, then a local line through the neighbours.
+    """Smooth y over x without lag: a running median, then a local line through the neighbors.
 
     Args:
         x: where y was measured, strictly increasing, in any spacing; shape (T,), T at least 6.
@@ -73,7 +73,7 @@ def smooth(x: Array, y: Array) -> Array:
 
 def _smooth_side(x: Array, cleaned: Array, ceiling: float) -> Array:
     """Smooth the points on one side of a cliff; a few points stay as the median left them."""
-    if len(x) < 2 * _MIN_NEIGHBOURS:
+    if len(x) < 2 * _MIN_NEIGHBORS:
         return cleaned
     fitted = local_line(x, np.minimum(cleaned, ceiling))
     return np.where(cleaned > ceiling, cleaned, fitted)
@@ -101,16 +101,16 @@ def _foot_of_cliff(y: Array, cleaned: Array) -> int:
     has_diverged = cleaned > _divergence_level(cleaned)
     has_diverged[: max(3, len(y) // 10)] = False
     until = int(np.argmax(has_diverged)) if has_diverged.any() else len(y)
-    bottom, k = int(np.argmin(cleaned[:until])), num_neighbours(len(y))
+    bottom, k = int(np.argmin(cleaned[:until])), num_neighbors(len(y))
     noise = max(noise_of(y), noise_of(y[max(bottom - k, 0) : bottom + k // 2]))
     height = cleaned - cleaned[bottom]
     foot = int(np.flatnonzero(height[:until] <= _LOW_NOISE * noise)[-1]) + 1
     is_cliff = np.any(height[foot : foot + k // 2] > _CLIFF_NOISE * noise)
-    return foot if is_cliff and foot >= 2 * _MIN_NEIGHBOURS else len(y)
+    return foot if is_cliff and foot >= 2 * _MIN_NEIGHBORS else len(y)
 
 
 def noise_of(y: Array) -> float:
-    """Estimate the standard deviation of each y about the curve, from the steps between neighbours.
+    """Estimate the standard deviation of each y about the curve, from the steps between neighbors.
 
     Only points that have not diverged count; in a linear sweep these may be a few of many. The
     estimate is robust, and at least as large as rounding errors, so that a fall of 1e-16 does not
@@ -137,7 +137,7 @@ def correlation_of(losses: Array, smoothed: Array) -> float:
     variance = float(clipped @ clipped)
     if variance == 0:
         return 0.0
-    correlation = float(clipped[1:] @ clipped[:-1]) / variance + 2 / num_neighbours(len(losses))
+    correlation = float(clipped[1:] @ clipped[:-1]) / variance + 2 / num_neighbors(len(losses))
     return min(correlation, 1.0)
 
 
@@ -155,9 +155,9 @@ def _median_reach(num_points: int) -> int:
 
 
 def local_line(x: Array, y: Array) -> Array:
-    """Fit a line through the neighbours of each x, the near ones weighing more (LOWESS).
+    """Fit a line through the neighbors of each x, the near ones weighing more (LOWESS).
 
-    The neighbours are a fixed share of all points, whatever their distances, so that a linear sweep
+    The neighbors are a fixed share of all points, whatever their distances, so that a linear sweep
     is smoothed as well as an exponential one.
 
     Args:
@@ -171,29 +171,29 @@ def local_line(x: Array, y: Array) -> Array:
         Cleveland, Robust locally weighted regression and smoothing scatterplots, 1979. As in
         that paper, long input is fitted at anchors, with straight lines between them.
     """
-    k = num_neighbours(len(x))
+    k = num_neighbors(len(x))
     anchors = np.unique(np.linspace(0, len(x) - 1, min(len(x), _MAX_ANCHORS)).round().astype(int))
     fitted = []
     for part in _parts(anchors, k):
-        neighbours = nearest_window(x, x[part], k)[:, None] + np.arange(k)
-        offset = x[neighbours] - x[part, None]
-        # Slightly more than the largest distance, so that the farthest neighbour still counts.
+        neighbors = _nearest_window(x, x[part], k)[:, None] + np.arange(k)
+        offset = x[neighbors] - x[part, None]
+        # Slightly more than the largest distance, so that the farthest neighbor still counts.
         reach = np.abs(offset).max(axis=1, keepdims=True) * (1 + 1 / k)
-        values = _line_at_zero(offset / reach, y[neighbours])
-        # At an end of the input a line through a bend would leave the range of its neighbours.
-        fitted.append(np.clip(values, y[neighbours].min(axis=1), y[neighbours].max(axis=1)))
+        values = _line_at_zero(offset / reach, y[neighbors])
+        # At an end of the input a line through a bend would leave the range of its neighbors.
+        fitted.append(np.clip(values, y[neighbors].min(axis=1), y[neighbors].max(axis=1)))
     return np.interp(x, x[anchors], np.concatenate(fitted))
 
 
-def nearest_window(x: Array, at: Array, k: int) -> NDArray[np.intp]:
+def _nearest_window(x: Array, at: Array, k: int) -> NDArray[np.intp]:
     """Return where the window of the k nearest x begins, for each value of `at`; x is sorted."""
     # The window moves right while the point it loses is farther than the point it gains.
     return np.searchsorted(x[:-k] + x[k:], 2 * at)
 
 
-def num_neighbours(num_points: int) -> int:
-    """Return the number of neighbours in the local fit."""
-    return min(num_points, max(_MIN_NEIGHBOURS, round(_SPAN * num_points)))
+def num_neighbors(num_points: int) -> int:
+    """Return the number of neighbors in the local fit."""
+    return min(num_points, max(_MIN_NEIGHBORS, round(_SPAN * num_points)))
 
 
 def _parts(rows: NDArray[Any], width: int) -> list[NDArray[Any]]:

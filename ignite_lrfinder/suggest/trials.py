@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ignite_lrfinder.errors import LRFinderError, wrong_type, wrong_value
+from ignite_lrfinder.errors import LRFinderError, integer, wrong_type, wrong_value
 from ignite_lrfinder.protocols import Array
 from ignite_lrfinder.record import (
     Scores,
@@ -44,7 +44,7 @@ _CHANGED = 2.0  # standard errors
 _NUM_SHORT = 3
 
 # The best rate falls as runs get longer, so long trials begin below the best short one. A factor of
-# 2 brackets the parabola; closer neighbours measure noise, farther ones miss its bottom.
+# 2 brackets the parabola; closer neighbors measure noise, farther ones miss its bottom.
 _FIRST_LONG = math.log(0.6)
 _LONG_STEP = math.log(2.0)
 _MIN_LONG = 3
@@ -79,14 +79,11 @@ class Trials:
     def __post_init__(self) -> None:
         """Check that the budget leaves room for trials."""
         remedy = "Leave it out for the default."
-        for name in ("max_iter", "short_iter", "long_iter"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int):
-                raise wrong_type(name, "an integer", value, remedy)
+        for name, least in (("max_iter", 1), ("short_iter", 10), ("long_iter", 1)):
+            value = integer(name, getattr(self, name), least=least, remedy=remedy)
+            object.__setattr__(self, name, value)
         if not isinstance(self.early_stopping, bool):
             raise wrong_type("early_stopping", "True or False", self.early_stopping, remedy)
-        if self.short_iter < 10:
-            raise wrong_value("short_iter", "at least 10", self.short_iter, remedy)
         if self.long_iter <= self.short_iter:
             requirement = f"greater than short_iter={self.short_iter}"
             raise wrong_value("long_iter", requirement, self.long_iter, "Raise it.")
@@ -121,7 +118,7 @@ def next_trial(settings: Trials, reading: Reading, trials: Sequence[Trial]) -> P
 
     Three short trials a factor of 4 apart begin above what the curve suggests, and more follow
     while the best is the lowest or the highest. Then come long trials a factor of 2 apart: the best
-    gets a neighbour on either side, and one more beyond the better of them. With `early_stopping`
+    gets a neighbor on either side, and one more beyond the better of them. With `early_stopping`
     there are no long trials if the short ones are certain, see `is_certain`.
 
     Args:
@@ -162,7 +159,7 @@ def _are_enough(reading: Reading, trials: Sequence[Trial], scores: Scores) -> bo
     """Return whether long trials would add nothing to the short ones."""
     record = dataclasses.replace(reading.record, trials=tuple(trials))
     verdict = verdict_of(record, scores, is_paired=are_paired(trials))
-    return is_certain(verdict, record, scores, reading.descent)
+    return is_certain(verdict, scores, reading.descent)
 
 
 def _first_lr(reading: Reading) -> float:
@@ -180,7 +177,7 @@ def _first_lr(reading: Reading) -> float:
 
 
 def _next_short(scores: Scores, reading: Reading) -> float | None:
-    """Return the x of the next short trial; None if the best has neighbours on both sides."""
+    """Return the x of the next short trial; None if the best has neighbors on both sides."""
     x, best = scores.x, leading(scores)
     if best == 0 or not np.isfinite(scores.mean[best]) or _are_too_high(scores, best, reading):
         return float(x[0]) - _SHORT_STEP
@@ -198,7 +195,7 @@ def _are_too_high(scores: Scores, best: int, reading: Reading) -> bool:
     if change > 0 or (change == 0 and isinstance(reading.descent, Refusal)):
         return True
     return (
-        is_behind(reading.record, scores, reading.descent)
+        is_behind(scores, reading.descent)
         and _change(scores.tails[0], start) != 0
         and not is_worse(scores.tails[0], scores.tails[best])
     )
@@ -218,7 +215,7 @@ def _first_long(scores: Scores) -> float:
 
 
 def _next_long(scores: Scores) -> float | None:
-    """Return the x of the next long trial; None if the best has enough neighbours."""
+    """Return the x of the next long trial; None if the best has enough neighbors."""
     x, mean, lead = scores.x, scores.mean, leading(scores)
     if not np.isfinite(mean[lead]):
         return float(x[0]) - 2 * _LONG_STEP

@@ -1,7 +1,6 @@
 """The arguments of `attach`, checked before anything is touched."""
 
 import dataclasses
-import numbers
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Literal, cast
@@ -9,7 +8,7 @@ from typing import Literal, cast
 import ignite.distributed as idist
 from ignite.engine import Engine
 
-from ignite_lrfinder.errors import wrong_type, wrong_value
+from ignite_lrfinder.errors import integer, wrong_type, wrong_value
 from ignite_lrfinder.protocols import (
     Array,
     Handler,
@@ -84,7 +83,8 @@ class Arguments:
     def _check_handlers(self) -> None:
         """Check that each named handler is a handler of the trainer or of an engine it runs."""
         attached = handlers_of(self.trainer)
-        for engine in evaluators_of(self.trainer, self.val_loss, *attached):
+        used = (*training_of(self.trainer), self.val_loss, *attached)
+        for engine in evaluators_of(self.trainer, *used):
             attached += handlers_of(engine)
         _check_names("mute_handlers", self.mute_handlers, attached, "a collection of handlers")
         if isinstance(self.keep_handlers, str):
@@ -180,11 +180,7 @@ def _checked_num_iter(num_iter: object) -> int | None:
     if num_iter is None:
         return None
     remedy = "Pass how many learning rates to test, such as num_iter=100."
-    if not isinstance(num_iter, numbers.Integral) or isinstance(num_iter, bool):
-        raise wrong_type("num_iter", "an integer or None", num_iter, remedy)
-    if num_iter < 1:
-        raise wrong_value("num_iter", "at least 1", num_iter, remedy)
-    return int(num_iter)
+    return integer("num_iter", num_iter, least=1, remedy=remedy)
 
 
 def _checked_smooth_f(smooth_f: object) -> float:

@@ -26,7 +26,7 @@ def shadow(obj: Any, name: str, replacement: Callable[..., object]) -> Undo:
     attributes = vars(obj)
     is_own = name in attributes
     method = getattr(obj, name)
-    # Torch's schedulers recognise a method by its attributes.
+    # Torch's schedulers recognize a method by its attributes.
     attributes[name] = functools.update_wrapper(functools.partial(replacement, method), method)
     if is_own:
         return functools.partial(attributes.__setitem__, name, method)

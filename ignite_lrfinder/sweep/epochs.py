@@ -103,7 +103,7 @@ class Epochs:
         """Remember that `terminate_epoch` ended the epoch."""
         self._is_terminated = True
 
-    def note_end_of_data(self, engine: Engine) -> None:
+    def record_end_of_data(self, engine: Engine) -> None:
         """Remember which data has ended, before a handler can set other data."""
         self._ended = engine.state.dataloader
 
@@ -114,6 +114,6 @@ class Epochs:
         """
         data = engine.state.dataloader
         is_built_in = type(data).__module__ in ("builtins", "itertools")
-        is_one_shot = isinstance(data, Iterator) and (is_built_in or is_loader_iterator(data))
+        is_one_shot = isinstance(data, Iterator) and (is_built_in or is_loader_iterator(type(data)))
         if data is self._ended and is_one_shot:
             self._stop(StopReason.OUT_OF_DATA)

@@ -45,7 +45,7 @@ _KINDS = {
 
 def kind_of(handler: Handler) -> HandlerKind:
     """Return the kind of a handler, from the modules that define its class and base classes."""
-    function, owner = _function(handler), owner_of(handler)
+    function, owner = _function(handler), _owner_of(handler)
     if isinstance(owner, Engine):
         if not (getattr(function, "__module__", None) or "").startswith(("ignite.", "monai.")):
             return HandlerKind.USER
@@ -107,14 +107,13 @@ def handlers_of(engine: Engine) -> list[Handler]:
 def library_objects(handlers: Collection[Handler]) -> list[object]:
     """Return the Ignite and MONAI objects whose methods are among the handlers."""
     kinds = (HandlerKind.METRIC, HandlerKind.STATE, HandlerKind.OBSERVER)
-    owners = (owner_of(handler) for handler in handlers if kind_of(handler) in kinds)
+    owners = (_owner_of(handler) for handler in handlers if kind_of(handler) in kinds)
     return [owner for owner in owners if not isinstance(owner, Engine)]
 
 
 def is_named(handler: Handler, names: Collection[Handler]) -> bool:
     """Return whether `names` contains a handler, or the object whose method it is."""
-    owner = getattr(handler, "__self__", None)
-    return any(handler == name or (owner is not None and owner is name) for name in names)
+    return any(handler == name or _owner_of(handler) is name for name in names)
 
 
 def name_of(handler: Handler) -> str:
@@ -129,7 +128,7 @@ def names_of(handlers: Collection[Handler]) -> str:
     return ", ".join(map(name_of, handlers)) or "none"
 
 
-def owner_of(handler: Handler) -> object:
+def _owner_of(handler: Handler) -> object:
     """Return the object whose method a handler is, or the handler itself."""
     function = _function(handler)
     return getattr(function, "__self__", function)

@@ -35,7 +35,7 @@ class StepLimit:
         self._muting = muting
         self._longest_gap: int | None = None
 
-    def note_step(self, gap: int) -> None:
+    def count_step(self, gap: int) -> None:
         """Count a step that followed `gap` iterations without a step."""
         self._longest_gap = max(gap, self._longest_gap or 0)
 
@@ -63,7 +63,7 @@ class StepLimit:
         """Check the number of iterations since the last step."""
         if num_stepless >= max(_MAX_NEXT, _GAP_FACTOR * longest_gap):
             raise LRFinderError(
-                f"The optimizer must go on taking steps during a sweep, got none in {num_stepless} "
+                f"The optimizer must keep taking steps during a sweep, got none in {num_stepless} "
                 f"iterations, after gaps of at most {longest_gap} before. Look for what keeps the "
                 "train step from stepping, such as a counter."
             )

@@ -141,7 +141,7 @@ class Measurement:
         """Close the point of the iterations since the last step, and begin the next."""
         self._steps.has_stepped = self._steps.is_skipped = False
         if self._num_stepless or self._sweep.event_index == 0:
-            self._limit.note_step(self._num_stepless)
+            self._limit.count_step(self._num_stepless)
             self._num_stepless = 0
         if self._validate is not None:
             self._recorder.discard()

@@ -114,7 +114,7 @@ def _to_host(points: Sequence[Sequence[Loss]]) -> list[list[float]]:
     ]
 
 
-_ENDINGS = (StopReason.OUT_OF_DATA, StopReason.TERMINATED)
+_ENDINGS = tuple(reason for reason in StopReason if reason.is_cut_short)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

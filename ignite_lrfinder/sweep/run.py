@@ -36,7 +36,7 @@ class SweepHooks:
         validate: returns the loss of a point in place of the trainer's.
         snapshot: the state that trials start from; it captures the trainer's data before use.
         progress: the progress bar; None for no bar.
-        on_result: called with the result, and again if it raised.
+        on_result: called with the record, and again if it raised.
     """
 
     def __init__(
@@ -65,7 +65,6 @@ class SweepHooks:
         self._sweep_reading: Reading | None = None
         self._current: Measurement | None = None
         self._is_finished = False
-        self._is_trial_due = False
         self._num_iter = 0
         self._labels = LabelWatch()
         self._handlers: list[tuple[Events, Callable[..., None]]] = []
@@ -75,7 +74,7 @@ class SweepHooks:
         self._add_first(Events.STARTED, self._begin_run)
         self._add_handler(Events.STARTED, self._begin_sweep)
         self._add_first(Events.EPOCH_STARTED, self._epochs.on_epoch_started)
-        self._add_first(Events.DATALOADER_STOP_ITERATION, self._epochs.note_end_of_data)
+        self._add_first(Events.DATALOADER_STOP_ITERATION, self._epochs.record_end_of_data)
         self._add_handler(Events.TERMINATE_SINGLE_EPOCH, self._on_epoch_terminated)
         self._add_handler(Events.EPOCH_COMPLETED, self._extend_run)
         self._add_handler(Events.TERMINATE, self._finish)
@@ -162,7 +161,6 @@ class SweepHooks:
         if self._sweep is None or self._trials.plan(self._reading(self._sweep)) is None:
             engine.terminate()
         else:
-            self._is_trial_due = True
             end_epoch(engine)
 
     def _on_epoch_terminated(self, engine: Engine, iter_counter: int) -> None:
@@ -170,7 +168,6 @@ class SweepHooks:
         self._epochs.on_epoch_terminated()
         self._extend_run(engine)
         if self._is_trial_due and self._sweep is not None:
-            self._is_trial_due = False
             self._begin_trial(engine, self._sweep)
 
     def _begin_trial(self, engine: Engine, sweep: Measurement) -> None:
@@ -199,6 +196,12 @@ class SweepHooks:
         )
         return self._current
 
+    @property
+    def _is_trial_due(self) -> bool:
+        """Whether a trial is planned and has not begun."""
+        is_ended = self._current is not None and self._current.reason is not None
+        return is_ended and self._trials.planned is not None
+
     def _extend_run(self, engine: Engine) -> None:
         """Extend the run by an epoch if the sweep or a trial is unfinished."""
         is_unfinished = self._current is not None and self._current.reason is None
@@ -224,7 +227,7 @@ class SweepHooks:
             self._warn(self._sweep)
 
     def _make_result(self, sweep: Measurement) -> None:
-        """Make the result and pass it on."""
+        """Report the record."""
         self._on_result(self._record(sweep))
         # Set last: after an interrupt or an error, `remove` makes the result.
         self._is_finished = True

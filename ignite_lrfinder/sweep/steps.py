@@ -61,7 +61,7 @@ class StepWatch:
         self._stepping = stepping_optimizers(optimizer)
         self._scalers = tuple(scalers)
         self._schedulers = tuple(schedulers)
-        self._graphs = GraphWatch(optimizer, graphs, self._force_lr, self._note_step)
+        self._graphs = GraphWatch(optimizer, graphs, self._force_lr, self._count_step)
         self._num_nested = 0
         self._sweep: LRSweep | None = None
         self._warned_of: set[str] = set()
@@ -201,7 +201,7 @@ class StepWatch:
             self.is_skipped = not self.has_stepped
         return output
 
-    def _note_step(self) -> None:
+    def _count_step(self) -> None:
         """Count a step in a CUDA graph."""
         self.has_stepped = True
 

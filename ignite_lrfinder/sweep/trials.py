@@ -35,7 +35,7 @@ class TrialSequence:
 
     def plan(self, sweep: Reading) -> PlannedTrial | None:
         """Plan the next trial after a sweep; return None if there is none."""
-        is_cut_short = sweep.record.stop_reason in (StopReason.OUT_OF_DATA, StopReason.TERMINATED)
+        is_cut_short = sweep.record.stop_reason.is_cut_short
         if self._settings is not None and not is_cut_short and not self._is_hopeless(sweep):
             try:
                 self.planned = next_trial(self._settings, sweep, self.trials)
