@@ -3,11 +3,13 @@
 import dataclasses
 import functools
 import io
+import itertools
 import logging
 import random
 import sys
 import warnings
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +18,8 @@ import torch.distributed.checkpoint.stateful
 from ignite.engine import Engine, Events
 from torch import nn
 from torch.distributed.algorithms.ddp_comm_hooks.powerSGD_hook import PowerSGDState
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.utils import parametrize
 from twins import assert_same
 
 from ignite_lrfinder import FastaiLRFinder
@@ -356,9 +360,91 @@ class Record:
 NUM_SEEN = 0
 
 
+class Annealing:
+    """A handler that counts in a slot."""
+
+    __slots__ = ("__weakref__", "num_seen")
+
+    def __init__(self) -> None:
+        self.num_seen = 0
+
+    def __call__(self) -> None:
+        """Count."""
+        self.num_seen += 1
+
+
+class Recording:
+    """A handler whose count is the length of what it has collected."""
+
+    def __init__(self) -> None:
+        self.num_seen, self.seen = 0, list[int]()
+
+    def __call__(self) -> None:
+        """Collect."""
+        self.num_seen += 1
+        self.seen.append(self.num_seen)
+
+
+class Lazy:
+    """A handler that adds its flag when it runs first, over a default of its class."""
+
+    num_seen = 0
+
+    def __call__(self) -> None:
+        """Count."""
+        self.num_seen += 1
+
+
+@pytest.mark.parametrize("make", [Annealing, Lazy, Recording])
+def test_the_counters_of_a_handler_come_back_and_its_records_stay(
+    make: type[Annealing | Lazy | Recording],
+) -> None:
+    """A count says what a handler does next; beside a list that has grown it is a record."""
+    parameter, handler = nn.Parameter(torch.ones(())), make()
+    optimizer = torch.optim.SGD([parameter], lr=1e-3)
+
+    def train_step(engine: Engine, batch: object) -> float:
+        parameter.square().backward()
+        optimizer.step()
+        return 1.0
+
+    trainer = Engine(train_step)
+    trainer.add_event_handler(Events.ITERATION_STARTED, handler)
+    before = getattr(handler, "__dict__", {}).copy()
+    with FastaiLRFinder().attach(trainer, optimizer, num_iter=5) as swept:
+        swept.run([0] * 5)
+    if isinstance(handler, Recording):
+        assert (handler.num_seen, handler.seen) == (5, [1, 2, 3, 4, 5])
+    else:
+        assert (handler.num_seen, getattr(handler, "__dict__", {})) == (0, before)
+
+
+def test_an_iterator_that_a_handler_moves_on_is_named() -> None:
+    """By the handler, as the train step does not know it."""
+    parameter, batches = nn.Parameter(torch.ones(())), (i for i in itertools.count())
+    optimizer, finder = torch.optim.SGD([parameter], lr=1e-3), FastaiLRFinder()
+
+    def train_step(engine: Engine, batch: object) -> float:
+        parameter.square().backward()
+        optimizer.step()
+        return 1.0
+
+    def draw(engine: Engine) -> None:
+        engine.state.drawn = next(batches)  # type: ignore[attr-defined]  # as users do
+
+    trainer = Engine(train_step)
+    trainer.add_event_handler(Events.ITERATION_STARTED, draw)
+    with (
+        pytest.warns(UserWarning, match=r"could not restore these objects: draw\.<closure>"),
+        finder.attach(trainer, optimizer, num_iter=5) as swept,
+    ):
+        swept.run([0] * 5)
+    assert finder.result.not_restored == ("draw.<closure>.batches",)
+
+
 @pytest.mark.parametrize("kind", ["closure", "global", "class"])
-def test_what_a_handler_alone_assigns_stays(kind: str) -> None:
-    """A variable that the train step does not read is a handler's own record."""
+def test_what_a_handler_alone_counts_comes_back(kind: str) -> None:
+    """A variable that says how often it has run, although the train step does not read it."""
     parameter, num_seen = nn.Parameter(torch.ones(())), 0
     optimizer = torch.optim.SGD([parameter], lr=1e-3)
 
@@ -384,7 +470,89 @@ def test_what_a_handler_alone_assigns_stays(kind: str) -> None:
     trainer.add_event_handler(Events.ITERATION_STARTED, observers[kind])
     with FastaiLRFinder().attach(trainer, optimizer, num_iter=5) as swept:
         swept.run([0] * 5)
-    assert {"closure": num_seen, "global": NUM_SEEN, "class": Record.num_seen}[kind] == 5
+    counts = {"closure": num_seen, "global": NUM_SEEN, "class": Record.num_seen}
+    assert counts[kind] == 0
+    trainer.run([0] * 5)
+    counts = {"closure": num_seen, "global": NUM_SEEN, "class": Record.num_seen}
+    assert counts[kind] == 5
+
+
+class Scaled(nn.Module):
+    """A parametrization."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return half."""
+        return x / 2
+
+
+@pytest.mark.parametrize("is_removed", [False, True], ids=["registered", "removed"])
+def test_a_second_parametrization_is_undone(is_removed: bool) -> None:
+    """Torch keeps it as a property of a class that it made for the module."""
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 1))
+    parametrize.register_parametrization(model[0], "weight", Scaled())
+    if is_removed:
+        parametrize.register_parametrization(model[0], "bias", Scaled())
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+
+    def train_step(engine: Engine, batch: torch.Tensor) -> float:
+        if engine.state.iteration == 3 and is_removed:
+            parametrize.remove_parametrizations(model[0], "bias")
+        elif engine.state.iteration == 3:
+            parametrize.register_parametrization(model[0], "bias", Scaled())
+        loss = model(batch).square().sum()
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    trainer, data = Engine(train_step), [torch.ones(1, 2)] * 5
+    names = set(dict(model.named_parameters()))
+    with FastaiLRFinder().attach(trainer, optimizer, num_iter=5) as swept:
+        swept.run(data)
+    assert set(dict(model.named_parameters())) == names
+    assert parametrize.is_parametrized(model[0], "bias") == is_removed
+    trainer.run(data)
+    assert parametrize.is_parametrized(model[0], "bias") != is_removed
+
+
+def test_constants_of_torch_are_not_named() -> None:
+    """Classes that C++ defines have a base class without a module."""
+    parameter, seen = nn.Parameter(torch.ones(())), set()
+    optimizer, finder = torch.optim.SGD([parameter], lr=1e-3), FastaiLRFinder()
+
+    def train_step(engine: Engine, batch: object) -> float:
+        with sdpa_kernel(SDPBackend.MATH):
+            seen.add(SDPBackend.MATH.name)
+        parameter.square().backward()
+        optimizer.step()
+        return 1.0
+
+    with finder.attach(Engine(train_step), optimizer, num_iter=5) as swept:
+        swept.run([0] * 5)
+    assert finder.result.not_restored == ()
+
+
+@pytest.mark.parametrize("mode", ["rb", "r", "r+b"])
+def test_the_position_of_a_file_that_is_read_comes_back(mode: str, tmp_path: Path) -> None:
+    """One that could be written is named, as it may have changed."""
+    path, parameter = tmp_path / "lines", nn.Parameter(torch.ones(()))
+    path.write_text("".join(f"{i}\n" for i in range(1000)))
+    optimizer, finder = torch.optim.SGD([parameter], lr=1e-3), FastaiLRFinder()
+    with path.open(mode) as file:
+        for _ in range(3):
+            file.readline()
+
+        def train_step(engine: Engine, batch: object) -> float:
+            file.readline()
+            parameter.square().backward()
+            optimizer.step()
+            return 1.0
+
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            with finder.attach(Engine(train_step), optimizer, num_iter=5) as swept:
+                swept.run([0] * 5)
+        assert int(file.readline()) == (8 if mode == "r+b" else 3)
+        assert any("restore these objects" in str(w.message) for w in caught) == (mode == "r+b")
 
 
 @pytest.mark.parametrize("is_kept", [False, True], ids=["dropped", "kept"])

@@ -522,14 +522,12 @@ def test_a_sweep_ended_by_user_code_causes_a_warning(is_named: bool) -> None:
 
 def test_a_trial_ended_by_user_code_causes_a_warning() -> None:
     """The result has the trials so far, and the warning says which trial was ended."""
-    program = Program()
-    num_epochs = 0
+    program, epochs = Program(), Log()
 
     @program.trainer.on(Events.EPOCH_STARTED)
     def stop(engine: Engine) -> None:
-        nonlocal num_epochs
-        num_epochs += engine.state.epoch == 1
-        if num_epochs == 3:
+        epochs.append(engine.state.epoch)
+        if epochs.count(1) == 3:
             engine.terminate()
 
     result = program.sweep(verify=TRIALS).result
@@ -546,13 +544,12 @@ def test_trials_stop_after_three_that_diverge_at_the_same_iteration() -> None:
     program.batches *= 4
     clean = list(program.batches)
     del clean[7], clean[16], clean[25], clean[34]
-    num_epochs = 0
+    epochs = Log()
 
     @program.trainer.on(Events.EPOCH_STARTED)
     def set_data(engine: Engine) -> None:
-        nonlocal num_epochs
-        num_epochs += 1
-        engine.set_data(clean if num_epochs == 1 else program.batches)
+        epochs.append(engine.state.epoch)
+        engine.set_data(clean if len(epochs) == 1 else program.batches)
 
     result = program.sweep(verify=True, num_iter=30).result
     assert [len(trial.losses) for trial in result.trials] == [8, 8, 8]

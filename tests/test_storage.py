@@ -170,14 +170,14 @@ def test_a_disk_that_fills_during_the_run_loses_nothing_that_it_holds(
 
     class Filling:
         def __init__(self, file: Any) -> None:
-            self.file, self.room = file, math.inf
+            self.file, self.room = file, [math.inf]
             files.append(self)
 
         def write(self, content: memoryview) -> int:
-            if self.room == 0:
+            if self.room == [0]:
                 raise OSError(errno.ENOSPC, "No space left on device")
-            num_written = self.file.write(content[: int(min(self.room, len(content)))])
-            self.room -= num_written
+            num_written = self.file.write(content[: int(min(self.room[0], len(content)))])
+            self.room[0] -= num_written
             return num_written
 
         def __getattr__(self, name: str) -> object:
@@ -194,7 +194,7 @@ def test_a_disk_that_fills_during_the_run_loses_nothing_that_it_holds(
         with torch.no_grad():
             next(training.model.parameters()).add_(1.0)
         for file in files:
-            file.room = 5
+            file.room[0] = 5
 
     monkeypatch.setattr(OnDisk, "__init__", create)
     before = {name: value.clone() for name, value in training.model.state_dict().items()}
@@ -205,7 +205,7 @@ def test_a_disk_that_fills_during_the_run_loses_nothing_that_it_holds(
         ) as trainer,
     ):
         trainer.run(training.loader)
-    assert [file.room for file in files] == [0]
+    assert [file.room for file in files] == [[0]]
     for name, value in training.model.state_dict().items():
         assert torch.equal(value, before[name])
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import Training, data, seed_all
+from conftest import Log, Training, data, seed_all
 from ignite.engine import Engine, Events, create_supervised_evaluator
 from ignite.handlers import Checkpoint, DiskSaver, EarlyStopping
 from ignite.metrics import Accuracy, Loss
@@ -312,8 +312,8 @@ def test_with_val_loss_the_trainer_need_not_return_a_loss(output: object) -> Non
 
 def test_a_nan_validation_loss_ends_the_sweep(validated: Callable[..., Validated]) -> None:
     """The first non-finite loss is the last point."""
-    losses = iter([1.0, 1.0, float("nan"), 1.0])
-    result = validated().sweep(val_loss=lambda: next(losses)).result
+    losses = Log([1.0, float("nan"), 1.0, 1.0])
+    result = validated().sweep(val_loss=losses.pop).result
     assert result.stop_reason is StopReason.NON_FINITE
     assert len(result) == 3
 

@@ -108,6 +108,10 @@ class Capture:
                 self.watched.append((data, arrays.watch_data(data)))
         self.copies.values.copy()
 
+    def add_entries(self, name: str, entries: Iterable[Entry]) -> None:
+        """Store what restores some objects, as a section of its own."""
+        self.sections.append(Section(name, [*entries], [], []))
+
     def over(self, roots: Iterable[object]) -> None:
         """Capture objects and all that they refer to."""
         self.walk.over(roots, self._visit)

@@ -9,6 +9,7 @@ from typing import Any
 from ignite_lrfinder.snapshot import live, watches
 from ignite_lrfinder.snapshot.capture import Capture
 from ignite_lrfinder.snapshot.contents import UNSET
+from ignite_lrfinder.snapshot.extension import Irreversible
 from ignite_lrfinder.snapshot.functions import (
     function_state,
     is_bound,
@@ -67,6 +68,15 @@ def visit_live(watch: Callable[[Any], watches.Watch], capture: Capture, obj: obj
     return False
 
 
+def visit_file(capture: Capture, file: Any) -> bool:
+    """Capture the position of a file that is only read, and watch any other."""
+    position = watches.position_to_restore(file)
+    if position is None:
+        return visit_live(watches.watch_file, capture, file)
+    capture.store(_restore_position, file, position)
+    return False
+
+
 def visit_communication(capture: Capture, obj: object) -> bool:
     """Watch an object by which others communicate, as far as its attributes show its state."""
     capture.live.append((obj, watches.watch_attributes(obj)))
@@ -83,6 +93,18 @@ def visit_context_variable(capture: Capture, variable: contextvars.ContextVar[An
         capture.store(contextvars.ContextVar.set, variable, value)
         capture.over([value])
     return True
+
+
+def _restore_position(file: Any, position: int) -> None:
+    """Restore the position of a file.
+
+    Raises:
+        Irreversible: if it was closed.
+    """
+    try:
+        file.seek(position)
+    except (OSError, ValueError) as error:
+        raise Irreversible("a closed file has no position") from error
 
 
 def _clear_cache(function: Any, was: object) -> None:

@@ -103,6 +103,15 @@ def restore_instance(obj: object, was: tuple[type, dict[str, Any] | None]) -> No
         restore_elements(obj.__dict__, attributes)
 
 
+def restore_class(cls: type, was: dict[str, Any]) -> None:
+    """Restore the former attributes of a class that a library made for its instances."""
+    for name in [name for name in vars(cls) if name not in was]:
+        type.__delattr__(cls, name)
+    for name, value in was.items():
+        if vars(cls).get(name, UNSET) is not value:
+            type.__setattr__(cls, name, value)
+
+
 def class_attribute(cls: type, name: str) -> object:
     """Return an attribute of a class as it is stored, or `UNSET`.
 

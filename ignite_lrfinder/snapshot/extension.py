@@ -2,6 +2,7 @@
 
 import builtins
 import contextlib
+import copyreg
 import gc
 import io
 import pickle
@@ -135,7 +136,8 @@ def _held_by(obj: object) -> dict[int, object]:
 
 def _state_of(obj: Any, held: Mapping[int, object]) -> bytes:
     """Return the arguments and the state that an object gives for pickling."""
-    _, *parts = obj.__reduce_ex__(4)[:3]
+    reduce = copyreg.dispatch_table.get(type(obj))
+    _, *parts = (obj.__reduce_ex__(4) if reduce is None else reduce(obj))[:3]
     _Pickler(file := io.BytesIO(), held).dump(parts)
     return file.getvalue()
 

@@ -41,6 +41,8 @@ def visit_of(cls: type) -> Visit:
     """Return what captures an instance of a class, and returns whether to go on from it."""
     if is_generator(cls):
         return visits.visit_generator
+    if cls in watches.FILES:
+        return code_visits.visit_file
     watch = watches.watch_of(cls)
     if watch is not None and not issubclass(cls, (*arrays.BUFFERS, *_REFERENCES, type)):
         return functools.partial(code_visits.visit_live, watch)

@@ -13,7 +13,7 @@ import ignite
 import numpy as np
 import torch
 
-from ignite_lrfinder.snapshot.contents import forget_classes
+from ignite_lrfinder.snapshot.contents import forget_classes, once_for_each_class
 
 
 def _directories(*paths: str) -> tuple[str, ...]:
@@ -24,6 +24,8 @@ def _directories(*paths: str) -> tuple[str, ...]:
 # The packages that the train steps being swept come from, which are user code even if installed.
 _adopted: list[str] = []
 _HEAP_TYPE = 1 << 9  # the flag of classes made at run time, by Python code or by extensions
+# The modules, which do not exist, of the base classes that tools for C++ give to their classes.
+_OF_BINDINGS = ("nanobind", "pybind11_builtins")
 _ONE_CALL = f"{__name__.partition('.')[0]}.one_call"
 _FUNCTIONS = (types.FunctionType, types.MethodType, functools.partial)
 _WITH_TRAINERS = ("ignite", "ignite_lrfinder", "monai", "torch")
@@ -65,7 +67,18 @@ def _is_library_class(cls: type) -> bool:
     name = cls.__module__
     if name == "builtins" and cls.__flags__ & _HEAP_TYPE:  # by code that exec ran without a name
         return False
-    return isinstance(name, str) and is_library_module(name)
+    return name in _OF_BINDINGS or (isinstance(name, str) and is_library_module(name))
+
+
+@once_for_each_class
+def is_made_at_run_time(cls: type) -> bool:
+    """Return whether a library made a class for some instances, as for a parametrized module."""
+    if not cls.__flags__ & _HEAP_TYPE or not _is_library_class(cls):
+        return False
+    found: object = sys.modules.get(cls.__module__)
+    for name in cls.__qualname__.split("."):
+        found = getattr(found, "__dict__", {}).get(name)
+    return found is not cls
 
 
 def adopt(train_step: object) -> Callable[[], None]:

@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 from ignite_lrfinder.snapshot import live
 from ignite_lrfinder.snapshot.capture import Capture, Entry
 from ignite_lrfinder.snapshot.contents import forget_classes
+from ignite_lrfinder.snapshot.counters import counters_of
 from ignite_lrfinder.snapshot.extension import Irreversible
 from ignite_lrfinder.snapshot.kinds import visit_of
 from ignite_lrfinder.snapshot.libraries import is_library
@@ -66,10 +67,18 @@ class Memento:
             self._captured.add(name, roots, is_data=is_data)
 
     def add_handlers(self, used: Iterable[object]) -> None:
-        """Add what handlers use, among it the functions that may assign what the training reads."""
-        for obj in used:
+        """Capture the counters of handlers, and add their functions, which may assign variables."""
+        found = list(used)
+        self._captured.add_entries("handlers", counters_of(found))
+        for obj in found:
             if isinstance(obj, types.FunctionType) and not is_library(obj):
                 self._captured.variables.add_handler(obj)
+
+    def add_roots(self, handlers: Iterable[object]) -> None:
+        """Add handlers to where paths may begin, by their names."""
+        for handler in handlers:
+            name = getattr(handler, "__qualname__", type(handler).__qualname__)
+            self._roots.append((name.rpartition("<locals>.")[2], handler))
 
     def seen(self) -> Collection[object]:
         """Return the objects that were visited."""

@@ -3,6 +3,7 @@
 import copy
 import decimal
 import functools
+import io
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -12,15 +13,16 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ignite_lrfinder.protocols import Saveable
-from ignite_lrfinder.snapshot.contents import attributes_of
+from ignite_lrfinder.snapshot.contents import UNSET, attributes_of, class_attribute
 from ignite_lrfinder.snapshot.live import is_trained
 from ignite_lrfinder.snapshot.memento import Memento
 from ignite_lrfinder.snapshot.random_state import global_states, is_generator
 from ignite_lrfinder.snapshot.reachable import reachable_from
 from ignite_lrfinder.snapshot.tensors import Keep
+from ignite_lrfinder.snapshot.visits import HANDLERS, RUN
 
-# What a run in progress consists of; it is replaced during a sweep, not changed.
-_RUN = ("_process_function", "_internal_run_generator", "_dataloader_iter", "_init_iter")
+# The train step is captured by that name, and handlers are the user's.
+_NOT_CAPTURED = ("_process_function", HANDLERS, *RUN)
 # What the sweep itself sets on the trainer.
 _OURS = ("set_data",)
 # All state of these is in attributes, containers and tensors.
@@ -62,7 +64,8 @@ class Moment:
         # First: a `state_dict` may draw random numbers.
         self._has_grad = torch.is_grad_enabled()
         self._random_states = global_states()
-        used = reachable_from(*handlers, *_global_hooks())
+        handlers = [*handlers, *_global_hooks()]
+        used = reachable_from(*handlers, is_end=_is_iterator)
         self.memento.add_handlers(used)
         try:
             for engine in engines:
@@ -72,6 +75,7 @@ class Moment:
             for engine, attributes in self.attributes:
                 self._capture_engine(engine, attributes)
             self.memento.capture("decimal context", decimal.getcontext())
+            self.memento.add_roots(filter(None, handlers))
             self.memento.capture("handlers", *others, *filter(_is_state, used))
             self._capture_state_dicts(to_save)
         except BaseException:
@@ -86,7 +90,7 @@ class Moment:
             held = [
                 value
                 for name, value in attributes_of(engine).items()
-                if before.get(name) is not value and name not in (*_RUN, *_OURS)
+                if before.get(name) is not value and name not in (*_NOT_CAPTURED, *_OURS)
             ]
             self.memento.capture("trainer.state", *held, *vars(engine.state).values())
 
@@ -112,7 +116,7 @@ class Moment:
         step = "train_step" if is_trainer else f"{name}.process_function"
         self.memento.capture(step, attributes.get("_process_function"))
         for attribute, value in attributes.items():
-            if attribute not in _RUN:
+            if attribute not in _NOT_CAPTURED:
                 self.memento.capture(f"{name}.{attribute}", value)
 
     def _capture_state_dicts(self, to_save: Mapping[str, Saveable]) -> None:
@@ -145,7 +149,13 @@ def _global_hooks() -> list[object]:
 
 def _is_state(obj: object) -> bool:
     """Return whether an object that a handler refers to belongs to the training by its kind."""
-    return is_trained(obj) or issubclass(type(obj), Dataset) or is_generator(type(obj))
+    cls = type(obj)
+    return is_trained(obj) or _is_iterator(cls) or issubclass(cls, Dataset) or is_generator(cls)
+
+
+def _is_iterator(cls: type) -> bool:
+    """Return whether instances of a class are iterators, other than files."""
+    return class_attribute(cls, "__next__") is not UNSET and not issubclass(cls, io.IOBase)
 
 
 def _copy_containers(state: object) -> object:

@@ -29,13 +29,21 @@ _KEPT_BY_CLASSES = (
 )  # fmt: skip
 
 
-def reachable_from(*roots: object) -> list[object]:
+def reachable_from(
+    *roots: object, is_end: Callable[[type], bool] = lambda cls: False
+) -> list[object]:
     """Return the roots and everything that they refer to, directly or not, each object once.
 
     Engines, tensors and sources of data are included, but not searched.
+
+    Args:
+        roots: where the walk begins.
+        is_end: returns whether instances of a class are not searched either.
     """
     walk = Walk()
-    walk.over(roots, lambda obj: not issubclass(type(obj), _SEARCHED_ELSEWHERE))
+    walk.over(
+        roots, lambda obj: not (issubclass(type(obj), _SEARCHED_ELSEWHERE) or is_end(type(obj)))
+    )
     return list(walk.seen.values())
 
 

@@ -12,10 +12,12 @@ from ignite_lrfinder.errors import LRFinderError
 from ignite_lrfinder.snapshot import alike, arrays, contents, extension, tensors
 from ignite_lrfinder.snapshot.capture import Capture
 from ignite_lrfinder.snapshot.contents import BARE, once_for_each_class
+from ignite_lrfinder.snapshot.libraries import is_made_at_run_time
 from ignite_lrfinder.snapshot.random_state import generator_state, restore_generator
 
-# Handlers are the user's, and a run that has ended leaves nothing.
-_NOT_IN_ENGINES = ("_event_handlers", "_internal_run_generator", "_dataloader_iter", "_init_iter")
+# What an engine holds of a run in progress; it is replaced during a sweep, not changed.
+RUN = ("_internal_run_generator", "_dataloader_iter", "_init_iter")
+HANDLERS = "_event_handlers"
 
 
 def visit_instance(capture: Capture, obj: Any) -> bool:
@@ -24,6 +26,8 @@ def visit_instance(capture: Capture, obj: Any) -> bool:
     attributes = getattr(obj, "__dict__", None)
     held = attributes.copy() if type(attributes) is dict else None
     capture.store(contents.restore_instance, obj, (cls, held))
+    if is_made_at_run_time(cls):
+        capture.store(contents.restore_class, cls, dict(vars(cls)))
     for slot in contents.slots_of(cls):
         capture.store(contents.restore_slot, obj, (slot, contents.slot_value(slot, obj)))
     is_data = _holds_data(cls)
@@ -148,7 +152,7 @@ def visit_engine(capture: Capture, engine: Engine) -> bool:
     """Capture an engine that a train step may run, apart from its handlers."""
     attributes = vars(engine).copy()
     capture.store(contents.restore_instance, engine, (type(engine), attributes))
-    held = [value for name, value in attributes.items() if name not in _NOT_IN_ENGINES]
+    held = [value for name, value in attributes.items() if name not in (HANDLERS, *RUN)]
     capture.over([type(engine), *held])
     return False
 

@@ -56,6 +56,9 @@ _BY_MODULE: dict[str, Callable[[Any], object]] = {
 Watch = Callable[[], bool]
 """Returns whether an object may have changed since `watch` was called."""
 
+FILES = (io.BufferedReader, io.TextIOWrapper)
+"""The files of `open` whose position can be restored; what is made of others has more state."""
+
 _MAX_DIGESTED = 1 << 24
 _NUM_SAMPLES = 4096
 _STANDING = (inspect.GEN_CREATED, inspect.GEN_CLOSED)
@@ -76,7 +79,7 @@ def watch_of(cls: type) -> Callable[[Any], Watch] | None:
         (types.GeneratorType, _watch_generator),
         (_COROUTINES, lambda obj: lambda: True),
         (_CHANNELS, lambda obj: lambda: True),
-        (io.IOBase, _watch_file),
+        (io.IOBase, watch_file),
         (threading.Thread, lambda thread: thread.is_alive),
         (multiprocessing.process.BaseProcess, lambda process: process.is_alive),
         (subprocess.Popen, lambda process: lambda: process.poll() is None),
@@ -119,12 +122,22 @@ def _watch_generator(generator: Generator[Any, Any, Any]) -> Watch:
     return lambda: True
 
 
-def _watch_file(file: Any) -> Watch:
+def watch_file(file: Any) -> Watch:
     """Watch the position of a file; the standard streams are not part of training."""
     if file.closed or _is_standard_stream(file):
         return lambda: False
     position = _tell(file)
     return lambda: file.closed or position is None or _tell(file) != position
+
+
+def position_to_restore(file: Any) -> int | None:
+    """Return the position of a file that is only read; None where it cannot be restored.
+
+    A file that is written has changed with what was written.
+    """
+    if file.closed or _is_standard_stream(file) or file.writable() or not file.seekable():
+        return None
+    return _tell(file)
 
 
 def _is_standard_stream(file: Any) -> bool:

@@ -1,6 +1,6 @@
 """The private parts of Ignite's `Engine` that we use, each in one small function."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any
 
 from ignite.engine import Engine, Events, State
@@ -78,6 +78,11 @@ def pending_run(trainer: Engine) -> Run | None:
 def train_step_of(trainer: Engine) -> object:
     """Return what a trainer calls with each batch."""
     return trainer._process_function
+
+
+def set_train_step(trainer: Engine, step: Callable[[Engine, Any], object]) -> None:
+    """Set what a trainer calls with each batch."""
+    trainer._process_function = step
 
 
 def start_afresh(trainer: Engine) -> None:

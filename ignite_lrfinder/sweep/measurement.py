@@ -62,6 +62,11 @@ class Measurement:
         return len(self._monitor.losses)
 
     @property
+    def num_closed(self) -> int:
+        """The number of points whose steps were taken."""
+        return self._sweep.event_index
+
+    @property
     def smoothed_loss(self) -> float:
         """The smoothed loss of the latest point whose loss is known."""
         return self._monitor.smoothed[len(self) - 1]

@@ -17,6 +17,7 @@ from ignite_lrfinder.sweep.data_order import LabelWatch, warnings_of_order
 from ignite_lrfinder.sweep.endings import warnings_of_sweep, warnings_of_trial
 from ignite_lrfinder.sweep.engine import add_handler, end_epoch, is_last, move_first
 from ignite_lrfinder.sweep.epochs import Epochs
+from ignite_lrfinder.sweep.failures import FailureWatch
 from ignite_lrfinder.sweep.limits import StepLimit
 from ignite_lrfinder.sweep.measurement import Measurement
 from ignite_lrfinder.sweep.momentum import warnings_of_momentum
@@ -59,6 +60,7 @@ class SweepHooks:
         self._progress = progress
         self._on_result = on_result
         self._epochs = Epochs(arguments.trainer, snapshot, self._stop)
+        self._failures = FailureWatch(arguments.trainer, arguments.optimizer)
         self._limit = StepLimit(arguments.trainer, arguments.optimizer, muting)
         self._trials = TrialSequence(arguments.trials, is_validation=validate is not None)
         self._sweep: Measurement | None = None
@@ -80,6 +82,7 @@ class SweepHooks:
         self._add_handler(Events.TERMINATE, self._finish)
         self._add_handler(Events.COMPLETED, self._finish)
         vars(self._trainer)["set_data"] = self._epochs.set_data
+        self._failures.add()
 
     def check_run(self) -> None:
         """Warn if the trainer has not run in the block."""
@@ -96,6 +99,7 @@ class SweepHooks:
                 self._trainer.remove_event_handler(handler, event)
         self._handlers.clear()
         vars(self._trainer).pop("set_data", None)
+        self._failures.remove()
         self._epochs.forget()
         if self._progress is not None:
             self._progress.close()
@@ -147,12 +151,13 @@ class SweepHooks:
 
     def _on_iteration(self, engine: Engine) -> None:
         """Measure an iteration; when the measurement ends, plan a trial or end the run."""
-        current = self._current
-        if current is None or current.reason is not None:
+        current, has_failed = self._current, self._failures.has_failed
+        if current is None or (current.reason is not None and not has_failed):
             return
+        self._failures.has_failed = False
         if current is self._sweep:
             self._labels.update(engine.state)
-        reason = current.update(engine.state.output)
+        reason = current.reason if has_failed else current.update(engine.state.output)
         if self._progress is not None:
             self._progress.update()
         if reason is None:
@@ -194,6 +199,7 @@ class SweepHooks:
             validate=self._validate,
             diverge_th=diverge_th,
         )
+        self._failures.measurement = self._current
         return self._current
 
     @property

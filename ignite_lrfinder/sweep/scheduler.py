@@ -62,7 +62,7 @@ class LRSweep(ParamScheduler):
         Raises:
             LRFinderError: if the optimizer now has a different number of parameter groups.
         """
-        lrs = self.get_param()
+        lrs = self.table[self.event_index].tolist()  # as `get_param`, without a call for each point
         self._written = self._fill_tensors(lrs) if self.has_tensors else lrs
         groups = self.optimizer.param_groups
         try:
