@@ -40,7 +40,7 @@ def log_result(
 
     Each point is logged as one step. The plot and the summary are logged to services that accept
     them: ClearML, MLflow, Neptune, TensorBoard, and Weights & Biases, where the summary is the
-    caption of the plot. A result without points has only a summary.
+    caption of the plot. A result without points has only a summary, and none there.
 
     Args:
         result: the result of a sweep, or a finder that has run.
@@ -52,6 +52,7 @@ def log_result(
     Raises:
         TypeError: if `result` is not a result or a finder, or `logger` not an Ignite logger.
         LRFinderError: if a finder has not run yet.
+        ModuleNotFoundError: if matplotlib is not installed, and the service accepts a plot.
 
     Example:
         >>> from ignite.handlers import TensorboardLogger

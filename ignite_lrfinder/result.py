@@ -115,6 +115,7 @@ class LRFinderResult(Record):
             Lines of text, without a line break at the end.
 
         Raises:
+            TypeError: as for `lr_suggestion`.
             ValueError: for an unknown schedule, or if `total_iters` is below 1.
         """
         return report.summary(self.reading, self._plan(schedule, total_iters))
@@ -141,7 +142,7 @@ class LRFinderResult(Record):
             The learning rate; with several parameter groups a list, one for each.
 
         Raises:
-            TypeError: if `method` is not a string.
+            TypeError: if `method` or `schedule` is not a string, or `total_iters` not an integer.
             ValueError: for an unknown method or schedule, or if `total_iters` is below 1.
             NoSuggestionError: if neither the curve nor the trials support one.
         """
@@ -157,6 +158,7 @@ class LRFinderResult(Record):
             total_iters: as for `lr_suggestion`.
 
         Raises:
+            TypeError: as for `lr_suggestion`.
             ValueError: for an unknown schedule, or if `total_iters` is below 1.
             NoSuggestionError: if the result supports no method.
         """
@@ -267,7 +269,7 @@ class LRFinderResult(Record):
             ModuleNotFoundError: if matplotlib is not installed.
             TypeError: if `ax` is not an Axes, or with `derivative` not a sequence.
             ValueError: if skip_start or skip_end is negative, or if a sequence of Axes has not two.
-            NoSuggestionError: if the sweep has no point to draw.
+            NoSuggestionError: if the sweep has no point to draw, or with `derivative` too few.
 
         Warns:
             UserWarning: if skip_start and skip_end leave no curve, so that all points are shown; if
@@ -330,10 +332,16 @@ class LRFinderResult(Record):
             total_iters: as for `lr_suggestion`.
 
         Raises:
-            TypeError: if `lr_scheduler` is not a scheduler of torch or Ignite.
-            ValueError: if it belongs to another optimizer, or cannot be updated exactly.
-            LRFinderError: if the optimizer has a different number of parameter groups.
+            TypeError: if `optimizer` has no parameter groups, `lr_scheduler` is not a scheduler of
+                torch or Ignite, or as for `lr_suggestion`.
+            ValueError: if the scheduler belongs to another optimizer, or cannot be updated exactly;
+                or as for `lr_suggestion`.
+            LRFinderError: if the optimizer has a different number of parameter groups, or this is
+                called inside the block of `attach`.
             NoSuggestionError: if neither the curve nor the trials support one.
+
+        Warns:
+            UserWarning: if the optimizer has had a scheduler that is not given.
         """
         lrs = self._suggested_lrs("auto", self._plan(schedule, total_iters))
         apply_lr(optimizer, lrs, lr_scheduler)

@@ -7,11 +7,13 @@ import itertools
 import logging
 import random
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.distributed.checkpoint.stateful
@@ -22,7 +24,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.utils import parametrize
 from twins import assert_same
 
-from ignite_lrfinder import FastaiLRFinder
+from ignite_lrfinder import FastaiLRFinder, Trials
 from ignite_lrfinder.protocols import Saveable
 
 pytestmark = [
@@ -373,20 +375,8 @@ class Annealing:
         self.num_seen += 1
 
 
-class Recording:
-    """A handler whose count is the length of what it has collected."""
-
-    def __init__(self) -> None:
-        self.num_seen, self.seen = 0, list[int]()
-
-    def __call__(self) -> None:
-        """Collect."""
-        self.num_seen += 1
-        self.seen.append(self.num_seen)
-
-
 class Lazy:
-    """A handler that adds its flag when it runs first, over a default of its class."""
+    """A handler that adds its count when it runs first, over a default of its class."""
 
     num_seen = 0
 
@@ -395,12 +385,77 @@ class Lazy:
         self.num_seen += 1
 
 
-@pytest.mark.parametrize("make", [Annealing, Lazy, Recording])
-def test_the_counters_of_a_handler_come_back_and_its_records_stay(
-    make: type[Annealing | Lazy | Recording],
-) -> None:
-    """A count says what a handler does next; beside a list that has grown it is a record."""
-    parameter, handler = nn.Parameter(torch.ones(())), make()
+class Once:
+    """A handler that adds a flag, and counts how often it had none."""
+
+    def __call__(self) -> None:
+        """Set up once."""
+        if not hasattr(self, "num_seen"):
+            self.num_seen = 1
+
+
+class OfNumPy:
+    """A handler that counts with NumPy."""
+
+    def __init__(self) -> None:
+        self.num_seen = np.int64(0)
+
+    def __call__(self) -> None:
+        """Count."""
+        self.num_seen = self.num_seen + 1
+
+
+class Recording:
+    """A handler whose count is the length of what it has collected."""
+
+    def __init__(self) -> None:
+        self.num_seen, self.history = 0, {"seen": list[int]()}
+
+    def __call__(self) -> None:
+        """Collect."""
+        self.num_seen += 1
+        self.history["seen"].append(self.num_seen)
+
+
+class Keeping:
+    """A handler that keeps the last output, where it had nothing."""
+
+    def __init__(self) -> None:
+        self.num_seen: torch.Tensor | None = None
+
+    def __call__(self) -> None:
+        """Keep a tensor."""
+        self.num_seen = torch.ones(5).sum()
+
+
+class Ticker(threading.Thread):
+    """A handler whose base class has state of its own."""
+
+    num_seen = 0
+
+    def __call__(self) -> None:
+        """Count."""
+        self.num_seen += 1
+
+
+class Proxy:
+    """A handler that fails when it is asked for its class."""
+
+    num_seen = 0
+
+    @property
+    def __class__(self) -> Any:  # type: ignore[override]  # as proxies do
+        """Fail."""
+        raise RuntimeError
+
+    def __call__(self) -> None:
+        """Count."""
+        self.num_seen += 1
+
+
+def swept_with(handler: Callable[[], object]) -> None:
+    """Sweep a training with a handler that runs at each of five iterations."""
+    parameter = nn.Parameter(torch.ones(()))
     optimizer = torch.optim.SGD([parameter], lr=1e-3)
 
     def train_step(engine: Engine, batch: object) -> float:
@@ -409,14 +464,106 @@ def test_the_counters_of_a_handler_come_back_and_its_records_stay(
         return 1.0
 
     trainer = Engine(train_step)
-    trainer.add_event_handler(Events.ITERATION_STARTED, handler)
-    before = getattr(handler, "__dict__", {}).copy()
+    trainer.add_event_handler(Events.ITERATION_STARTED, lambda: handler())
     with FastaiLRFinder().attach(trainer, optimizer, num_iter=5) as swept:
         swept.run([0] * 5)
-    if isinstance(handler, Recording):
-        assert (handler.num_seen, handler.seen) == (5, [1, 2, 3, 4, 5])
-    else:
-        assert (handler.num_seen, getattr(handler, "__dict__", {})) == (0, before)
+
+
+@pytest.mark.parametrize(
+    ("make", "num_seen"),
+    [
+        (Annealing, 0),
+        (Lazy, 0),
+        (Once, None),
+        (OfNumPy, 0),
+        (Recording, 5),
+        (Keeping, 5),
+        (Ticker, 5),
+        (Proxy, 0),
+    ],
+)
+def test_the_counters_of_a_handler_come_back_and_its_records_stay(
+    make: Callable[[], Any], num_seen: int | None
+) -> None:
+    """A count says what a handler does next; beside what has grown, it is part of a record."""
+    handler = make()
+    swept_with(handler)
+    assert getattr(handler, "num_seen", None) == num_seen
+
+
+def test_what_a_user_assigns_in_the_block_stays() -> None:
+    """Only what the code of a handler assigns is its own."""
+
+    class Experiment:
+        def __init__(self) -> None:
+            self.lr, self.beta = 0.0, 1.0
+
+        def anneal(self) -> None:
+            self.beta *= 0.9
+
+    experiment, parameter = Experiment(), nn.Parameter(torch.ones(()))
+    optimizer = torch.optim.SGD([parameter], lr=1e-3)
+
+    def train_step(engine: Engine, batch: object) -> float:
+        parameter.square().backward()
+        optimizer.step()
+        return 1.0
+
+    trainer = Engine(train_step)
+    trainer.add_event_handler(Events.ITERATION_STARTED, experiment.anneal)
+    with FastaiLRFinder().attach(trainer, optimizer, num_iter=5) as swept:
+        swept.run([0] * 5)
+        experiment.lr = 0.3
+    assert (experiment.lr, experiment.beta) == (0.3, 1.0)
+
+
+@pytest.mark.parametrize("is_record", [False, True], ids=["counter", "record"])
+def test_a_variable_beside_a_list_is_a_record(is_record: bool) -> None:
+    """A function's variables follow the same rule as an object's attributes."""
+    num_seen, seen = 0, list[int]()
+
+    def count() -> None:
+        nonlocal num_seen
+        num_seen += 1
+        if is_record:
+            seen.append(num_seen)
+
+    swept_with(count)
+    assert num_seen == len(seen) == (5 if is_record else 0)
+
+
+def test_an_engine_that_a_handler_refers_to_is_left_to_the_run() -> None:
+    """A trainer of a user's own class goes through the epochs of a sweep like any other."""
+
+    class Trainer(Engine):
+        """An engine."""
+
+    def events_of(cls: type[Engine]) -> list[tuple[int, int]]:
+        parameter, seen = nn.Parameter(torch.ones(())), list[tuple[int, int]]()
+        optimizer = torch.optim.SGD([parameter], lr=1e-3)
+
+        def train_step(engine: Engine, batch: object) -> float:
+            parameter.square().backward()
+            optimizer.step()
+            return parameter.item()
+
+        trainer = cls(train_step)
+
+        def log() -> None:
+            seen.append((trainer.state.epoch, trainer.state.iteration))
+
+        for event in (Events.EPOCH_STARTED, Events.EPOCH_COMPLETED):
+            trainer.add_event_handler(event, log)
+        trials = Trials(max_iter=36, short_iter=12, long_iter=13)
+        attached = FastaiLRFinder().attach(
+            trainer, optimizer, num_iter=12, verify=trials, keep_handlers=[log]
+        )
+        with warnings.catch_warnings(), attached as swept:
+            warnings.simplefilter("ignore")
+            swept.run([0] * 5)
+        return seen
+
+    assert events_of(Trainer) == events_of(Engine)
 
 
 def test_an_iterator_that_a_handler_moves_on_is_named() -> None:

@@ -74,7 +74,7 @@ def test_trials_that_cannot_tell_rates_apart_are_named(noise: float, warns: bool
     where = f"may be any from {low:.2e} to" if warns else f"lies between {low:.2e} and {high:.2e}"
     assert f"; their best rate {where}" in result.summary()
     assert ("cannot tell apart rates that differ by a factor of" in result.summary()) == warns
-    longer = "Trials(max_iter=2333, short_iter=200, long_iter=433)"  # than 100 iterations
+    longer = "Trials(max_iter=2332, short_iter=200, long_iter=433)"  # than 100 iterations
     assert (f"Let them run longer: verify={longer}." in result.summary()) == warns
 
 

@@ -21,6 +21,7 @@ BUFFERS = (
 WEAK = (weakref.WeakKeyDictionary, weakref.WeakValueDictionary, weakref.WeakSet)
 """The types of containers of weak references."""
 
+# Of a file that NumPy maps, so many pages are looked at; other arrays are read in parts of 16 MiB.
 _NUM_SAMPLES = 64
 _MAX_PART = 1 << 24
 

@@ -70,6 +70,7 @@ class Capture:
             changed.
         watched: data that is not copied, each with a function that returns whether it was written.
         not_restored: objects that could not be captured, by id.
+        classes: the classes made at run time that were captured.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class Capture:
         self.live: list[tuple[object, watches.Watch]] = []
         self.watched: list[tuple[object, watches.Watch]] = []
         self.not_restored: dict[int, object] = {}
+        self.classes: set[type] = set()
         self.visit_of = visit_of
 
     def add(self, name: str, roots: Iterable[object], *, is_data: bool) -> None:
@@ -150,6 +152,7 @@ class Capture:
         for held in (self.sections, self.walk.seen, self.loaders, self.live, self.watched):
             held.clear()
         self.not_restored.clear()
+        self.classes.clear()
 
     def _copy(self, data: torch.Tensor | np.ndarray) -> None:
         """Copy the values of an array or a tensor, and of a leaf its memory, gradient and hooks."""

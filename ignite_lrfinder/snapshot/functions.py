@@ -136,6 +136,15 @@ def globals_stored_by(function: types.FunctionType) -> set[str]:
     return names_in(function.__code__).stored.difference(function.__code__.co_freevars)
 
 
+@functools.lru_cache(maxsize=4096)
+def attributes_stored_in(code: types.CodeType) -> frozenset[str]:
+    """Return the names of the attributes that code assigns or deletes, also of `self`."""
+    names = {each.argval for each in dis.get_instructions(code) if each.opname in _SETS}
+    names |= names_in(code).stored_attributes
+    nested = (c for c in code.co_consts if isinstance(c, types.CodeType))
+    return frozenset(names).union(*map(attributes_stored_in, nested))
+
+
 def function_state(function: types.FunctionType) -> tuple[Any, ...]:
     """Return the code and the defaults of a function."""
     keywords = function.__kwdefaults__

@@ -26,6 +26,7 @@ from ignite_lrfinder.snapshot.libraries import is_library
 from ignite_lrfinder.snapshot.paths import paths_to
 from ignite_lrfinder.snapshot.storage import on_device
 from ignite_lrfinder.snapshot.tensors import Keep
+from ignite_lrfinder.snapshot.watches import Watch
 
 
 class Memento:
@@ -71,7 +72,7 @@ class Memento:
         found = list(used)
         self._captured.add_entries("handlers", counters_of(found))
         for obj in found:
-            if isinstance(obj, types.FunctionType) and not is_library(obj):
+            if type(obj) is types.FunctionType and not is_library(obj):
                 self._captured.variables.add_handler(obj)
 
     def add_roots(self, handlers: Iterable[object]) -> None:
@@ -116,8 +117,7 @@ class Memento:
 
     def not_restored(self) -> list[tuple[str, object]]:
         """Return what may not be as it was, each by its path and a weak reference if it has one."""
-        watched = (*self._captured.live, *self._captured.watched)
-        objects = [obj for obj, may_have_changed in watched if may_have_changed()]
+        objects = [*_changed(self._captured.live), *_changed(self._captured.watched)]
         objects += self._captured.not_restored.values()
         paths = paths_to(objects, self._roots) if objects else {}
         # What only a frame refers to has no path.
@@ -129,8 +129,7 @@ class Memento:
 
     def leftovers(self) -> "Leftovers":
         """Return what the last restore left to frames and live threads."""
-        moved = [obj for obj, may_have_changed in self._captured.live if may_have_changed()]
-        return Leftovers(tuple(self._left), tuple(map(_weak, moved)))
+        return Leftovers(tuple(self._left), tuple(map(_weak, _changed(self._captured.live))))
 
     def forget(self) -> None:
         """Free everything that was captured."""
@@ -142,7 +141,7 @@ class Memento:
     def _find_what_to_leave(self) -> set[int]:
         """Return by their ids the objects that a frame or a live thread goes on working with."""
         captured = self._captured
-        moved = [obj for obj, may_have_changed in captured.live if may_have_changed()]
+        moved = _changed(captured.live)
         in_frames = [variable for obj in moved for variable in live.frame_variables(obj)]
         by_threads = [obj for obj in live.used_by_threads() if id(obj) in captured.walk.seen]
         lasting = (obj for obj in by_threads if not live.is_trained(obj))
@@ -190,6 +189,11 @@ class Leftovers(NamedTuple):
                 except BaseException as error:  # the others must be restored all the same
                     failures.setdefault("data", error)
         return failures, irreversible
+
+
+def _changed(watched: Iterable[tuple[object, Watch]]) -> list[object]:
+    """Return the objects that may have changed."""
+    return [obj for obj, may_have_changed in watched if may_have_changed()]
 
 
 def _weak(obj: object) -> object:

@@ -20,6 +20,7 @@ from ignite_lrfinder.snapshot.random_state import global_states, is_generator
 from ignite_lrfinder.snapshot.reachable import reachable_from
 from ignite_lrfinder.snapshot.tensors import Keep
 from ignite_lrfinder.snapshot.visits import HANDLERS, RUN
+from ignite_lrfinder.snapshot.watches import FILES, position_to_restore
 
 # The train step is captured by that name, and handlers are the user's.
 _NOT_CAPTURED = ("_process_function", HANDLERS, *RUN)
@@ -150,7 +151,8 @@ def _global_hooks() -> list[object]:
 def _is_state(obj: object) -> bool:
     """Return whether an object that a handler refers to belongs to the training by its kind."""
     cls = type(obj)
-    return is_trained(obj) or _is_iterator(cls) or issubclass(cls, Dataset) or is_generator(cls)
+    is_known = is_trained(obj) or issubclass(cls, Dataset) or is_generator(cls)
+    return is_known or _is_iterator(cls) or (cls in FILES and position_to_restore(obj) is not None)
 
 
 def _is_iterator(cls: type) -> bool:

@@ -8,9 +8,16 @@ import types
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import torch
 from ignite.engine import Engine
 
-from ignite_lrfinder.snapshot.contents import attributes_of, elements_of, slot_value, slots_of
+from ignite_lrfinder.snapshot.contents import (
+    CONTAINERS,
+    attributes_of,
+    elements_of,
+    slot_value,
+    slots_of,
+)
 from ignite_lrfinder.snapshot.functions import closure_variables
 from ignite_lrfinder.snapshot.libraries import is_library
 from ignite_lrfinder.snapshot.reachable import Walk
@@ -18,12 +25,18 @@ from ignite_lrfinder.snapshot.reachable import Walk
 # A module has its submodules, parameters and buffers as attributes.
 _OF_MODULE = re.compile(r"\._(?:modules|parameters|buffers)\['([^']*)'\]")
 
+# Users look into these, or make them.
+_KNOWN_INSIDE = (
+    *CONTAINERS, torch.nn.Module, Engine, type, types.FunctionType,
+    types.MethodType, types.ModuleType, functools.partial,
+)  # fmt: skip
+
 
 def paths_to(objects: Iterable[object], roots: Iterable[tuple[str, object]]) -> dict[int, str]:
     """Return by its id a path to each of some objects, such as `train_step.<closure>.replay`.
 
-    A path ends at an object of a library whose private attributes lead on to what is looked for:
-    `writer`, not `writer._worker`, as that is what a user can create again.
+    Where the private attributes of a library lead on to what is looked for, a path ends at the
+    first of its objects: at `writer`, as that is what a user can create again.
 
     Args:
         objects: the objects to look for.
@@ -43,18 +56,20 @@ def paths_to(objects: Iterable[object], roots: Iterable[tuple[str, object]]) -> 
 
 def _path(holders: list[object], obj: object) -> str:
     """Return the steps from the first holder to an object, as far as a user knows them."""
-    path = ""
+    path, of_library = "", None
     for holder, held in itertools.pairwise([*holders, obj]):
-        step = _label(holder, held)
-        if _is_private(step) and is_library(type(holder)):
-            break
+        step, is_library_object = _label(holder, held), _is_library_object(holder)
+        # The path to the first of the library objects that lead here.
+        of_library = (path if of_library is None else of_library) if is_library_object else None
+        if of_library is not None and step.startswith("._"):
+            return _OF_MODULE.sub(r".\1", of_library)
         path += step
     return _OF_MODULE.sub(r".\1", path)
 
 
-def _is_private(step: str) -> bool:
-    """Return whether a step leads to a private attribute, other than the submodules of a module."""
-    return step.startswith("._") and step not in ("._modules", "._parameters", "._buffers")
+def _is_library_object(obj: object) -> bool:
+    """Return whether a user knows an object by its public interface, as one of a library."""
+    return is_library(type(obj)) and not issubclass(type(obj), _KNOWN_INSIDE)
 
 
 def _label(holder: Any, held: object) -> str:

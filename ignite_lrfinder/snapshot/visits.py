@@ -26,7 +26,8 @@ def visit_instance(capture: Capture, obj: Any) -> bool:
     attributes = getattr(obj, "__dict__", None)
     held = attributes.copy() if type(attributes) is dict else None
     capture.store(contents.restore_instance, obj, (cls, held))
-    if is_made_at_run_time(cls):
+    if is_made_at_run_time(cls) and cls not in capture.classes:
+        capture.classes.add(cls)
         capture.store(contents.restore_class, cls, dict(vars(cls)))
     for slot in contents.slots_of(cls):
         capture.store(contents.restore_slot, obj, (slot, contents.slot_value(slot, obj)))

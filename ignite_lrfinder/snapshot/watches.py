@@ -59,6 +59,7 @@ Watch = Callable[[], bool]
 FILES = (io.BufferedReader, io.TextIOWrapper)
 """The files of `open` whose position can be restored; what is made of others has more state."""
 
+# Up to 16 MiB, a checksum of all bytes takes a few milliseconds; of more, so many are looked at.
 _MAX_DIGESTED = 1 << 24
 _NUM_SAMPLES = 4096
 _STANDING = (inspect.GEN_CREATED, inspect.GEN_CLOSED)

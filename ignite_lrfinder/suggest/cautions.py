@@ -14,11 +14,14 @@ from ignite_lrfinder.suggest.verdict import Verdict
 
 # A suggestion that is uncertain by this factor is little more than a range.
 _WIDE = 10.0
+# After so steep a fall, the differences that count later are within a hundredth of what is compared
 _STEEP_FALL = 100.0
 # From here on, a trial is compared by losses of samples that it has trained on twice or more.
 _MANY_PASSES = 3.0
 # Trials on few samples should be half as long, but not short.
 _MIN_LONG = 100
+# The trials of the default budget.
+_NUM_SHORT, _NUM_LONG = 3, 4
 _MIN_MAX = Trials().max_iter
 # This method returns the low end of an interval, far below the others on any curve.
 _LOW_BY_DESIGN = "slide"
@@ -175,10 +178,13 @@ def _disagreement(reading: Reading, plan: Plan) -> str | None:
 
 def _longer(reading: Reading) -> str:
     """Return settings of trials twice as long as those that were run."""
-    usual = Trials()
-    factor = 2 * min(trial.num_iter for trial in reading.record.trials) / usual.short_iter
-    lengths = (usual.max_iter, usual.short_iter, usual.long_iter)
-    max_iter, short_iter, long_iter = (round(factor * length) for length in lengths)
+    trials, usual = reading.record.trials, Trials()
+    lengths = {trial.num_iter for trial in trials}
+    short_iter = 2 * min(lengths)
+    ratio = usual.long_iter / usual.short_iter
+    long_iter = 2 * max(lengths) if len(lengths) > 1 else round(ratio * short_iter)
+    spent = sum(len(trial.losses) for trial in trials)
+    max_iter = max(2 * spent, _NUM_SHORT * short_iter + _NUM_LONG * long_iter)
     return f"verify=Trials(max_iter={max_iter}, short_iter={short_iter}, long_iter={long_iter})"
 
 

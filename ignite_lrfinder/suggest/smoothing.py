@@ -20,16 +20,20 @@ from numpy.typing import NDArray
 from ignite_lrfinder.protocols import Array
 
 # The median looks a thirtieth of the curve to either side: a glitch or a spike is shorter, a valley
-# longer. The line takes 15 % of the points, about a decade of eight; 10 to 30 % did equally well.
+# longer. The line takes 15 % of the points, about a decade of eight; 10 to 30 % did equally well. A
+# line through fewer than six points follows their noise.
 _MEDIAN_SHARE = 30
-_MAX_MEDIAN_REACH = 12
 _SPAN = 0.15
 _MIN_NEIGHBORS = 6
+# These bound the time that long curves take: of more points, the line is fitted at 200 and drawn
+# through these, in parts of so many numbers.
+_MAX_MEDIAN_REACH = 12
 _MAX_ANCHORS = 200
 _MAX_NUMBERS = 50_000
 
+# In standard deviations of the noise; three are seldom exceeded by chance.
 _CEILING_NOISE = 3.0
-_ROUNDING = 1e-12
+_ROUNDING = 1e-12  # relative, far above that of a double
 
 # In standard deviations of the noise around the lowest point. A rise is a cliff if it is this high
 # within half the window of the fit, and begins at the last point that is nearly as low as the

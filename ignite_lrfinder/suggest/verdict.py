@@ -19,11 +19,12 @@ from ignite_lrfinder.record import (
 from ignite_lrfinder.suggest.curve import Refusal
 from ignite_lrfinder.suggest.rules import rules_for
 
-_SHOULDER = 0.1
-_USUAL_LENGTHS = 10.0
-_SOON = 3  # iterations
-_FAR = 3.0  # in standard deviations of the batch noise
-_SURE = 1.0  # in standard errors
+_SHOULDER = 0.1  # of the gain, as for the edge of a curve
+_USUAL_LENGTHS = 10.0  # between short training runs, a few trials long, and long ones
+_SOON = 3  # iterations: a rate that is far too high explodes in its first steps
+_FAR = 3.0  # in standard deviations of the batch noise, which chance seldom exceeds
+_SURE = 1.0  # in standard errors: of trials that gained nothing, one in six seems to gain more
+# Below the one, noise hides nothing of the gain, above the other, most of it.
 _LITTLE_NOISE, _MUCH_NOISE = 0.5, 1.5
 
 

@@ -4,23 +4,28 @@ At high learning rates a train step may raise before its loss is known: a distri
 or a script exits if the loss is not finite. In a range test that is the end of the curve.
 """
 
-import math
+import itertools
+import signal
+import traceback
 import types
-import weakref
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, TypeGuard
 
 import ignite.distributed as idist
 import torch
 from ignite.engine import Engine
 
-from ignite_lrfinder.errors import warn
+from ignite_lrfinder.errors import LRFinderError, warn
 from ignite_lrfinder.protocols import OptimizerLike
-from ignite_lrfinder.record import StopReason
 from ignite_lrfinder.sweep.engine import set_train_step, train_step_of
 from ignite_lrfinder.sweep.measurement import Measurement
 
-_watches: "weakref.WeakKeyDictionary[Engine, FailureWatch]" = weakref.WeakKeyDictionary()
+# The names of errors that say nothing about the loss, or must reach whoever waits for them.
+_RAISED = (LRFinderError, MemoryError, torch.OutOfMemoryError, Warning)
+_MAX_ELEMENTS = 100
+
+_watches: "dict[int, FailureWatch]" = {}
+"""The watches by the ids of their trainers."""
 
 
 class FailureWatch:
@@ -55,17 +60,18 @@ class FailureWatch:
             try:
                 return step(engine, batch)
             except (Exception, SystemExit) as error:
-                if not _watches[engine].is_end(error):
+                watch = _watches.get(id(engine))
+                if watch is None or not watch.is_end(error):
                     raise
-                return None
+                return engine.state.output  # the last one, which handlers can read
 
-        _watches[self._trainer] = self
+        _watches[id(self._trainer)] = self
         set_train_step(self._trainer, train_step)
 
     def remove(self) -> None:
         """Stop watching."""
         set_train_step(self._trainer, self._step)
-        _watches.pop(self._trainer, None)
+        _watches.pop(id(self._trainer), None)
 
     def is_end(self, error: BaseException) -> bool:
         """End the measurement if an exception is a reaction to divergence."""
@@ -80,46 +86,59 @@ class FailureWatch:
             warn(
                 f"The train step raised {type(error).__name__}({error!s:.200}) at the learning "
                 f"rate {lr:.3g}, where training had diverged. That ends the sweep or the trial, as "
-                "a loss of NaN does. If the reason is another one, lower end_lr to see the error."
+                "a loss of NaN does."
             )
-        measurement.end(StopReason.NON_FINITE)
+        measurement.fail()
         self.has_failed = True
         return True
 
 
 def is_divergence(error: BaseException, optimizer: OptimizerLike) -> bool:
-    """Return whether a train step that raised an exception has diverged.
+    """Return whether a train step raised an exception because training has diverged.
 
-    It has if a parameter of the optimizer is not finite, or one of the variables of the functions
-    that the exception came through: a number that is not finite, or a tensor with NaN. Infinity
-    alone is no sign in a tensor, as masks hold it.
+    It has if a parameter of the optimizer is not finite, or what was computed from the parameters:
+    a tensor with a gradient, among the variables of the functions that the exception came through.
+    Data and constants may be NaN or infinite for other reasons.
     """
+    if isinstance(error, _RAISED) or error.__traceback__ is None:
+        return False
+    frames, of_signals = _frames(error.__traceback__.tb_next), _signal_handlers()
+    if any(frame.f_code in of_signals for frame in frames):
+        return False
     parameters = (p for group in optimizer.param_groups for p in group["params"])
-    if any(not _is_finite(p.detach()) for p in parameters):
-        return True
-    return any(_has_diverged(value) for value in _variables(error.__traceback__))
+    computed = (v for frame in frames for v in _variables(frame) if _is_computed(v))
+    return any(map(_is_broken, itertools.chain(parameters, computed)))
 
 
-def _variables(traceback: types.TracebackType | None) -> Iterator[object]:
-    """Iterate over the variables of the frames of a traceback, and the elements of containers."""
-    while traceback is not None:
-        for value in traceback.tb_frame.f_locals.values():
-            yield value
-            if isinstance(value, Mapping):
-                yield from value.values()
-            elif isinstance(value, Sequence) and not isinstance(value, str):
-                yield from value
-        traceback = traceback.tb_next
+def _frames(trace: types.TracebackType | None) -> list[types.FrameType]:
+    """Return the frames of the functions that an exception came through."""
+    return [frame for frame, _ in traceback.walk_tb(trace)]
 
 
-def _has_diverged(value: object) -> bool:
-    """Return whether a variable shows that training has diverged."""
-    if isinstance(value, torch.Tensor):
-        value = value.detach()
-        return not _is_finite(value) if value.numel() == 1 else bool(value.isnan().any())
-    return isinstance(value, float) and not math.isfinite(value)
+def _signal_handlers() -> list[object]:
+    """Return the code of the functions that handle signals, which end a program from outside."""
+    handlers = filter(callable, map(signal.getsignal, signal.valid_signals()))
+    return [getattr(handler, "__code__", None) for handler in handlers]
 
 
-def _is_finite(tensor: torch.Tensor) -> bool:
-    """Return whether all elements of a tensor are finite."""
-    return bool(tensor.isfinite().all())
+def _variables(frame: types.FrameType) -> Iterator[object]:
+    """Iterate over the variables of a frame, and the first elements of containers."""
+    for value in list(frame.f_locals.values()):
+        yield value
+        if type(value) in (list, tuple, dict):
+            elements = value.values() if isinstance(value, dict) else value
+            yield from itertools.islice(elements, _MAX_ELEMENTS)
+
+
+def _is_computed(value: object) -> TypeGuard[torch.Tensor]:
+    """Return whether a variable was computed from parameters."""
+    return isinstance(value, torch.Tensor) and value.requires_grad
+
+
+def _is_broken(tensor: torch.Tensor) -> bool:
+    """Return whether a tensor has NaN, or is an infinite number; masks may hold infinity."""
+    try:
+        values = tensor.detach()
+        return bool(values.isnan().any()) or (values.numel() == 1 and not bool(values.isfinite()))
+    except Exception:  # there are tensors without values, and devices that have failed
+        return False

@@ -15,6 +15,7 @@ from ignite_lrfinder.sweep.recorder import LossRecorder
 from ignite_lrfinder.sweep.scheduler import LRSweep
 from ignite_lrfinder.sweep.steps import StepWatch
 
+# Without a step, losses are read for NaN in every tenth iteration: reading waits for the device.
 _LOOK_EVERY = 10
 
 
@@ -141,6 +142,14 @@ class Measurement:
             losses = self._recorder.read(reason, is_collective=is_collective)
             self.reason = self._monitor.update(losses) or self._recorder.ending or reason
         return self.reason
+
+    def fail(self) -> None:
+        """End the measurement with a point whose loss is NaN, because its train step has failed."""
+        self._steps.has_stepped = self._steps.is_skipped = False
+        self._recorder.discard()
+        self._recorder.add(math.nan)
+        losses = self._recorder.close_point(is_last=True)
+        self.reason = self._monitor.update(losses) or StopReason.NON_FINITE
 
     def _close_point(self) -> None:
         """Close the point of the iterations since the last step, and begin the next."""
