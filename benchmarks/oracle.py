@@ -1,23 +1,29 @@
 """Train every task at every learning rate of a grid, and store the final losses in oracle.json.
 
-    python -m benchmarks.oracle                # tasks that are not in the file yet
+    python -m benchmarks.oracle                # what is missing in the file
     python -m benchmarks.oracle "digits, SGD"  # this task again
 
-It takes an hour on two cores. Other machines and Python versions (some tasks train on the source
-code of Python's library) give slightly different losses and almost identical regrets.
+Where the loss changes steeply close to its lowest, as before a cliff, more rates are trained in
+between, because a loss that is interpolated across a cliff says nothing about the rates before it.
+
+It takes three hours on two cores. Other machines and Python versions (some tasks train on the
+source code of Python's library) give slightly different losses and almost identical regrets.
 """
 
 import argparse
 import concurrent.futures
 import dataclasses
+import itertools
 import json
 import math
 import multiprocessing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from benchmarks.held_out_tasks import HELD_OUT_TASKS, LONG_TASKS
 from benchmarks.real_tasks import REAL_TASKS
@@ -26,12 +32,17 @@ from benchmarks.tasks import TASKS, Task, train_step
 Schedule: TypeAlias = Literal["constant", "cosine"]
 SCHEDULES: tuple[Schedule, ...] = ("constant", "cosine")
 PATH = Path(__file__).with_name("oracle.json")
-SEEDS = (0, 1)
+SEEDS = (0, 1, 2, 3)
 GRID = tuple(float(f"{10 ** (k / 3):.4g}") for k in range(-18, 4))  # 1e-6 to 10
 
 ALL_TASKS = (*TASKS, *REAL_TASKS, *HELD_OUT_TASKS, *LONG_TASKS)
 
 _DIGITS = 5
+
+# Rates are added between neighbors of the grid whose losses differ by this share of the gain, if
+# one of them loses no more than the second, down to twelve for each decade.
+_STEEP, _NEAR = 0.1, 0.1
+_FINEST = 10 ** (1 / 12 + 1e-3)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -39,7 +50,7 @@ class Record:
     """The final losses of one task.
 
     Attributes:
-        grid: the learning rates.
+        grid: the learning rates, rising.
         num_iter: the number of iterations of each training.
         start: the validation loss before training, averaged over the seeds.
         constant: the final validation loss for each rate of the grid and each seed; None if the
@@ -82,21 +93,57 @@ def final_loss(task: Task, seed: int, lr: float, schedule: str) -> float | None:
     return _rounded(loss) if math.isfinite(loss) else None
 
 
-def record(task: Task) -> Record:
-    """Train a task over the whole grid, under both schedules and all seeds."""
+def record(task: Task, known: Record | None = None) -> Record:
+    """Train a task over the whole grid, under both schedules and all seeds.
+
+    Args:
+        task: the task.
+        known: the losses that are known already, for all rates of `GRID` and maybe for others.
+    """
     torch.set_num_threads(1)
-    before = [task.validation_loss(task.initial_model(seed)) for seed in SEEDS]
-    losses = {
-        schedule: [[final_loss(task, seed, lr, schedule) for seed in SEEDS] for lr in GRID]
-        for schedule in SCHEDULES
-    }
-    return Record(
-        grid=list(GRID),
-        num_iter=task.num_iter,
-        start=_rounded(sum(before) / len(before)),
-        constant=losses["constant"],
-        cosine=losses["cosine"],
+    if known is None:
+        before = [task.validation_loss(task.initial_model(seed)) for seed in SEEDS]
+        start = _rounded(sum(before) / len(before))
+        known = with_rates(task, Record([], task.num_iter, start, [], []), GRID)
+    while rates := rates_to_add(known):
+        known = with_rates(task, known, rates)
+    return known
+
+
+def with_rates(task: Task, known: Record, rates: Iterable[float]) -> Record:
+    """Train a task at more learning rates, and return the record with them."""
+    rows = list(zip(known.grid, known.constant, known.cosine, strict=True))
+    for lr in rates:
+        constant, cosine = (
+            [final_loss(task, seed, lr, schedule) for seed in SEEDS] for schedule in SCHEDULES
+        )
+        rows.append((lr, constant, cosine))
+    grid, by_constant, by_cosine = zip(*sorted(rows, key=lambda row: row[0]), strict=True)
+    return dataclasses.replace(
+        known, grid=list(grid), constant=list(by_constant), cosine=list(by_cosine)
     )
+
+
+def rates_to_add(record: Record) -> list[float]:
+    """Return the rates halfway, in log(lr), between neighbors where the loss is steep."""
+    added = set()
+    for schedule in SCHEDULES:
+        losses = final_losses(record, schedule)
+        lost = (losses - losses.min()) / (record.start - losses.min())
+        for i, (low, high) in enumerate(itertools.pairwise(record.grid)):
+            is_steep = abs(lost[i + 1] - lost[i]) > _STEEP and min(lost[i : i + 2]) <= _NEAR
+            if is_steep and high / low > _FINEST:
+                added.add(float(f"{math.sqrt(low * high):.4g}"))
+    return sorted(added)
+
+
+def final_losses(record: Record, schedule: Schedule) -> NDArray[np.float64]:
+    """Return the final loss for each rate of the grid, clipped at the loss before training."""
+    seeds = record.constant if schedule == "constant" else record.cosine
+    losses = np.array(
+        [[record.start if loss is None else loss for loss in row] for row in seeds], dtype=float
+    )
+    return np.minimum(losses.mean(axis=1), record.start)
 
 
 def load(path: Path = PATH) -> dict[str, Record]:
@@ -124,26 +171,28 @@ def main() -> None:
     """Train the missing or the given tasks, and save after each of them."""
     by_name = {task.name: task for task in ALL_TASKS}
     parser = argparse.ArgumentParser(description="Train the tasks over the grid of learning rates.")
-    parser.add_argument("tasks", nargs="*", metavar="TASK", help="default: those not in the file")
+    parser.add_argument("tasks", nargs="*", metavar="TASK", help="default: what is missing")
     parser.add_argument("--num-workers", type=int, default=2)
     args = parser.parse_args()
     unknown = set(args.tasks) - set(by_name)
     if unknown:
         parser.error(f"TASK must be one of {sorted(by_name)}, got {sorted(unknown)}")
     records = load() if PATH.exists() else {}
-    names = args.tasks or [name for name in by_name if name not in records]
     spawn = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(args.num_workers, mp_context=spawn) as pool:
-        futures = {pool.submit(_record_named, name): name for name in names}
+        futures = {
+            pool.submit(_record_named, name, None if args.tasks else records.get(name)): name
+            for name in args.tasks or by_name
+        }
         for future in concurrent.futures.as_completed(futures):
             records[futures[future]] = future.result()
             save(records)
             print(f"trained {futures[future]}", flush=True)
 
 
-def _record_named(name: str) -> Record:
+def _record_named(name: str, known: Record | None) -> Record:
     """Record the task with this name; tasks hold functions, which can't be pickled."""
-    return record(next(task for task in ALL_TASKS if task.name == name))
+    return record(next(task for task in ALL_TASKS if task.name == name), known)
 
 
 if __name__ == "__main__":

@@ -3,9 +3,8 @@
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
-from benchmarks.oracle import Record, Schedule
+from benchmarks.oracle import Record, Schedule, final_losses
 
 
 def regret(record: Record, schedule: Schedule, lr: float) -> float:
@@ -36,12 +35,3 @@ def regret(record: Record, schedule: Schedule, lr: float) -> float:
 def best_lr(record: Record, schedule: Schedule) -> float:
     """Return the learning rate of the grid with the lowest final loss."""
     return record.grid[int(np.argmin(final_losses(record, schedule)))]
-
-
-def final_losses(record: Record, schedule: Schedule) -> NDArray[np.float64]:
-    """Return the final loss for each rate of the grid, clipped at the loss before training."""
-    seeds = record.constant if schedule == "constant" else record.cosine
-    losses = np.array(
-        [[record.start if loss is None else loss for loss in row] for row in seeds], dtype=float
-    )
-    return np.minimum(losses.mean(axis=1), record.start)

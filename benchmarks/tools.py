@@ -3,7 +3,8 @@
 Each is a function from an untrained setup to suggested learning rates. Every finder runs with its
 default settings; only `num_iter` is passed if there is no default. The alternatives are other
 finders, once and averaged over as many sweeps as the same iterations allow; Optuna, with short
-training runs; and the optimizer's habitual rate. They are optional and imported on demand.
+training runs; and the rate that is usual for the optimizer. They are optional, and imported on
+demand.
 """
 
 import copy
@@ -275,7 +276,7 @@ def optuna(t: Training) -> Suggestion:
     return for_any_plan(float(study.best_params["lr"]))
 
 
-def habit(t: Training) -> Suggestion:
+def usual_rate(t: Training) -> Suggestion:
     """Return the rate that the optimizer is usually given."""
     is_sgd = isinstance(t.optimizer, SGD)
     has_momentum = is_sgd and t.optimizer.defaults["momentum"] > 0
@@ -305,7 +306,7 @@ TOOLS: Mapping[str, Tool] = MappingProxyType(
         "ours, True": Tool(functools.partial(ours, verify=True)),
         'ours, "auto", val_loss': Tool(functools.partial(ours, verify="auto", validate=True)),
         "ours, long, val_loss": Tool(ours_long, only=MEMORIZED),
-        "habit": Tool(habit),
+        "usual rate": Tool(usual_rate),
         "Ignite": Tool(ignite),
         "Ignite, 8 sweeps": Tool(functools.partial(averaged, tool=ignite)),
         "torch-lr-finder": Tool(torch_lr_finder, "torch_lr_finder"),

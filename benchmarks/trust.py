@@ -7,7 +7,7 @@ For each of 40 tasks, each tool suggests a learning rate from 100 to 800 iterati
 `benchmarks/oracle.json` has the final loss of the whole training at that rate. Refusals are counted
 separately and excluded from the regret, which flatters a tool that refuses hard cases. A suggestion
 blows up if it loses half of the achievable gain or more. `make benchmark` sets up an environment
-with all tools.
+with all tools. The last row is a complete grid search, see `benchmarks.grid_search`.
 
 The tables, in Markdown: all tasks; those that were held out while the rules of this finder were
 chosen (see `docs/benchmarks.md`), the same without those that memorize their few samples, these
@@ -30,6 +30,7 @@ import numpy as np
 import torch
 
 from benchmarks.figure import draw
+from benchmarks.grid_search import grid_search
 from benchmarks.held_out_tasks import HELD_OUT_TASKS, LONG_TASKS, MEMORIZED
 from benchmarks.measurement import Outcome, measure
 from benchmarks.oracle import ALL_TASKS, SCHEDULES, Record, Schedule, load
@@ -123,9 +124,17 @@ def main() -> None:
                 print(details(outcomes, records), flush=True)
             measured += outcomes
     shown = [outcome for outcome in measured if not TOOLS[outcome.tool].is_ablation]
+    searched = [
+        outcome
+        for task in ALL_TASKS
+        for seed in range(args.seeds)
+        for outcome in grid_search(task.name, records[task.name], seed)
+        if outcome.schedule in schedules
+    ]
     for name, tasks in GROUPS.items() if shown else ():
         names = {task.name for task in tasks}
         outcomes = [o for o in shown if o.task in names and _is_in(o.tool, tasks)]
+        outcomes += [o for o in searched if o.task in names]
         print(f"\n{name}\n\n{table(outcomes, schedules)}")
     ours = [o for o in measured if o.tool.startswith("ours") and "val_loss" not in o.tool]
     if ours:

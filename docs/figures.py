@@ -185,8 +185,12 @@ def regret_rows() -> Iterator[tuple[str, int, list[tuple[float, float]]]]:
 
 
 def regret_over_iterations(rows: list[tuple[str, int, list[tuple[float, float]]]]) -> Figure:
-    """Draw one panel per schedule: the mean as a point, the worst training above it as a tick."""
+    """Draw one panel per schedule: the mean as a point, the worst training above it as a tick.
+
+    A line shows the mean of the complete grid search, whose iterations are far to the right.
+    """
     figure, panels = plt.subplots(2, 1, figsize=(8.6, 8.0), sharex=True, layout="constrained")
+    *rows, (searched, _, bounds) = rows
     names = [name for name, *_ in rows]
     is_ours = np.array([name.startswith("ours") for name in names])
     x = np.array([max(num_iter, NO_ITERATIONS) for _, num_iter, _ in rows])
@@ -198,14 +202,23 @@ def regret_over_iterations(rows: list[tuple[str, int, list[tuple[float, float]]]
             ax.plot(x[chosen], worst[chosen], "_", color=color, alpha=0.6)
             ax.plot(x[chosen], mean[chosen], "o", color=color)
         label_points(ax, x, mean, names, is_ours)
+        ax.axhline(bounds[k][0], color="0.55", linestyle=":", linewidth=1)
+        ax.annotate(
+            f"{searched}: trained to the end at every rate, once",
+            (0.01, bounds[k][0]),
+            xycoords=("axes fraction", "data"),
+            textcoords="offset points",
+            xytext=(0, 4),
+            fontsize="small",
+        )
         ax.set_title(title)
         ax.set_xscale("log")
         ax.set_yscale("log")
         ax.set_xlim(0.7 * NO_ITERATIONS, 2500)
-        ax.set_ylim(0.02, 1.3)
+        ax.set_ylim(0.004, 1.3)
         ax.set_xticks([NO_ITERATIONS, 100, 300, 800], ["none", "100", "300", "800"])
         ax.set_xticks([], minor=True)
-        ax.set_yticks([0.03, 0.1, 0.3, 1.0], ["0.03", "0.1", "0.3", "1"])
+        ax.set_yticks([0.01, 0.03, 0.1, 0.3, 1.0], ["0.01", "0.03", "0.1", "0.3", "1"])
         ax.set_yticks([], minor=True)
         ax.grid(axis="y", alpha=0.25)
         ax.spines[["top", "right"]].set_visible(False)
@@ -236,7 +249,7 @@ def draw_trust(folder: Path) -> None:
     """Make the dark version of the figure of `make benchmark`: light and dark change places."""
     light = plt.imread(DOCS / "images" / "trust.png")[..., :3]
     high, low = light.max(2, keepdims=True), light.min(2, keepdims=True)
-    # The hue stays; colours are a little stronger, so that the faintest stands out.
+    # The hue stays; colors are a little stronger, so that the faintest stands out.
     dark = (1 - high + 1.6 * (light - low)).clip(0, 1)
     background = np.array(to_rgb(DARK))
     plt.imsave(folder / "trust-dark.png", background + (1 - background) * dark)

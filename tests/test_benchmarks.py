@@ -11,9 +11,20 @@ from conftest import Log
 
 from benchmarks import claims, ways
 from benchmarks.figure import draw
+from benchmarks.grid_search import grid_search
 from benchmarks.held_out_tasks import clipped_momentum, pinball_loss
 from benchmarks.measurement import Outcome, counting_steps, measure
-from benchmarks.oracle import ALL_TASKS, SCHEDULES, Record, final_loss, load, save
+from benchmarks.oracle import (
+    ALL_TASKS,
+    SCHEDULES,
+    SEEDS,
+    Record,
+    final_loss,
+    load,
+    rates_to_add,
+    save,
+    with_rates,
+)
 from benchmarks.real_tasks import contrastive_loss, dice_loss, variational_loss
 from benchmarks.regret import best_lr, regret
 from benchmarks.tasks import TASKS, gaussian_nll, train_step
@@ -80,16 +91,52 @@ def test_a_task_is_the_same_for_the_same_seed(task):
     assert any(not torch.equal(models[0][name], models[2][name]) for name in models[0])
 
 
+def test_rates_are_added_where_the_loss_is_steep_near_its_lowest():
+    """Before the cliff, halfway in log(lr); not where both neighbors lose much, nor in between."""
+    losses = [[4.9], [4.0], [1.3], [1.0], [None]]
+    grid = [1e-4, 1e-3, 1e-2, 1e-1, 1.0]
+    record = Record(grid=grid, num_iter=10, start=5.0, constant=losses, cosine=losses)
+    assert rates_to_add(record) == [0.003162, 0.3162]
+    fine = dataclasses.replace(record, grid=[1e-4, 1e-3, 9e-2, 1e-1, 0.12])
+    assert rates_to_add(fine) == [0.009487]
+
+
+def test_added_rates_are_trained_and_sorted_into_the_grid():
+    """The record has them in their places, with the losses of all seeds."""
+    task = dataclasses.replace(TASKS[0], num_iter=2)
+    before = Record(grid=[1.0], num_iter=2, start=5.0, constant=[[3.0] * 4], cosine=[[2.0] * 4])
+    after = with_rates(task, before, [0.1])
+    assert (after.grid, after.constant[1], after.cosine[1]) == ([0.1, 1.0], [3.0] * 4, [2.0] * 4)
+    assert after.constant[0] == [final_loss(task, seed, 0.1, "constant") for seed in SEEDS]
+
+
+def test_a_grid_search_is_judged_with_the_other_seeds():
+    """The rate that is best with one seed has the regret that it has with the others."""
+    losses = [[1.0, 5.0, 5.0, 5.0], [2.0, 1.0, 3.0, 2.0], [4.0, 3.0, 1.0, 2.0]]
+    record = dataclasses.replace(RECORD, constant=losses, cosine=losses[::-1])
+    constant, cosine = grid_search("a task", record, 0)
+    assert (constant.lr, cosine.lr) == (0.01, 1.0)
+    assert constant.regret == cosine.regret == 1.0
+    constant, _ = grid_search("a task", record, 1)
+    assert constant.lr == 0.1
+    assert constant.num_iter == 3 * RECORD.num_iter
+    reached, best = (2 + 3 + 2) / 3, min((2 + 3 + 2) / 3, (4 + 1 + 2) / 3, (1 + 5 + 5) / 3)
+    assert constant.regret == pytest.approx((reached - best) / (5 - best))
+    constant, _ = grid_search("a task", record, 2)
+    reached, best = (4 + 3 + 2) / 3, (2 + 1 + 2) / 3
+    assert constant.regret == pytest.approx((reached - best) / (5 - best))
+
+
 @by_task
 def test_the_oracle_has_every_task(task):
     """Its grid is complete for both schedules, and the best rate is inside the grid."""
     record = load()[task.name]
     assert record.num_iter == task.num_iter
-    assert record.start == pytest.approx(
-        sum(task.validation_loss(task.initial_model(seed)) for seed in (0, 1)) / 2, rel=0.05
-    )
+    starts = [task.validation_loss(task.initial_model(seed)) for seed in SEEDS]
+    assert record.start == pytest.approx(np.mean(starts), rel=0.05)
     for schedule in SCHEDULES:
-        assert len(getattr(record, schedule)) == len(record.grid)
+        rows = getattr(record, schedule)
+        assert [len(row) for row in rows] == [len(SEEDS)] * len(record.grid)
         assert record.grid[0] < best_lr(record, schedule) < record.grid[-1]
 
 
@@ -192,10 +239,10 @@ def test_refusals_and_trainings_that_blow_up_are_counted_separately():
     ("optimizer", "rate"),
     [("SGD", 0.1), ("momentum", 0.01), ("Adam", 1e-3), ("RMSprop", 1e-3)],
 )
-def test_the_habit_depends_on_the_optimizer(optimizer, rate):
-    """Plain SGD, momentum, and adaptive optimizers have a habitual rate each."""
+def test_the_usual_rate_depends_on_the_optimizer(optimizer, rate):
+    """Plain SGD, momentum, and adaptive optimizers have a usual rate each."""
     (task, *_) = [task for task in TASKS if task.name.endswith(optimizer)]
-    assert TOOLS["habit"].suggest(training(task, 0)) == {"constant": rate, "cosine": rate}
+    assert TOOLS["usual rate"].suggest(training(task, 0)) == {"constant": rate, "cosine": rate}
 
 
 def test_an_averaged_finder_takes_its_budget_and_returns_the_median():

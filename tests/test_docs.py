@@ -289,7 +289,7 @@ def description_of(picture: Path) -> str:
 
 @pytest.mark.parametrize("name", ["digits", "regret"])
 def test_a_picture_is_as_new_as_the_code_that_draws_it(name: str, tmp_path: Path) -> None:
-    """Drawn again it has the same lines, colours and words; the curves are compared above."""
+    """Drawn again it has the same lines, colors and words; the curves are compared above."""
     figures.PICTURES[name](tmp_path)
     assert len(list(tmp_path.glob("*.png"))) == 2
     check_pictures(tmp_path)
@@ -299,7 +299,7 @@ def test_a_picture_is_as_new_as_the_code_that_draws_it(name: str, tmp_path: Path
 def test_the_pictures_of_a_page_are_as_new_as_its_code(
     page: str, num_pictures: int, tmp_path: Path
 ) -> None:
-    """Drawn again they have the same lines, colours and words."""
+    """Drawn again they have the same lines, colors and words."""
     figures.draw_page(page, tmp_path, {"": figures.STYLES[""]})
     assert len(list(tmp_path.glob("*.png"))) == num_pictures
     check_pictures(tmp_path)
@@ -336,17 +336,23 @@ def test_a_changed_picture_has_another_description(change: Callable[[Axes], obje
 
 
 def test_the_points_of_the_regret_are_those_of_the_table() -> None:
-    """Each finder of the table is a point at its mean, and a line from there to its worst."""
+    """Each finder of the table is a point at its mean, and a line from there to its worst.
+
+    The grid search is a line at its mean.
+    """
     rows = list(figures.regret_rows())
-    assert len(rows) >= 13
+    assert len(rows) >= 14
+    *points_of, (searched, _, lines_of) = rows
+    assert searched == "grid search"
     assert sum(name.startswith("ours") for name, *_ in rows) == 4
     figure = figures.regret_over_iterations(rows)
     for k, ax in enumerate(figure.axes):
         points = [xy for line in ax.lines[1::2] for xy in line.get_xydata().tolist()]
-        expected = [[max(n, figures.NO_ITERATIONS), values[k][0]] for _, n, values in rows]
+        expected = [[max(n, figures.NO_ITERATIONS), values[k][0]] for _, n, values in points_of]
         assert sorted(points) == sorted(expected)
         ends = [segment[-1, 1] for part in ax.collections for segment in part.get_segments()]
-        assert sorted(ends) == sorted(values[k][1] for *_, values in rows)
+        assert sorted(ends) == sorted(values[k][1] for *_, values in points_of)
+        assert set(ax.lines[-1].get_ydata()) == {lines_of[k][0]}
     plt.close(figure)
 
 
