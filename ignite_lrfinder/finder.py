@@ -43,7 +43,7 @@ from ignite_lrfinder.sweep import (
     train_step_of,
     unchanged,
 )
-from ignite_lrfinder.swept import is_swept, sweeping
+from ignite_lrfinder.swept import begin_block, is_swept
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -225,7 +225,7 @@ class FastaiLRFinder:
             modules = before.objects_of(lambda cls: issubclass(cls, nn.Module))
             undo.callback(self._end_block)
             self._begin_block()
-            undo.enter_context(sweeping(trainer, arguments.optimizer))
+            begin_block(trainer, arguments.optimizer, undo)
             steps = StepWatch(arguments.optimizer, scalers, graphs, schedulers)
             undo.callback(steps.remove)
             in_run = functools.partial(is_running, trainer)

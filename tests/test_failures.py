@@ -28,6 +28,20 @@ def exit_at_infinity(model: nn.Module, loss: torch.Tensor) -> None:
         raise SystemExit(1)
 
 
+def refuse_own_loss(model: nn.Module, loss: torch.Tensor) -> None:
+    """Check a loss that an object holds."""
+
+    class Trainer:
+        def __init__(self) -> None:
+            self.loss = loss
+
+        def check(self) -> None:
+            if not math.isfinite(self.loss.item()):
+                raise FloatingPointError
+
+    Trainer().check()
+
+
 def refuse_losses(model: nn.Module, loss: torch.Tensor) -> None:
     """Check the losses by their names."""
     losses = {"total": loss, "other": 0.0}
@@ -56,7 +70,9 @@ def make_training(check: Check) -> tuple[Engine, nn.Module, torch.optim.Optimize
 
 
 @pytest.mark.parametrize("verify", [False, Trials(max_iter=60, short_iter=15, long_iter=20)])
-@pytest.mark.parametrize("check", [refuse_outputs, exit_at_infinity, refuse_losses])
+@pytest.mark.parametrize(
+    "check", [refuse_outputs, exit_at_infinity, refuse_own_loss, refuse_losses]
+)
 def test_a_reaction_to_divergence_ends_the_sweep(check: Check, verify: bool | Trials) -> None:
     """One warning names the exception, there is a suggestion, and training is as it was."""
     trainer, model, optimizer = make_training(check)

@@ -1,5 +1,6 @@
 """State that the code of a training reaches by ways that are hard to follow."""
 
+import abc
 import dataclasses
 import functools
 import io
@@ -8,10 +9,11 @@ import logging
 import random
 import sys
 import threading
+import types
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import pytest
@@ -27,6 +29,7 @@ from twins import assert_same
 from ignite_lrfinder import FastaiLRFinder, Trials
 from ignite_lrfinder.protocols import Saveable
 
+T = TypeVar("T")
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Run completed without loss diverging:UserWarning"),
 ]
@@ -405,16 +408,65 @@ class OfNumPy:
         self.num_seen = self.num_seen + 1
 
 
-class Recording:
-    """A handler whose count is the length of what it has collected."""
+class Abstract(abc.ABC, Generic[T]):
+    """A handler with base classes of the standard library, which have no state."""
 
     def __init__(self) -> None:
-        self.num_seen, self.history = 0, {"seen": list[int]()}
+        self.num_seen = 0
 
     def __call__(self) -> None:
-        """Collect."""
+        """Count."""
         self.num_seen += 1
-        self.history["seen"].append(self.num_seen)
+
+
+class Making:
+    """A handler that makes a model when it runs first."""
+
+    def __init__(self) -> None:
+        self.num_seen: nn.Module | None = None
+
+    def __call__(self) -> None:
+        """Make it."""
+        if self.num_seen is None:
+            self.num_seen = nn.Linear(1, 1)
+
+
+class Removing:
+    """A handler that does something once, and then has no flag any longer."""
+
+    def __init__(self) -> None:
+        self.num_seen = 0
+
+    def __call__(self) -> None:
+        """Do it."""
+        if hasattr(self, "num_seen"):
+            del self.num_seen
+
+
+def make_counting_function() -> Callable[[], None]:
+    """Make a handler that counts in an attribute of itself."""
+
+    def count() -> None:
+        count.num_seen += 1  # type: ignore[attr-defined]  # set below
+
+    count.num_seen = 0  # type: ignore[attr-defined]  # it is a function
+    return count
+
+
+class OfNamespace:
+    """A handler that counts in an object of the standard library."""
+
+    def __init__(self) -> None:
+        self.state = types.SimpleNamespace(num_seen=0)
+
+    @property
+    def num_seen(self) -> int:
+        """How often it ran."""
+        return self.state.num_seen
+
+    def __call__(self) -> None:
+        """Count."""
+        self.state.num_seen += 1
 
 
 class Keeping:
@@ -476,30 +528,33 @@ def swept_with(handler: Callable[[], object]) -> None:
         (Lazy, 0),
         (Once, None),
         (OfNumPy, 0),
-        (Recording, 5),
+        (Abstract, 0),
+        (Making, None),
+        (Removing, 0),
+        (make_counting_function, 0),
+        (OfNamespace, 0),
         (Keeping, 5),
         (Ticker, 5),
         (Proxy, 0),
     ],
 )
-def test_the_counters_of_a_handler_come_back_and_its_records_stay(
-    make: Callable[[], Any], num_seen: int | None
-) -> None:
-    """A count says what a handler does next; beside what has grown, it is part of a record."""
+def test_the_counters_of_a_handler_come_back(make: Callable[[], Any], num_seen: int | None) -> None:
+    """A count says what a handler does next; what it keeps otherwise is the user's."""
     handler = make()
     swept_with(handler)
     assert getattr(handler, "num_seen", None) == num_seen
 
 
 def test_what_a_user_assigns_in_the_block_stays() -> None:
-    """Only what the code of a handler assigns is its own."""
+    """Also where the code of a handler assigns it: what was set after the run is the user's."""
 
     class Experiment:
         def __init__(self) -> None:
-            self.lr, self.beta = 0.0, 1.0
+            self.lr, self.beta, self.gamma = 0.0, 1.0, 1.0
 
         def anneal(self) -> None:
             self.beta *= 0.9
+            self.gamma *= 0.9
 
     experiment, parameter = Experiment(), nn.Parameter(torch.ones(()))
     optimizer = torch.optim.SGD([parameter], lr=1e-3)
@@ -513,23 +568,23 @@ def test_what_a_user_assigns_in_the_block_stays() -> None:
     trainer.add_event_handler(Events.ITERATION_STARTED, experiment.anneal)
     with FastaiLRFinder().attach(trainer, optimizer, num_iter=5) as swept:
         swept.run([0] * 5)
-        experiment.lr = 0.3
-    assert (experiment.lr, experiment.beta) == (0.3, 1.0)
+        experiment.lr, experiment.gamma = 0.3, 0.5
+    assert (experiment.lr, experiment.beta, experiment.gamma) == (0.3, 1.0, 0.5)
 
 
-@pytest.mark.parametrize("is_record", [False, True], ids=["counter", "record"])
-def test_a_variable_beside_a_list_is_a_record(is_record: bool) -> None:
-    """A function's variables follow the same rule as an object's attributes."""
-    num_seen, seen = 0, list[int]()
+def test_what_a_handler_collects_stays() -> None:
+    """Lists and dicts are a record, also beside a counter."""
+    num_seen, seen, history = 0, list[int](), {"seen": list[int]()}
 
     def count() -> None:
         nonlocal num_seen
         num_seen += 1
-        if is_record:
-            seen.append(num_seen)
+        seen.append(num_seen)
+        history["seen"].append(num_seen)
 
     swept_with(count)
-    assert num_seen == len(seen) == (5 if is_record else 0)
+    assert num_seen == 0
+    assert seen == history["seen"] == [1, 2, 3, 4, 5]
 
 
 def test_an_engine_that_a_handler_refers_to_is_left_to_the_run() -> None:

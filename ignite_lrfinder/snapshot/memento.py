@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 from ignite_lrfinder.snapshot import live
 from ignite_lrfinder.snapshot.capture import Capture, Entry
 from ignite_lrfinder.snapshot.contents import forget_classes
-from ignite_lrfinder.snapshot.counters import counters_of
+from ignite_lrfinder.snapshot.counters import Counters, counters_of
 from ignite_lrfinder.snapshot.extension import Irreversible
 from ignite_lrfinder.snapshot.kinds import visit_of
 from ignite_lrfinder.snapshot.libraries import is_library
@@ -49,6 +49,7 @@ class Memento:
         self._captured = Capture(visit_of, keep=keep, opaque=opaque, base=earlier)
         self._roots: list[tuple[str, object]] = []
         self._left: list[Entry] = []
+        self._counters: list[Counters] = []
 
     @property
     def loaders(self) -> list[DataLoader[Any]]:
@@ -70,10 +71,17 @@ class Memento:
     def add_handlers(self, used: Iterable[object]) -> None:
         """Capture the counters of handlers, and add their functions, which may assign variables."""
         found = list(used)
-        self._captured.add_entries("handlers", counters_of(found))
+        entries = list(counters_of(found))
+        self._counters = [was for _, _, was in entries]
+        self._captured.add_entries("counters", entries)
         for obj in found:
             if type(obj) is types.FunctionType and not is_library(obj):
                 self._captured.variables.add_handler(obj)
+
+    def observe_counters(self) -> None:
+        """Look at the counters of handlers, which the user may set from now on."""
+        for counters in self._counters:
+            counters.observe()
 
     def add_roots(self, handlers: Iterable[object]) -> None:
         """Add handlers to where paths may begin, by their names."""
@@ -134,6 +142,7 @@ class Memento:
     def forget(self) -> None:
         """Free everything that was captured."""
         self._left.clear()
+        self._counters.clear()
         self._captured.forget()
         self._roots.clear()
         forget_classes()

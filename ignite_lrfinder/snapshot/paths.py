@@ -91,8 +91,13 @@ def _steps_from(holder: Any) -> Iterator[tuple[str, object]]:
     elif issubclass(cls, functools.partial):
         yield from ((".args", holder.args), (".keywords", holder.keywords))
     elif issubclass(cls, dict):
-        yield from ((f"[{key!r:.40}]", value) for key, value in dict.items(holder))
+        yield from ((f"[{_shown(key)}]", value) for key, value in dict.items(holder))
     elif issubclass(cls, (list, tuple, collections.deque)):
         yield from ((f"[{i}]", value) for i, value in enumerate(elements_of(holder)))
     yield from ((f".{name}", value) for name, value in attributes_of(holder).items())
     yield from ((f".{slot.__name__}", slot_value(slot, holder)) for slot in slots_of(cls))
+
+
+def _shown(key: object) -> str:
+    """Return the key of a dict as a path shows it."""
+    return f"{key!r:.40}" if issubclass(type(key), (str, int, float, bytes)) else type(key).__name__

@@ -100,6 +100,10 @@ class Snapshot:
         capture()
         self._workers.separate(loaders[num_known:])
 
+    def observe(self) -> None:
+        """Look at what handlers count, at the end of a run: the user may set it from now on."""
+        self._before.memento.observe_counters()
+
     def mark(self) -> None:
         """Capture the present state as the one that `rewind` restores.
 

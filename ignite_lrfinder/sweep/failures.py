@@ -8,7 +8,7 @@ import itertools
 import signal
 import traceback
 import types
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, TypeGuard
 
 import ignite.distributed as idist
@@ -63,7 +63,7 @@ class FailureWatch:
                 watch = _watches.get(id(engine))
                 if watch is None or not watch.is_end(error):
                     raise
-                return engine.state.output  # the last one, which handlers can read
+                return None
 
         _watches[id(self._trainer)] = self
         set_train_step(self._trainer, train_step)
@@ -76,7 +76,7 @@ class FailureWatch:
     def is_end(self, error: BaseException) -> bool:
         """End the measurement if an exception is a reaction to divergence."""
         measurement = self.measurement
-        if measurement is None or measurement.num_closed == 0 or idist.get_world_size() > 1:
+        if measurement is None or not measurement.has_begun or idist.get_world_size() > 1:
             return False
         if not is_divergence(error, self._optimizer):
             return False
@@ -106,8 +106,14 @@ def is_divergence(error: BaseException, optimizer: OptimizerLike) -> bool:
     if any(frame.f_code in of_signals for frame in frames):
         return False
     parameters = (p for group in optimizer.param_groups for p in group["params"])
-    computed = (v for frame in frames for v in _variables(frame) if _is_computed(v))
-    return any(map(_is_broken, itertools.chain(parameters, computed)))
+    if any(_is_broken(parameter, with_infinity=True) for parameter in parameters):
+        return True
+    return any(
+        _is_broken(value, with_infinity=value.numel() == 1)
+        for frame in frames
+        for value in _variables(frame)
+        if _is_computed(value)
+    )
 
 
 def _frames(trace: types.TracebackType | None) -> list[types.FrameType]:
@@ -125,20 +131,28 @@ def _variables(frame: types.FrameType) -> Iterator[object]:
     """Iterate over the variables of a frame, and the first elements of containers."""
     for value in list(frame.f_locals.values()):
         yield value
-        if type(value) in (list, tuple, dict):
-            elements = value.values() if isinstance(value, dict) else value
-            yield from itertools.islice(elements, _MAX_ELEMENTS)
+        elements: Iterable[object] = ()
+        if issubclass(type(value), dict):
+            elements = dict.values(value)
+        elif type(value) in (list, tuple):
+            elements = value
+        yield from itertools.islice(elements, _MAX_ELEMENTS)
+    yield from getattr(frame.f_locals.get("self"), "__dict__", {}).values()
 
 
 def _is_computed(value: object) -> TypeGuard[torch.Tensor]:
     """Return whether a variable was computed from parameters."""
-    return isinstance(value, torch.Tensor) and value.requires_grad
+    try:
+        return issubclass(type(value), torch.Tensor) and bool(value.requires_grad)  # type: ignore[attr-defined]  # a tensor
+    except Exception:  # a class of tensors may raise anything
+        return False
 
 
-def _is_broken(tensor: torch.Tensor) -> bool:
-    """Return whether a tensor has NaN, or is an infinite number; masks may hold infinity."""
+def _is_broken(tensor: torch.Tensor, *, with_infinity: bool) -> bool:
+    """Return whether a tensor has NaN, or infinity, which masks may hold as well."""
     try:
         values = tensor.detach()
-        return bool(values.isnan().any()) or (values.numel() == 1 and not bool(values.isfinite()))
+        broken = ~values.isfinite() if with_infinity else values.isnan()
+        return bool(broken.any())
     except Exception:  # there are tensors without values, and devices that have failed
         return False

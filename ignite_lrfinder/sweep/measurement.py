@@ -68,6 +68,11 @@ class Measurement:
         return self._sweep.event_index
 
     @property
+    def has_begun(self) -> bool:
+        """Whether the optimizer has taken a step, also one in an unfinished iteration."""
+        return self.num_closed > 0 or self._steps.has_stepped
+
+    @property
     def smoothed_loss(self) -> float:
         """The smoothed loss of the latest point whose loss is known."""
         return self._monitor.smoothed[len(self) - 1]

@@ -231,6 +231,7 @@ class SweepHooks:
             self._end(StopReason.TERMINATED)
             self._make_result(self._sweep)
             self._warn(self._sweep)
+            self._snapshot.observe()
 
     def _make_result(self, sweep: Measurement) -> None:
         """Report the record."""
