@@ -27,7 +27,7 @@ from ignite_lrfinder import FastaiLRFinder
 FAR = 100  # a suggestion this far from the best rate is useless
 
 FINDERS: Mapping[str, Callable[[], FastaiLRFinder | IgniteLRFinder]] = MappingProxyType(
-    {"Ignite": IgniteLRFinder, "ours": FastaiLRFinder}
+    {"Ignite": IgniteLRFinder, "ours, sweep": FastaiLRFinder}
 )
 """The finders by the names of their tools."""
 

@@ -323,9 +323,19 @@ def test_a_way_of_training_is_measured(way):
 
 @pytest.mark.filterwarnings("ignore:Run completed without loss diverging")  # says Ignite
 @pytest.mark.parametrize(
-    ("finder", "num_exact", "leaves_no_trace"), [("ours", 100, True), ("Ignite", 1, False)]
+    ("finder", "num_exact", "leaves_no_trace"), [("ours, sweep", 100, True), ("Ignite", 1, False)]
 )
 def test_the_claims_of_the_readme_hold(finder, num_exact, leaves_no_trace):
     """Of 100 recorded rates so many were used, and a training afterwards is unchanged or not."""
     assert claims.num_exact(finder) == (num_exact, 100)
     assert claims.leaves_no_trace(finder) is leaves_no_trace
+
+
+@pytest.mark.filterwarnings("ignore:Run completed without loss diverging")  # says Ignite
+@pytest.mark.parametrize("finder", claims.FINDERS)
+def test_the_suggestions_of_the_claims_are_compared_with_the_best_rates(finder, monkeypatch):
+    """A finder of the claims is a tool, and each suggestion gives a factor or a refusal."""
+    monkeypatch.setattr(claims, "TASKS", TASKS[3:4])
+    off, num_refused = claims.factors(finder, 1)
+    assert len(off) + num_refused == 1
+    assert min(off, default=1.0) >= 1
