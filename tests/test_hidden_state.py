@@ -588,7 +588,7 @@ def test_what_a_handler_collects_stays() -> None:
 
 
 def test_an_engine_that_a_handler_refers_to_is_left_to_the_run() -> None:
-    """A trainer of a user's own class goes through the epochs of a sweep like any other."""
+    """A trainer of a derived class goes through the epochs of a sweep like any other."""
 
     class Trainer(Engine):
         """An engine."""
