@@ -490,6 +490,22 @@ class Ticker(threading.Thread):
         self.num_seen += 1
 
 
+class Unbound:
+    """A handler that fails when it is asked for its attributes, as a proxy without an object."""
+
+    num_seen = 0
+
+    @property
+    def __dict__(self) -> Any:  # type: ignore[override]  # as proxies do
+        """Fail."""
+        raise RuntimeError
+
+    def __call__(self) -> None:
+        """Do nothing."""
+        if self.num_seen:
+            self.num_seen = 0
+
+
 class Proxy:
     """A handler that fails when it is asked for its class."""
 
@@ -536,6 +552,7 @@ def swept_with(handler: Callable[[], object]) -> None:
         (Keeping, 5),
         (Ticker, 5),
         (Proxy, 0),
+        (Unbound, 0),
     ],
 )
 def test_the_counters_of_a_handler_come_back(make: Callable[[], Any], num_seen: int | None) -> None:

@@ -15,7 +15,13 @@ from typing import Any
 import numpy as np
 
 from ignite_lrfinder.snapshot.capture import Entry
-from ignite_lrfinder.snapshot.contents import UNSET, restore_slot, slot_value, slots_of
+from ignite_lrfinder.snapshot.contents import (
+    UNSET,
+    attributes_of,
+    restore_slot,
+    slot_value,
+    slots_of,
+)
 from ignite_lrfinder.snapshot.functions import (
     attributes_stored_in,
     cells_stored_by,
@@ -77,7 +83,7 @@ class Counters:
         self._seen: dict[str, Any] | None = None
 
     def observe(self) -> None:
-        """Look at them after a run: what is other when they are restored, the user has set."""
+        """Look at them after a run: what differs when they are restored was set by the user."""
         self._seen = _values(self._owner, self._names)
 
     def restore(self) -> None:
@@ -131,7 +137,7 @@ def _values(owner: object, names: Set[str]) -> dict[str, Any]:
     if type(owner) is types.CellType:
         value = _content(owner)
         return {} if value is UNSET else {"": value}
-    held: Any = owner if type(owner) is dict else getattr(owner, "__dict__", None)
+    held: Any = owner if type(owner) is dict else attributes_of(owner)
     # A class shows its own attributes by a proxy.
     is_known = type(held) is dict or issubclass(type(owner), type)
     found = {name: held[name] for name in names & held.keys()} if is_known else {}

@@ -17,10 +17,11 @@ from ignite.engine import Engine
 
 from ignite_lrfinder.errors import LRFinderError, warn
 from ignite_lrfinder.protocols import OptimizerLike
+from ignite_lrfinder.snapshot import attributes_of
 from ignite_lrfinder.sweep.engine import set_train_step, train_step_of
 from ignite_lrfinder.sweep.measurement import Measurement
 
-# The names of errors that say nothing about the loss, or must reach whoever waits for them.
+# Errors that say nothing about the loss, or must reach whoever waits for them.
 _RAISED = (LRFinderError, MemoryError, torch.OutOfMemoryError, Warning)
 _MAX_ELEMENTS = 100
 
@@ -106,14 +107,10 @@ def is_divergence(error: BaseException, optimizer: OptimizerLike) -> bool:
     if any(frame.f_code in of_signals for frame in frames):
         return False
     parameters = (p for group in optimizer.param_groups for p in group["params"])
-    if any(_is_broken(parameter, with_infinity=True) for parameter in parameters):
+    if any(_is_broken(parameter, is_parameter=True) for parameter in parameters):
         return True
-    return any(
-        _is_broken(value, with_infinity=value.numel() == 1)
-        for frame in frames
-        for value in _variables(frame)
-        if _is_computed(value)
-    )
+    variables = itertools.chain.from_iterable(map(_variables, frames))
+    return any(_is_broken(value, is_parameter=False) for value in variables if _is_computed(value))
 
 
 def _frames(trace: types.TracebackType | None) -> list[types.FrameType]:
@@ -137,7 +134,7 @@ def _variables(frame: types.FrameType) -> Iterator[object]:
         elif type(value) in (list, tuple):
             elements = value
         yield from itertools.islice(elements, _MAX_ELEMENTS)
-    yield from getattr(frame.f_locals.get("self"), "__dict__", {}).values()
+    yield from list(attributes_of(frame.f_locals.get("self")).values())
 
 
 def _is_computed(value: object) -> TypeGuard[torch.Tensor]:
@@ -148,11 +145,12 @@ def _is_computed(value: object) -> TypeGuard[torch.Tensor]:
         return False
 
 
-def _is_broken(tensor: torch.Tensor, *, with_infinity: bool) -> bool:
-    """Return whether a tensor has NaN, or infinity, which masks may hold as well."""
+def _is_broken(tensor: torch.Tensor, *, is_parameter: bool) -> bool:
+    """Return whether a tensor has NaN, or is a parameter or a number and has infinity."""
     try:
         values = tensor.detach()
-        broken = ~values.isfinite() if with_infinity else values.isnan()
-        return bool(broken.any())
+        # Masks may hold infinity.
+        is_whole = is_parameter or values.numel() == 1
+        return bool((~values.isfinite() if is_whole else values.isnan()).any())
     except Exception:  # there are tensors without values, and devices that have failed
         return False
